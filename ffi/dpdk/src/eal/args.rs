@@ -1,0 +1,259 @@
+//! What to tell DPDK at start, by name instead of by flag. Owned by whoever starts the process; read once.
+
+/// The environment's set-up: CPUs, memory, devices, logging.
+///
+/// The defaults ask for hugepages that vanish with the process, no PCI device, no worker core and a quiet log.
+#[derive(Clone, Debug)]
+pub struct EalArgs {
+    main_cpu: Option<u32>,
+    worker_cpus: Vec<u32>,
+    memory_mb: Option<u32>,
+    hugepages: bool,
+    in_memory: bool,
+    iova: Iova,
+    file_prefix: String,
+    pci: Pci,
+    vdevs: Vec<String>,
+    log_level: LogLevel,
+    telemetry: bool,
+    extra: Vec<String>,
+}
+
+impl EalArgs {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            main_cpu: None,
+            worker_cpus: Vec::new(),
+            memory_mb: None,
+            hugepages: true,
+            in_memory: true,
+            iova: Iova::Auto,
+            file_prefix: "vipline".to_owned(),
+            pci: Pci::Off,
+            vdevs: Vec::new(),
+            log_level: LogLevel::Error,
+            telemetry: false,
+            extra: Vec::new(),
+        }
+    }
+
+    /// The CPU that counts as the main core's. The calling thread is not pinned to it. Default: one it may run on.
+    #[must_use]
+    pub fn main_cpu(mut self, cpu: u32) -> Self {
+        self.main_cpu = Some(cpu);
+        self
+    }
+
+    /// One worker core for each CPU; the same CPU twice gives two cores that share it.
+    #[must_use]
+    pub fn worker_cpus(mut self, cpus: impl IntoIterator<Item = u32>) -> Self {
+        self.worker_cpus = cpus.into_iter().collect();
+        self
+    }
+
+    /// Memory to take at start. With hugepages DPDK takes more when needed; without, this is all there is (64 MB
+    /// unless said otherwise).
+    #[must_use]
+    pub fn memory_mb(mut self, mb: u32) -> Self {
+        self.memory_mb = Some(mb);
+        self
+    }
+
+    /// Whether to use hugepages. Without them each look-up in a large table costs more, and no PCI device works.
+    #[must_use]
+    pub fn hugepages(mut self, yes: bool) -> Self {
+        self.hugepages = yes;
+        self
+    }
+
+    /// Whether to leave no file behind, however the process ends. Other DPDK processes cannot attach then.
+    #[must_use]
+    pub fn in_memory(mut self, yes: bool) -> Self {
+        self.in_memory = yes;
+        self
+    }
+
+    /// Which addresses devices are given.
+    #[must_use]
+    pub fn iova(mut self, iova: Iova) -> Self {
+        self.iova = iova;
+        self
+    }
+
+    /// Keeps the runtime files of several processes apart.
+    #[must_use]
+    pub fn file_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.file_prefix = prefix.into();
+        self
+    }
+
+    /// Which PCI devices may be used.
+    #[must_use]
+    pub fn pci(mut self, pci: Pci) -> Self {
+        self.pci = pci;
+        self
+    }
+
+    /// One more virtual device to make at start, for example `net_null0,size=60`.
+    #[must_use]
+    pub fn vdev(mut self, vdev: impl Into<String>) -> Self {
+        self.vdevs.push(vdev.into());
+        self
+    }
+
+    /// How much DPDK says on stderr.
+    #[must_use]
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.log_level = level;
+        self
+    }
+
+    /// Whether `dpdk-telemetry.py` may connect; needs a runtime directory.
+    #[must_use]
+    pub fn telemetry(mut self, yes: bool) -> Self {
+        self.telemetry = yes;
+        self
+    }
+
+    /// One more argument, given to DPDK as it is.
+    #[must_use]
+    pub fn extra(mut self, argument: impl Into<String>) -> Self {
+        self.extra.push(argument.into());
+        self
+    }
+
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.log_level > LogLevel::Error
+    }
+
+    /// The flags, without the program's name. `home_cpu` is for the main core when none was chosen.
+    pub(crate) fn to_flags(&self, home_cpu: u32) -> Vec<String> {
+        let lcores: Vec<_> =
+            self.cpus(home_cpu).iter().enumerate().map(|(i, cpu)| format!("{i}@{cpu}")).collect();
+        let mut flags = vec![
+            format!("--lcores={}", lcores.join(",")),
+            "--main-lcore=0".to_owned(),
+            format!("--file-prefix={}", self.file_prefix),
+            format!("--log-level={}", self.log_level.name()),
+        ];
+        // 22.11 refuses --in-memory without hugepages; --no-shconf is the part of it that still matters there.
+        match (self.hugepages, self.in_memory) {
+            (true, true) => flags.push("--in-memory".to_owned()),
+            (true, false) => {}
+            (false, true) => flags.extend(["--no-huge".to_owned(), "--no-shconf".to_owned()]),
+            (false, false) => flags.push("--no-huge".to_owned()),
+        }
+        flags.extend(self.memory_mb.map(|mb| format!("-m{mb}")));
+        match (self.iova, self.hugepages) {
+            (Iova::Va, _) | (Iova::Auto, false) => flags.push("--iova-mode=va".to_owned()),
+            (Iova::Pa, _) => flags.push("--iova-mode=pa".to_owned()),
+            (Iova::Auto, true) => {}
+        }
+        match &self.pci {
+            Pci::Off => flags.push("--no-pci".to_owned()),
+            Pci::OnAttach => flags.push(format!("--allow={NO_SUCH_NIC}")),
+            Pci::Allow(addresses) => {
+                flags.extend(addresses.iter().map(|address| format!("--allow={address}")))
+            }
+        }
+        flags.extend(self.vdevs.iter().map(|vdev| format!("--vdev={vdev}")));
+        if !self.telemetry {
+            flags.push("--no-telemetry".to_owned());
+        }
+        flags.extend(self.extra.iter().cloned());
+        flags
+    }
+
+    /// The CPU of each core, by the core's number. `home_cpu` as for [`Self::to_flags`].
+    pub(crate) fn cpus(&self, home_cpu: u32) -> Vec<u32> {
+        core::iter::once(self.main_cpu.unwrap_or(home_cpu)).chain(self.worker_cpus.iter().copied()).collect()
+    }
+}
+
+impl Default for EalArgs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Which kind of address devices are given for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Iova {
+    /// DPDK chooses by what the devices can do; virtual when there are no hugepages.
+    Auto,
+    /// Physical.
+    Pa,
+    /// Virtual: through an IOMMU, or for software devices.
+    Va,
+}
+
+/// How much DPDK says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LogLevel {
+    /// Nothing but the end of the world.
+    Emergency,
+    /// What went wrong. During set-up it goes into the error instead.
+    Error,
+    /// What looks wrong, too.
+    Warning,
+    /// What happens.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+impl LogLevel {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Emergency => "*:emergency",
+            Self::Error => "*:error",
+            Self::Warning => "*:warning",
+            Self::Info => "*:info",
+            Self::Debug => "*:debug",
+        }
+    }
+}
+
+/// Which PCI devices DPDK may touch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pci {
+    /// These, from the start.
+    Allow(Vec<String>),
+    /// None; the bus is not even looked at.
+    Off,
+    /// None at start; those that are attached later.
+    OnAttach,
+}
+
+/// The host bridge: an allowlist of it alone means "no NIC yet".
+const NO_SUCH_NIC: &str = "0000:00:00.0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_follow_the_main_core_in_the_given_order() {
+        let flags = EalArgs::new().main_cpu(3).worker_cpus([7, 5]).to_flags(0);
+        assert_eq!(flags[0], "--lcores=0@3,1@7,2@5");
+    }
+
+    #[test]
+    fn main_core_defaults_to_the_home_cpu() {
+        assert_eq!(EalArgs::new().to_flags(9)[0], "--lcores=0@9");
+    }
+
+    #[test]
+    fn hugepages_leave_no_file_unless_told_to() {
+        let has = |args: EalArgs, flag: &str| args.to_flags(0).iter().any(|f| f == flag);
+        assert!(has(EalArgs::new(), "--in-memory"));
+        assert!(!has(EalArgs::new().in_memory(false), "--in-memory"));
+        assert!(!has(EalArgs::new().hugepages(false), "--in-memory"));
+        assert!(has(EalArgs::new().hugepages(false), "--no-huge"));
+        assert!(has(EalArgs::new().hugepages(false), "--iova-mode=va"));
+    }
+}

@@ -1,0 +1,56 @@
+//! A DPDK error number and its text: Linux's errno, and DPDK's own above 1000.
+
+use core::ffi::CStr;
+use core::ffi::c_int;
+use core::fmt;
+
+/// Why a call into DPDK failed. Always positive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(c_int);
+
+impl Errno {
+    /// From a return value, which DPDK gives as a negative error number (a few calls give a positive one).
+    #[cold]
+    pub(crate) fn from_return(code: c_int) -> Self {
+        if code == -1 { Self::last() } else { Self(code.saturating_abs()) }
+    }
+
+    /// What the last failed call of this thread left behind.
+    #[cold]
+    pub(crate) fn last() -> Self {
+        // SAFETY: reads a thread-local integer.
+        Self(unsafe { dpdk_sys::vipline_errno() }.saturating_abs())
+    }
+
+    /// The number, for example 19 for `ENODEV`.
+    pub fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("no reason given");
+        }
+        // SAFETY: any number is valid; the text is a constant or in a thread-local buffer.
+        let text = unsafe { dpdk_sys::rte_strerror(self.0) };
+        // SAFETY: rte_strerror never returns null and terminates its text; it is read before the next call.
+        let text = unsafe { CStr::from_ptr(text) };
+        f.write_str(&text.to_string_lossy())
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Errno({}: {self})", self.0)
+    }
+}
+
+impl core::error::Error for Errno {}
+
+/// `Ok` unless `code` is negative.
+#[inline]
+pub(crate) fn check(code: c_int) -> Result<c_int, Errno> {
+    if code < 0 { Err(Errno::from_return(code)) } else { Ok(code) }
+}

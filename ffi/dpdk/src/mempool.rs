@@ -1,0 +1,186 @@
+//! A pool of packet buffers of one size.
+//!
+//! Cheap to share: clones are handles to the same pool, from any thread, and each core keeps a cache of its own.
+//! Packets do not hold a handle, so when the last handle goes while some are still out, the pool is only retired
+//! and freed later ([`crate::eal::Alive::reap`]).
+
+use core::ptr::NonNull;
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+
+use arrayvec::ArrayVec;
+use dpdk_sys::rte_mempool;
+
+use crate::eal::Alive;
+use crate::eal::Eal;
+use crate::errno::Errno;
+use crate::log::Reason;
+use crate::log::Setup;
+use crate::mbuf::Mbuf;
+
+/// Why a pool could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MempoolError {
+    /// The name cannot be passed to C, or is too long.
+    #[error("Bad pool name {0:?}: at most 16 characters, no NUL byte")]
+    BadName(String),
+    /// Larger than a packet's 16-bit lengths can say.
+    #[error("Pool {name}: {data_room} bytes a packet are too many, the most is 65407")]
+    DataRoom {
+        /// Which pool.
+        name: String,
+        /// What was asked for.
+        data_room: u16,
+    },
+    /// DPDK's own verdict.
+    #[error("Cannot make pool {name} of {count} packets: {reason}")]
+    Refused {
+        /// Which pool.
+        name: String,
+        /// How many packets it should hold.
+        count: u32,
+        /// Why. `Cannot allocate memory` asks for more hugepages, or more `memory_mb`.
+        reason: Reason,
+    },
+}
+
+/// A handle to a pool of packets.
+#[derive(Clone, Debug)]
+pub struct Mempool {
+    shared: Arc<Shared>,
+}
+
+impl Mempool {
+    /// The usual room for a packet: more than an Ethernet frame needs, and what most NICs prefer.
+    pub const DATA_ROOM: u16 = 2048;
+
+    /// Makes a pool of `count` packets (one less than a power of two wastes no memory) of `data_room` bytes each,
+    /// headroom not counted. Each core caches up to `cache` of them (at most 512).
+    pub fn new(eal: &Eal, name: &str, count: u32, cache: u32, data_room: u16) -> Result<Self, MempoolError> {
+        eal.alive().reap();
+        let Some(room) = data_room.checked_add(dpdk_sys::RTE_PKTMBUF_HEADROOM as u16) else {
+            return Err(MempoolError::DataRoom { name: name.to_owned(), data_room });
+        };
+        // A retired pool may still hold the name, hence the number.
+        let unique = format!("{name}.{}", SERIAL.fetch_add(1, Ordering::Relaxed));
+        let unique = match CString::new(unique) {
+            Ok(unique) if name.len() <= LONGEST_NAME => unique,
+            _ => return Err(MempoolError::BadName(name.to_owned())),
+        };
+        let setup = Setup::begin();
+        // SAFETY: DPDK runs (`eal`), the name is terminated; every number is checked by the callee.
+        let pool =
+            unsafe { dpdk_sys::rte_pktmbuf_pool_create(unique.as_ptr(), count, cache, 0, room, ANY_SOCKET) };
+        let Some(pool) = NonNull::new(pool) else {
+            let errno = Errno::last();
+            return Err(MempoolError::Refused { name: name.to_owned(), count, reason: setup.why(errno) });
+        };
+        let shared = Shared { pool, capacity: count, data_room, alive: Arc::clone(eal.alive()) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// An empty packet, or nothing when the pool is.
+    #[inline]
+    pub fn alloc(&self) -> Option<Mbuf> {
+        // SAFETY: the pool is open while a handle is.
+        let raw = unsafe { dpdk_sys::rte_pktmbuf_alloc(self.as_ptr()) };
+        // SAFETY: a fresh packet that nobody else holds.
+        NonNull::new(raw).map(|raw| unsafe { Mbuf::from_raw(raw) })
+    }
+
+    /// Fills the free capacity of `out` with empty packets: all of it, or nothing and `false`.
+    #[inline]
+    pub fn alloc_bulk<const N: usize>(&self, out: &mut ArrayVec<Mbuf, N>) -> bool {
+        let (held, room) = (out.len(), out.remaining_capacity());
+        // SAFETY: `held` is at most the capacity.
+        let free = unsafe { out.as_mut_ptr().add(held) };
+        // Mbuf is a transparent NonNull<rte_mbuf>: an array of the one is an array of the other.
+        // SAFETY: the pool is open, and `free` has space for `room` pointers.
+        let code = unsafe { dpdk_sys::rte_pktmbuf_alloc_bulk(self.as_ptr(), free.cast(), room as u32) };
+        if code != 0 {
+            return false;
+        }
+        // SAFETY: the call wrote `room` fresh packets behind the `held` ones.
+        unsafe { out.set_len(held + room) };
+        true
+    }
+
+    /// How many packets are in the pool now, the cores' caches included. Slow, and out of date at once.
+    pub fn available(&self) -> u32 {
+        available(self.shared.pool)
+    }
+
+    /// How many packets the pool was made with.
+    pub fn capacity(&self) -> u32 {
+        self.shared.capacity
+    }
+
+    /// The most bytes a packet of this pool holds in one piece, headroom not counted.
+    pub fn data_room(&self) -> u16 {
+        self.shared.data_room
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut rte_mempool {
+        self.shared.pool.as_ptr()
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    pool: NonNull<rte_mempool>,
+    capacity: u32,
+    data_room: u16,
+    alive: Arc<Alive>,
+}
+
+// SAFETY: DPDK pools may be used by all threads at once; the pointer never changes.
+unsafe impl Send for Shared {}
+// SAFETY: as for Send.
+unsafe impl Sync for Shared {}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let retired = Retired { pool: self.pool, capacity: self.capacity };
+        self.alive.retired.lock().unwrap_or_else(PoisonError::into_inner).push(retired);
+        self.alive.reap();
+    }
+}
+
+/// A pool that nobody can take from any more.
+#[derive(Debug)]
+pub(crate) struct Retired {
+    pool: NonNull<rte_mempool>,
+    capacity: u32,
+}
+
+// SAFETY: as for Shared.
+unsafe impl Send for Retired {}
+
+impl Retired {
+    /// Frees the pool if all its packets are back. To be called by [`Alive::reap`] only, which knows that no core
+    /// is still busy with giving one back, and drops the value if this says `true`.
+    pub(crate) fn try_free(&mut self) -> bool {
+        if available(self.pool) < self.capacity {
+            return false;
+        }
+        // SAFETY: no handle is left to take packets and none is out, so nobody refers to the pool.
+        unsafe { dpdk_sys::rte_mempool_free(self.pool.as_ptr()) };
+        true
+    }
+}
+
+fn available(pool: NonNull<rte_mempool>) -> u32 {
+    // SAFETY: the pool is open: its owner calls this.
+    unsafe { dpdk_sys::rte_mempool_avail_count(pool.as_ptr()) }
+}
+
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+
+const ANY_SOCKET: i32 = -1;
+/// Leaves room for the number and for DPDK's own prefixes.
+const LONGEST_NAME: usize = 16;

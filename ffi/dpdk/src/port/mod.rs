@@ -1,0 +1,216 @@
+//! A started port: a network device with its receive and transmit queues.
+//!
+//! [`PortBuilder`](builder::PortBuilder) makes it. Its owner takes the queues out and gives each to one worker. The
+//! device runs until the port and all its queues are gone; the last of them to go, on whatever thread that is,
+//! stops and closes it and lets go of its pool.
+
+pub(crate) mod builder;
+pub(crate) mod granted;
+pub(crate) mod offload;
+mod plan;
+pub(crate) mod queue;
+pub(crate) mod rss;
+pub(crate) mod stats;
+
+use core::ffi::CStr;
+use core::ffi::c_char;
+use core::fmt;
+use core::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::PoisonError;
+
+use crate::eal::Alive;
+use crate::errno::Errno;
+use crate::errno::check;
+use crate::log::Setup;
+use crate::mempool::Mempool;
+use crate::port::granted::Granted;
+use crate::port::queue::RxQueue;
+use crate::port::queue::TxQueue;
+
+/// A port's number, as [`crate::Eal::attach`] gives it. Numbers of closed ports are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(u16);
+
+impl PortId {
+    #[inline]
+    pub(crate) fn new(id: u16) -> Self {
+        Self(id)
+    }
+
+    /// The number.
+    #[inline]
+    pub fn as_u16(self) -> u16 {
+        self.0
+    }
+
+    /// The name of the device behind it, while there is one.
+    pub(crate) fn device(self) -> Option<String> {
+        let mut name: [c_char; NAME_LEN] = [0; NAME_LEN];
+        // SAFETY: `name` has the size that the call is documented to need; a bad number is an error.
+        let code = unsafe { dpdk_sys::rte_eth_dev_get_name_by_port(self.0, name.as_mut_ptr()) };
+        check(code).ok()?;
+        // SAFETY: the call succeeded, so it wrote a terminated string.
+        Some(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+    }
+}
+
+impl fmt::Display for PortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A queue's number within its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(u16);
+
+impl QueueId {
+    pub(crate) fn new(id: u16) -> Self {
+        Self(id)
+    }
+
+    /// The number.
+    pub fn as_u16(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A started port.
+#[must_use]
+#[derive(Debug)]
+pub struct Port {
+    running: Arc<Running>,
+    rx: Vec<Option<RxQueue>>,
+    tx: Vec<Option<TxQueue>>,
+    mac: [u8; 6],
+    device: String,
+    driver: String,
+    interface: Option<u32>,
+    granted: Granted,
+}
+
+impl Port {
+    /// Takes receive queue `i` out, once.
+    pub fn take_rx(&mut self, i: u16) -> Option<RxQueue> {
+        self.rx.get_mut(usize::from(i))?.take()
+    }
+
+    /// Takes transmit queue `i` out, once.
+    pub fn take_tx(&mut self, i: u16) -> Option<TxQueue> {
+        self.tx.get_mut(usize::from(i))?.take()
+    }
+
+    /// The port's number.
+    pub fn id(&self) -> PortId {
+        self.running.id
+    }
+
+    /// The hardware address.
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The largest IP packet the port carries, as the device sees it. Software devices over a Linux interface may
+    /// say 1500 whatever the interface's own limit.
+    pub fn mtu(&self) -> u16 {
+        self.granted.mtu
+    }
+
+    /// The device's name, for example `0000:01:00.0` or `net_af_xdp0`.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// The driver's name, for example `net_ixgbe`.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// The index of the Linux interface that the device sits on, for drivers that do.
+    pub fn interface(&self) -> Option<u32> {
+        self.interface
+    }
+
+    /// What the device agreed to.
+    pub fn granted(&self) -> &Granted {
+        &self.granted
+    }
+}
+
+/// A device that was started. Shared by the port and its queues; dropping the last share stops it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    id: PortId,
+    /// Dropped after the device is closed and has given its packets back.
+    _pool: Mempool,
+    /// Dropped last: then the number may be used again.
+    _claim: Claim,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        close(self.id);
+    }
+}
+
+/// Stops and closes a port that nobody polls any more. A device that refuses either is left to the process's end.
+fn close(id: PortId) {
+    let _setup = Setup::begin();
+    // Over a Linux interface the mode would stay with the interface. Drivers without it say so, which is fine.
+    // SAFETY: the port is open and claimed by the caller.
+    unsafe { dpdk_sys::rte_eth_promiscuous_disable(id.as_u16()) };
+    // SAFETY: the port is open and claimed by the caller, and no queue of it is left.
+    unsafe { dpdk_sys::rte_eth_dev_stop(id.as_u16()) };
+    // SAFETY: as above, and the port is stopped.
+    unsafe { dpdk_sys::rte_eth_dev_close(id.as_u16()) };
+}
+
+/// The right to configure and run a port: at most one exists for a number.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    id: PortId,
+    alive: Arc<Alive>,
+}
+
+impl Claim {
+    pub(crate) fn take(id: PortId, alive: &Arc<Alive>) -> Option<Self> {
+        let mut ports = alive.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        if ports.contains(&id) {
+            return None;
+        }
+        ports.push(id);
+        Some(Self { id, alive: Arc::clone(alive) })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.alive.ports.lock().unwrap_or_else(PoisonError::into_inner).retain(|&id| id != self.id);
+    }
+}
+
+/// What a device says about itself.
+pub(crate) fn info(id: PortId) -> Result<dpdk_sys::rte_eth_dev_info, Errno> {
+    let mut info = MaybeUninit::zeroed();
+    // SAFETY: writes one struct; a bad number is an error.
+    check(unsafe { dpdk_sys::rte_eth_dev_info_get(id.as_u16(), info.as_mut_ptr()) })?;
+    // SAFETY: zeroed above, for which every member has a meaning, and filled in by the call.
+    Ok(unsafe { info.assume_init() })
+}
+
+pub(crate) fn driver_name(info: &dpdk_sys::rte_eth_dev_info) -> String {
+    if info.driver_name.is_null() {
+        return String::new();
+    }
+    // SAFETY: a constant string of the driver's, which stays loaded.
+    unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
+}
+
+const NAME_LEN: usize = dpdk_sys::RTE_ETH_NAME_MAX_LEN as usize;
