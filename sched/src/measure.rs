@@ -1,0 +1,101 @@
+//! How schedulers that look for the best destination weigh one against another.
+
+use crate::Dest;
+use crate::Loads;
+
+/// How a scheduler that looks for the best destination weighs one against another.
+pub(crate) trait Measure {
+    /// A number about all destinations together that scores depend on.
+    fn survey<L: Loads>(dests: &[Dest], loads: &L) -> u64 {
+        let _ = (dests, loads);
+        0
+    }
+
+    /// How good a choice `dest` is, or [`Score::NEVER`].
+    fn score<L: Loads>(survey: u64, dest: &Dest, loads: &L) -> Score;
+}
+
+/// The cost of choosing a destination, a fraction; the lowest wins, the first in list order among equals.
+///
+/// Linux replaces its candidate if `cost(candidate) * weight(d) > cost(d) * weight(candidate)`.
+/// As long as no weight is 0 that orders fractions, so the minimum does not depend on the order of
+/// comparisons and a tournament finds the same one as Linux's walk. Destinations that may not be
+/// chosen are 1/0, which under the same formula loses to everything and beats nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Score {
+    cost: u64,
+    /// Decides between equal costs; it too is divided by the weight.
+    tie: u64,
+    weight: u32,
+    /// Not compared; see [`Score::spare`].
+    spare: bool,
+}
+
+impl Score {
+    /// `cost / weight`, where `weight` is above 0.
+    pub(crate) const fn new(cost: u64, weight: u32) -> Self {
+        Self { cost, tie: 0, weight, spare: false }
+    }
+
+    /// The same with `tie / weight` to decide between equal costs.
+    pub(crate) const fn with_tie(self, tie: u64) -> Self {
+        Self { tie, ..self }
+    }
+
+    /// The same with a note whether the destination has much to spare.
+    pub(crate) const fn with_spare(self, spare: bool) -> Self {
+        Self { spare, ..self }
+    }
+
+    /// Whether this is strictly better than `other`.
+    pub(crate) fn beats(&self, other: &Self) -> bool {
+        // In 128 bits nothing can overflow: 64 of cost and 32 of weight.
+        let (mine, theirs) = (u128::from(self.weight), u128::from(other.weight));
+        let (a, b) = (u128::from(self.cost) * theirs, u128::from(other.cost) * mine);
+        a < b || (a == b && u128::from(self.tie) * theirs < u128::from(other.tie) * mine)
+    }
+
+    /// Whether `rival` is strictly better, or, if it `wins_ties`, as good.
+    pub(crate) fn loses(&self, rival: &Self, wins_ties: bool) -> bool {
+        if wins_ties { !self.beats(rival) } else { rival.beats(self) }
+    }
+
+    /// Whether the destination may be chosen at all.
+    pub(crate) const fn eligible(&self) -> bool {
+        self.weight > 0
+    }
+
+    /// Whether the destination has much to spare, chosen or not.
+    pub(crate) const fn spare(&self) -> bool {
+        self.spare
+    }
+
+    /// May not be chosen.
+    pub(crate) const NEVER: Self = Self { cost: 1, tie: 0, weight: 0, spare: false };
+}
+
+/// Neither quiesced nor overloaded.
+pub(crate) fn available<L: Loads>(dest: &Dest, loads: &L) -> bool {
+    dest.weight > 0 && !loads.overloaded(dest.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ineligible_lose_to_all_and_beat_none() {
+        let worst = Score::new(u64::MAX, 1).with_tie(u64::MAX);
+        assert!(worst.beats(&Score::NEVER));
+        assert!(!Score::NEVER.beats(&worst));
+        assert!(!Score::NEVER.beats(&Score::NEVER));
+    }
+
+    #[test]
+    fn equal_fractions_do_not_beat_each_other_unless_by_tie() {
+        let (a, b) = (Score::new(2, 1), Score::new(6, 3));
+        assert!(!a.beats(&b) && !b.beats(&a));
+        assert!(a.with_tie(1).beats(&b.with_tie(4)));
+        assert!(!a.with_tie(1).beats(&b.with_tie(3)));
+    }
+}
