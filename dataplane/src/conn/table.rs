@@ -1,0 +1,381 @@
+//! The flow table: finds the connection a packet belongs to, in either direction.
+//!
+//! It holds the index (`index`: buckets of short tags), the hot and the cold lines of all entries,
+//! and the queue of vacant slots. One worker makes it, owns it and alone touches it. All memory is
+//! taken and written to when it is made; it never grows.
+//!
+//! **Invariants.** A slot is live exactly when its `hot.request` is not [`FlowKey::ZERO`]. Each key of
+//! a live slot that `keys_of` names is in the index exactly once, and nothing else is. No key is
+//! in the index twice.
+//!
+//! **Bursts.** [`FlowTable::probe`] looks for a whole burst at once, so that the cache misses of its
+//! packets overlap. What it finds are guesses: between it and [`FlowTable::confirm`] earlier packets of
+//! the same burst make and end connections. A guess that names a slot is checked against that slot's
+//! key. A guess that names none holds until something is inserted, which the table's version tells.
+//!
+//! **Reuse.** Vacant slots queue up first in, first out: an id comes back as late as can be, never in
+//! the burst that freed it unless the table is all but full. Whoever keeps ids (the wheel, `control` of
+//! another entry) must still be able to tell that the slot has another tenant.
+
+use crate::BURST;
+use crate::conn::entry::{Cold, ConnId, Direction, Hot, NONE};
+use crate::conn::key::FlowKey;
+
+use self::arch::prefetch;
+use self::hash::Hasher;
+use self::index::{Index, Place, Slot};
+use self::pages::Pages;
+
+mod arch;
+mod hash;
+mod index;
+pub(crate) mod pages;
+#[cfg(test)]
+mod tests;
+
+/// Why an entry was not inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsertError {
+    /// No slot is vacant, or (all but impossible) the index has no room for the keys.
+    Full,
+    /// One of the keys is another connection's, or both are the same, or the request key is zero.
+    Duplicate,
+}
+
+/// What [`FlowTable::probe`] makes of a key: maybe an entry, maybe outdated by the time it is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    slot: Slot,
+    /// The table's version at the time; never 0 in a table.
+    version: u32,
+}
+
+impl Candidate {
+    /// Nothing is known: confirming it looks the key up.
+    pub const UNKNOWN: Self = Self { slot: Slot::NONE, version: 0 };
+
+    /// The connection that this may turn out to be.
+    pub fn id(self) -> Option<ConnId> {
+        (self.slot != Slot::NONE).then(|| self.slot.id())
+    }
+}
+
+/// Where a key may be: what [`FlowTable::approach`] gives and [`FlowTable::guess`] takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Approach(Place);
+
+/// A worker's connections.
+pub struct FlowTable {
+    index: Index,
+    hot: Pages<Hot>,
+    cold: Pages<Cold>,
+    hasher: Hasher,
+    /// The vacant slot to use next; vacant slots link on by `hot.dest`.
+    first_vacant: u32,
+    last_vacant: u32,
+    len: u32,
+    /// Counts insertions; skips 0.
+    version: u32,
+}
+
+impl FlowTable {
+    /// The largest possible capacity: a slot number and a direction share 32 bits.
+    pub const MAX_CAPACITY: u32 = (1 << 31) - 1;
+
+    /// A table of `capacity` slots (at most [`Self::MAX_CAPACITY`]); `seed` should differ at each
+    /// start so that nobody can choose colliding keys.
+    pub fn new(capacity: u32, seed: u64) -> Self {
+        let capacity = capacity.min(Self::MAX_CAPACITY);
+        let link = |slot: u32| if slot + 1 < capacity { slot + 1 } else { NONE };
+        Self {
+            index: Index::new(2 * capacity as usize),
+            hot: Pages::new(capacity as usize, |slot| Hot { dest: link(slot as u32), ..Hot::VACANT }),
+            cold: Pages::new(capacity as usize, |_| Cold::VACANT),
+            hasher: Hasher::new(seed),
+            first_vacant: if capacity > 0 { 0 } else { NONE },
+            last_vacant: capacity.wrapping_sub(1),
+            len: 0,
+            version: 1,
+        }
+    }
+
+    /// Inserts an entry under its keys (see `keys_of`), or changes nothing.
+    pub fn insert(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
+        let [request, reply] = keys_of(&hot);
+        let Some(request) = request else { return Err(InsertError::Duplicate) };
+        if self.find(request).is_some()
+            || reply.is_some_and(|reply| reply == request || self.find(reply).is_some())
+        {
+            return Err(InsertError::Duplicate);
+        }
+        if self.first_vacant == NONE {
+            return Err(InsertError::Full);
+        }
+        let id = ConnId::new(self.first_vacant);
+        // The entry comes first: making room for its second key may move its first.
+        let next = core::mem::replace(&mut self.hot[id.index()], hot).dest;
+        if !self.enter(request, Slot::new(id, Direction::Request)) {
+            self.hot[id.index()] = Hot { dest: next, ..Hot::VACANT };
+            return Err(InsertError::Full);
+        }
+        if let Some(reply) = reply
+            && !self.enter(reply, Slot::new(id, Direction::Reply))
+        {
+            self.leave(request, Slot::new(id, Direction::Request));
+            self.hot[id.index()] = Hot { dest: next, ..Hot::VACANT };
+            return Err(InsertError::Full);
+        }
+        self.cold[id.index()] = cold.succeeding(&self.cold[id.index()]);
+        self.first_vacant = next;
+        if next != NONE {
+            prefetch(&self.hot, next as usize);
+            prefetch(&self.cold, next as usize);
+        }
+        self.len += 1;
+        self.bump();
+        Ok(id)
+    }
+
+    /// Takes an entry and its keys out. A vacant `id` is left as it is.
+    pub fn remove(&mut self, id: ConnId) {
+        if !self.is_live(id) {
+            return;
+        }
+        let [request, reply] = keys_of(self.hot(id));
+        if let Some(request) = request {
+            self.leave(request, Slot::new(id, Direction::Request));
+        }
+        if let Some(reply) = reply {
+            self.leave(reply, Slot::new(id, Direction::Reply));
+        }
+        self.hot[id.index()] = Hot::VACANT;
+        match self.first_vacant {
+            NONE => self.first_vacant = id.as_u32(),
+            _ => self.hot[self.last_vacant as usize].dest = id.as_u32(),
+        }
+        self.last_vacant = id.as_u32();
+        self.len -= 1;
+    }
+
+    /// Gives the entry another request key of the same kind, or changes nothing. A vacant `id` is left
+    /// as it is.
+    pub fn rekey_request(&mut self, id: ConnId, request: FlowKey) -> Result<(), InsertError> {
+        if !self.is_live(id) {
+            return Ok(());
+        }
+        let old = self.hot(id).request;
+        debug_assert_eq!(old.is_template(), request.is_template());
+        if request == old {
+            return Ok(());
+        }
+        if request == FlowKey::ZERO || self.find(request).is_some() {
+            return Err(InsertError::Duplicate);
+        }
+        // Out first: its room is then free for the new key, and no entry is met that lacks a key.
+        let slot = Slot::new(id, Direction::Request);
+        self.leave(old, slot);
+        self.hot[id.index()].request = request;
+        if !self.enter(request, slot) {
+            self.hot[id.index()].request = old;
+            // Fits: the stash is full, so nothing came out of it into the lane that the old key left.
+            let back = self.enter(old, slot);
+            debug_assert!(back);
+            return Err(InsertError::Full);
+        }
+        self.bump();
+        Ok(())
+    }
+
+    /// The hot line, to change. Its keys must stay as they are ([`Self::rekey_request`] changes one).
+    ///
+    /// # Panics
+    /// When `id` is not below the capacity; so do the three below.
+    #[inline]
+    pub fn hot_mut(&mut self, id: ConnId) -> &mut Hot {
+        &mut self.hot[id.index()]
+    }
+
+    /// The cold line, to change.
+    #[inline]
+    pub fn cold_mut(&mut self, id: ConnId) -> &mut Cold {
+        &mut self.cold[id.index()]
+    }
+
+    /// The hot line.
+    #[inline]
+    pub fn hot(&self, id: ConnId) -> &Hot {
+        &self.hot[id.index()]
+    }
+
+    /// The cold line.
+    #[inline]
+    pub fn cold(&self, id: ConnId) -> &Cold {
+        &self.cold[id.index()]
+    }
+
+    /// Has the line fetched that says where `key` may be: the first step of [`Self::probe`], for callers
+    /// that have something else to do meanwhile.
+    #[inline]
+    pub fn approach(&self, key: FlowKey) -> Approach {
+        let place = self.index.place(self.hasher.hash(key));
+        self.index.prefetch_home(place);
+        Approach(place)
+    }
+
+    /// Looks for all `keys` at once and has the lines that [`Self::confirm`] will read fetched.
+    /// `out` must be as long as `keys`.
+    pub fn probe(&self, keys: &[FlowKey], out: &mut [Candidate]) {
+        debug_assert_eq!(keys.len(), out.len());
+        for (keys, out) in keys.chunks(BURST).zip(out.chunks_mut(BURST)) {
+            let mut approaches = [Approach::default(); BURST];
+            for (approach, key) in approaches.iter_mut().zip(keys) {
+                *approach = self.approach(*key);
+            }
+            self.guess(&approaches, out);
+        }
+    }
+
+    /// The second step of [`Self::probe`], for a burst: looks at the lines that were fetched by then and
+    /// has those fetched that [`Self::confirm`] will read. What `approaches` has beyond `out` is not looked at.
+    #[inline]
+    pub fn guess(&self, approaches: &[Approach], out: &mut [Candidate]) {
+        let mut away = 0_u32;
+        for (nth, (out, Approach(place))) in out.iter_mut().zip(approaches).enumerate() {
+            let slot = self.index.guess_home(*place);
+            *out = Candidate { slot, version: self.version };
+            if slot != Slot::NONE {
+                prefetch(&self.hot, slot.id().index());
+            } else if self.index.prefetch_away(*place) {
+                away |= 1 << nth;
+            }
+        }
+        while away != 0 {
+            let nth = away.trailing_zeros() as usize;
+            away &= away - 1;
+            let slot = self.index.guess_away(approaches[nth].0);
+            out[nth].slot = slot;
+            if slot != Slot::NONE {
+                prefetch(&self.hot, slot.id().index());
+            }
+        }
+    }
+
+    /// What `key` is now, given what [`Self::probe`] made of it.
+    #[inline]
+    pub fn confirm(&self, key: FlowKey, candidate: Candidate) -> Option<(ConnId, Direction)> {
+        if candidate.slot == Slot::NONE {
+            if candidate.version == self.version {
+                return None;
+            }
+        } else if self.names(candidate.slot, key) {
+            return Some(candidate.slot.parts());
+        }
+        self.find(key)
+    }
+
+    /// The connection that packets with `key` belong to, and their direction.
+    pub fn find(&self, key: FlowKey) -> Option<(ConnId, Direction)> {
+        let slot = self.index.find(self.hasher.hash(key), |slot| self.names(slot, key))?;
+        Some(slot.parts())
+    }
+
+    /// Whether `id` is a connection at present.
+    #[inline]
+    pub fn is_live(&self, id: ConnId) -> bool {
+        self.hot.get(id.index()).is_some_and(|hot| hot.request != FlowKey::ZERO)
+    }
+
+    /// The live ones among the `n` slots from `cursor` on. To list all, page by page, go on at
+    /// `cursor + n` until the capacity is reached.
+    pub fn iter_from(&self, cursor: u32, n: u32) -> impl Iterator<Item = ConnId> + '_ {
+        let end = cursor.saturating_add(n).min(self.capacity());
+        (cursor..end).map(ConnId::new).filter(|id| self.is_live(*id))
+    }
+
+    /// Has the hot line fetched.
+    #[inline]
+    pub fn prefetch_hot(&self, id: ConnId) {
+        prefetch(&self.hot, id.index());
+    }
+
+    /// Has the cold line fetched.
+    #[inline]
+    pub fn prefetch_cold(&self, id: ConnId) {
+        prefetch(&self.cold, id.index());
+    }
+
+    /// Has what removing the entry will touch fetched: the buckets of its keys. Reads the hot line.
+    #[inline]
+    pub fn prefetch_keys(&self, id: ConnId) {
+        for key in self.hot.get(id.index()).into_iter().flat_map(keys_of).flatten() {
+            self.index.prefetch_home(self.index.place(self.hasher.hash(key)));
+        }
+    }
+
+    /// Slots in all.
+    pub fn capacity(&self) -> u32 {
+        self.hot.len() as u32
+    }
+
+    /// Live slots.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether no slot is live.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Memory taken when the table was made.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.index.memory_bytes() + self.hot.memory_bytes() + self.cold.memory_bytes()
+    }
+
+    /// Whether `slot` is live and known by `key`.
+    #[inline]
+    fn names(&self, slot: Slot, key: FlowKey) -> bool {
+        let (id, direction) = slot.parts();
+        self.hot.get(id.index()).is_some_and(|hot| {
+            // Nothing predicts the direction: look at both keys rather than branch on it.
+            let request = same(hot.request, key) & (direction == Direction::Request);
+            let reply = same(hot.reply, key) & (direction == Direction::Reply);
+            (request | (reply & !hot.request.is_template())) & !same(key, FlowKey::ZERO)
+        })
+    }
+
+    fn enter(&mut self, key: FlowKey, slot: Slot) -> bool {
+        let (hasher, hot) = (&self.hasher, &self.hot);
+        self.index.enter(hasher.hash(key), slot, |slot| hasher.hash(key_of(hot, slot)))
+    }
+
+    fn leave(&mut self, key: FlowKey, slot: Slot) {
+        let (hasher, hot) = (&self.hasher, &self.hot);
+        let left = self.index.leave(hasher.hash(key), slot, |slot| hasher.hash(key_of(hot, slot)));
+        debug_assert!(left, "a key was changed behind the table's back");
+    }
+
+    fn bump(&mut self) {
+        self.version = self.version.checked_add(1).unwrap_or(1);
+    }
+}
+
+/// Equality without a branch.
+#[inline]
+fn same(one: FlowKey, two: FlowKey) -> bool {
+    let ([a, b], [c, d]) = (one.words(), two.words());
+    ((a ^ c) | (b ^ d)) == 0
+}
+
+/// The request and the reply key under which an entry is found: those that are not zero, and of a
+/// template the request key alone.
+fn keys_of(hot: &Hot) -> [Option<FlowKey>; 2] {
+    let some = |key| (key != FlowKey::ZERO).then_some(key);
+    [some(hot.request), some(hot.reply).filter(|_| !hot.request.is_template())]
+}
+
+/// The key that put `slot` into the index.
+fn key_of(hot: &[Hot], slot: Slot) -> FlowKey {
+    let (id, direction) = slot.parts();
+    hot[id.index()].key(direction)
+}

@@ -1,0 +1,308 @@
+//! The index: from a key's hash to the slots that may hold the key.
+//!
+//! A bucket is one cache line of eight lanes, each a 16-bit tag and a slot with a direction. A key has
+//! two buckets: its *home*, given by its hash, and the *other* one, given by home and tag in such a way
+//! that either gives the other. It is put at home when there is room, else into the other bucket, else
+//! a key of one of the two moves to that key's other bucket, else (seen at loads that a table does not
+//! reach) it waits in a small stash.
+//!
+//! **Invariants.** A lane is empty exactly when its tag is 0. `away` of a bucket counts the keys that
+//! have their home there and live elsewhere, so that most searches end at home.
+
+use arrayvec::ArrayVec;
+
+use crate::conn::entry::{ConnId, Direction};
+use crate::conn::table::arch::{LANES, Tags, prefetch};
+use crate::conn::table::hash::Hash;
+use crate::conn::table::pages::Pages;
+
+/// Keys that the index holds when full, out of a hundred lanes.
+const LOAD_PERCENT: usize = 75;
+/// Keys that may wait for a lane.
+const STASH: usize = 32;
+const EMPTY: u16 = 0;
+
+/// A slot of the table and the direction of one of its keys, in 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Slot(u32);
+
+impl Slot {
+    /// No slot; the largest capacity keeps clear of it.
+    pub(super) const NONE: Self = Self(u32::MAX);
+    const REPLY: u32 = 1 << 31;
+
+    #[inline]
+    pub(super) const fn new(id: ConnId, direction: Direction) -> Self {
+        Self(id.as_u32() | (direction as u32) << 31)
+    }
+
+    #[inline]
+    pub(super) const fn id(self) -> ConnId {
+        ConnId::new(self.0 & !Self::REPLY)
+    }
+
+    #[inline]
+    pub(super) const fn parts(self) -> (ConnId, Direction) {
+        let direction = if self.0 & Self::REPLY == 0 { Direction::Request } else { Direction::Reply };
+        (self.id(), direction)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: Tags,
+    slots: [Slot; LANES],
+    away: u32,
+    spare: [u32; 3],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    const EMPTY: Self =
+        Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0, spare: [0; 3] };
+
+    /// The slots of the lanes with this tag.
+    #[inline]
+    fn slots_with(&self, tag: u16) -> impl Iterator<Item = Slot> + '_ {
+        lanes(self.tags.lanes_with(tag)).map(|lane| self.slots[lane])
+    }
+
+    fn lane_of(&self, tag: u16, slot: Slot) -> Option<usize> {
+        lanes(self.tags.lanes_with(tag)).find(|lane| self.slots[*lane] == slot)
+    }
+
+    fn empty_lane(&self) -> Option<usize> {
+        lanes(self.tags.lanes_with(EMPTY)).next()
+    }
+
+    fn set(&mut self, lane: usize, tag: u16, slot: Slot) {
+        self.tags.0[lane] = tag;
+        self.slots[lane] = slot;
+    }
+
+    fn clear(&mut self, lane: usize) {
+        self.set(lane, EMPTY, Slot::NONE);
+    }
+}
+
+/// The numbers of the bits set, lowest first.
+#[inline]
+fn lanes(mut bits: u8) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let lane = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (lane < LANES).then_some(lane)
+    })
+}
+
+/// Where a key belongs. Good for the index that made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    home: u32,
+    tag: u16,
+}
+
+impl Place {
+    #[inline]
+    fn home(self) -> usize {
+        self.home as usize
+    }
+}
+
+/// A key without a lane.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    place: Place,
+    slot: Slot,
+}
+
+pub(super) struct Index {
+    buckets: Pages<Bucket>,
+    stash: ArrayVec<Waiting, STASH>,
+}
+
+impl Index {
+    /// An index for `keys` keys.
+    pub(super) fn new(keys: usize) -> Self {
+        let buckets = (keys * 100).div_ceil(LANES * LOAD_PERCENT).max(1);
+        Self { buckets: Pages::new(buckets, |_| Bucket::EMPTY), stash: ArrayVec::new() }
+    }
+
+    /// Adds a key that is not there; `hash_of` gives the hash of the key that another slot is there for.
+    /// False when there is no room.
+    pub(super) fn enter(&mut self, hash: Hash, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
+        let key = Waiting { place: self.place(hash), slot };
+        if self.settle(key, hash_of) {
+            return true;
+        }
+        if self.stash.try_push(key).is_err() {
+            return false;
+        }
+        self.buckets[key.place.home()].away += 1;
+        true
+    }
+
+    /// Takes a key out; false when it was not there.
+    pub(super) fn leave(&mut self, hash: Hash, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
+        let place = self.place(hash);
+        let (home, other) = (place.home(), self.other(place));
+        if let Some(lane) = self.buckets[home].lane_of(place.tag, slot) {
+            self.buckets[home].clear(lane);
+        } else if let Some(lane) = self.buckets[other].lane_of(place.tag, slot) {
+            self.buckets[other].clear(lane);
+            self.buckets[home].away -= 1;
+        } else if let Some(nth) = self.stash.iter().position(|key| key.slot == slot) {
+            self.stash.swap_remove(nth);
+            self.buckets[home].away -= 1;
+            return true;
+        } else {
+            return false;
+        }
+        // There is a lane now: perhaps one that a waiting key can have.
+        if let Some(key) = self.stash.pop() {
+            self.buckets[key.place.home()].away -= 1;
+            if !self.settle(key, hash_of) {
+                self.stash.push(key);
+                self.buckets[key.place.home()].away += 1;
+            }
+        }
+        true
+    }
+
+    /// The first slot of the key's that `is_it` accepts.
+    #[inline]
+    pub(super) fn find(&self, hash: Hash, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
+        let place = self.place(hash);
+        let home = &self.buckets[place.home()];
+        if let Some(slot) = home.slots_with(place.tag).find(|slot| is_it(*slot)) {
+            return Some(slot);
+        }
+        if home.away == 0 {
+            return None;
+        }
+        self.slots_away(place).find(|slot| is_it(*slot))
+    }
+
+    /// Where the key with this hash belongs: the bucket by a multiply and a shift, for any number of
+    /// buckets.
+    #[inline]
+    pub(super) fn place(&self, hash: Hash) -> Place {
+        Place { home: scale(hash.0 >> 32, self.buckets.len()) as u32, tag: (hash.0 as u16).max(1) }
+    }
+
+    /// Has the key's home fetched.
+    #[inline]
+    pub(super) fn prefetch_home(&self, place: Place) {
+        prefetch(&self.buckets, place.home());
+    }
+
+    /// The first slot at home that may be the key's, or [`Slot::NONE`].
+    #[inline]
+    pub(super) fn guess_home(&self, place: Place) -> Slot {
+        self.buckets[place.home()].slots_with(place.tag).next().unwrap_or(Slot::NONE)
+    }
+
+    /// Whether a key that is not at home may be elsewhere; if so, has its other bucket fetched.
+    #[inline]
+    pub(super) fn prefetch_away(&self, place: Place) -> bool {
+        let away = self.buckets[place.home()].away != 0;
+        if away {
+            prefetch(&self.buckets, self.other(place));
+        }
+        away
+    }
+
+    /// The first slot away from home that may be the key's, or [`Slot::NONE`].
+    pub(super) fn guess_away(&self, place: Place) -> Slot {
+        self.slots_away(place).next().unwrap_or(Slot::NONE)
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.buckets.memory_bytes()
+    }
+
+    /// Checks the invariants; how many keys there are, and how many of them wait.
+    #[cfg(test)]
+    pub(super) fn audit(&self, hash_of: impl Fn(Slot) -> Hash) -> (usize, usize) {
+        let mut away = vec![0; self.buckets.len()];
+        let mut keys = self.stash.len();
+        for waiting in &self.stash {
+            assert_eq!(waiting.place, self.place(hash_of(waiting.slot)));
+            away[waiting.place.home()] += 1;
+        }
+        for (nth, bucket) in self.buckets.iter().enumerate() {
+            for (tag, slot) in bucket.tags.0.into_iter().zip(bucket.slots) {
+                if tag == EMPTY {
+                    assert_eq!(slot, Slot::NONE);
+                    continue;
+                }
+                let place = self.place(hash_of(slot));
+                let other = self.other(place);
+                assert_eq!(tag, place.tag);
+                assert_eq!(self.other(Place { home: other as u32, tag }), place.home());
+                assert!(nth == place.home() || nth == other);
+                away[place.home()] += u32::from(nth != place.home());
+                keys += 1;
+            }
+        }
+        assert!(self.buckets.iter().map(|bucket| bucket.away).eq(away));
+        (keys, self.stash.len())
+    }
+
+    /// Finds a lane for a key, moving one other key if need be. False when that does not do.
+    fn settle(&mut self, key: Waiting, hash_of: impl Fn(Slot) -> Hash) -> bool {
+        let Waiting { place, slot } = key;
+        let (home, other) = (place.home(), self.other(place));
+        if let Some(lane) = self.buckets[home].empty_lane() {
+            self.buckets[home].set(lane, place.tag, slot);
+            return true;
+        }
+        if let Some(lane) = self.buckets[other].empty_lane() {
+            self.buckets[other].set(lane, place.tag, slot);
+            self.buckets[home].away += 1;
+            return true;
+        }
+        for bucket in [home, other] {
+            for lane in 0..LANES {
+                let Bucket { tags, slots, .. } = &self.buckets[bucket];
+                let (tag, moved) = (tags.0[lane], slots[lane]);
+                let target = self.other(Place { home: bucket as u32, tag });
+                let Some(room) = self.buckets[target].empty_lane() else { continue };
+                self.buckets[target].set(room, tag, moved);
+                if self.place(hash_of(moved)).home() == bucket {
+                    self.buckets[bucket].away += 1;
+                } else {
+                    self.buckets[target].away -= 1;
+                }
+                self.buckets[bucket].set(lane, place.tag, slot);
+                self.buckets[home].away += u32::from(bucket != home);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The slots away from home that may be the key's.
+    fn slots_away(&self, place: Place) -> impl Iterator<Item = Slot> + '_ {
+        let waiting = self.stash.iter().filter(move |key| key.place == place).map(|key| key.slot);
+        self.buckets[self.other(place)].slots_with(place.tag).chain(waiting)
+    }
+
+    /// The second bucket of a key. Its own inverse: the two add up to a number that depends on the tag
+    /// alone, modulo the number of buckets.
+    #[inline]
+    fn other(&self, Place { home, tag }: Place) -> usize {
+        let sum = scale(u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32, self.buckets.len());
+        let home = home as usize;
+        if sum >= home { sum - home } else { sum + self.buckets.len() - home }
+    }
+}
+
+/// Maps 0..2^32 evenly to 0..`to`.
+#[inline]
+fn scale(word: u64, to: usize) -> usize {
+    ((word * to as u64) >> 32) as usize
+}

@@ -1,0 +1,328 @@
+use core::net::Ipv4Addr;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::conn::key::KeyKind;
+
+/// The request key of the `n`th connection to one virtual service.
+fn request(n: u32) -> FlowKey {
+    let client = Ipv4Addr::from_bits(0x0a00_0000 + n / 50_000);
+    FlowKey::new(6, client, 1024 + (n % 50_000) as u16, Ipv4Addr::new(192, 0, 2, 1), 80)
+}
+
+/// The reply key: from one of 64 real servers.
+fn reply(n: u32) -> FlowKey {
+    let server = Ipv4Addr::from_bits(0xac10_0000 + n % 64);
+    let request = request(n);
+    FlowKey::new(6, server, 8080, request.src(), request.sport())
+}
+
+fn entry(n: u32) -> Hot {
+    Hot { request: request(n), reply: reply(n), dest: n, ..Hot::VACANT }
+}
+
+fn fill(capacity: u32, seed: u64) -> FlowTable {
+    let mut table = FlowTable::new(capacity, seed);
+    for n in 0..capacity {
+        let id = table.insert(entry(n), Cold { service: n, ..Cold::VACANT });
+        assert!(id.is_ok(), "{id:?} at {n} of {capacity}, seed {seed}");
+    }
+    table
+}
+
+/// Checks the index against the slots; gives the number of keys in its stash.
+fn audit(table: &FlowTable) -> usize {
+    let (keys, waiting) = table.index.audit(|slot| table.hasher.hash(key_of(&table.hot, slot)));
+    let live = table.iter_from(0, u32::MAX).map(|id| keys_of(table.hot(id)).iter().flatten().count());
+    assert_eq!(keys, live.sum::<usize>());
+    waiting
+}
+
+/// What `probe` and `confirm` make of one key.
+fn probe_one(table: &FlowTable, key: FlowKey) -> Option<(ConnId, Direction)> {
+    let mut out = [Candidate::UNKNOWN];
+    table.probe(&[key], &mut out);
+    table.confirm(key, out[0])
+}
+
+#[test]
+fn every_slot_can_be_used_and_is_found_both_ways() {
+    for (capacity, seeds) in [(0, 1), (1, 50), (2, 50), (7, 50), (1000, 50), (65_536, 3), (1_000_003, 1)] {
+        for seed in 0..seeds {
+            let mut table = fill(capacity, seed);
+            assert_eq!(table.len(), capacity);
+            assert_eq!(table.insert(entry(capacity), Cold::VACANT), Err(InsertError::Full));
+            for n in 0..capacity {
+                let (id, direction) = table.find(request(n)).unwrap();
+                assert_eq!(
+                    (table.hot(id).dest, table.cold(id).service, direction),
+                    (n, n, Direction::Request)
+                );
+                assert_eq!(table.find(reply(n)), Some((id, Direction::Reply)));
+                assert_eq!(probe_one(&table, reply(n)), Some((id, Direction::Reply)));
+            }
+            for n in capacity..2 * capacity {
+                assert_eq!(table.find(request(n)), None);
+                assert_eq!(probe_one(&table, request(n)), None);
+            }
+            assert_eq!(audit(&table), 0, "keys in the stash");
+        }
+    }
+}
+
+#[test]
+fn a_connection_costs_at_most_160_bytes() {
+    for capacity in [1 << 20, (1 << 20) + 1, 1_000_003] {
+        let each = FlowTable::new(capacity, 0).memory_bytes() as f64 / f64::from(capacity);
+        assert!(each <= 160.0, "{each} bytes");
+    }
+}
+
+#[test]
+fn a_removed_entry_is_gone_and_its_slot_comes_back_last() {
+    let mut table = fill(100, 3);
+    let removed: Vec<_> = [50, 7, 99].map(|n| table.find(request(n)).unwrap().0).into();
+    for id in &removed {
+        table.remove(*id);
+        table.remove(*id);
+        assert!(!table.is_live(*id));
+    }
+    assert_eq!((table.len(), table.find(request(7)), table.find(reply(7))), (97, None, None));
+    let again: Vec<_> = (200..203).map(|n| table.insert(entry(n), Cold::VACANT).unwrap()).collect();
+    assert_eq!(again, removed);
+    assert!(!table.is_live(ConnId::new(100)));
+    audit(&table);
+}
+
+#[test]
+fn a_key_belongs_to_one_entry() {
+    let mut table = FlowTable::new(8, 1);
+    let id = table.insert(entry(1), Cold::VACANT).unwrap();
+    let duplicate = Err(InsertError::Duplicate);
+    assert_eq!(table.insert(entry(1), Cold::VACANT), duplicate);
+    assert_eq!(table.insert(Hot { request: request(2), ..entry(1) }, Cold::VACANT), duplicate);
+    assert_eq!(table.insert(Hot { reply: request(1), ..entry(2) }, Cold::VACANT), duplicate);
+    assert_eq!(table.insert(Hot { reply: request(2), ..entry(2) }, Cold::VACANT), duplicate);
+    assert_eq!(table.insert(Hot::VACANT, Cold::VACANT), duplicate);
+    assert_eq!((table.len(), table.find(request(2))), (1, None));
+    assert_eq!(table.find(request(1)), Some((id, Direction::Request)));
+    audit(&table);
+}
+
+#[test]
+fn a_template_is_known_by_its_request_key_alone() {
+    let mut table = FlowTable::new(8, 1);
+    let template = request(1).with_kind(KeyKind::Template);
+    let id = table.insert(Hot { request: template, ..entry(1) }, Cold::VACANT).unwrap();
+    assert_eq!(table.find(template), Some((id, Direction::Request)));
+    assert_eq!((table.find(request(1)), table.find(reply(1))), (None, None));
+    // Its reply key is free for the connection itself.
+    let connection = table.insert(entry(1), Cold::VACANT).unwrap();
+    assert_eq!(table.find(reply(1)), Some((connection, Direction::Reply)));
+    assert_eq!(table.rekey_request(id, request(9).with_kind(KeyKind::Template)), Ok(()));
+    assert_eq!(table.find(template), None);
+    assert_eq!(table.find(request(9).with_kind(KeyKind::Template)), Some((id, Direction::Request)));
+    audit(&table);
+}
+
+#[test]
+fn a_page_lists_the_live_slots_of_its_range() {
+    let mut table = fill(10, 0);
+    for slot in [0, 4, 5, 9] {
+        table.remove(ConnId::new(slot));
+    }
+    let page = |cursor, n| table.iter_from(cursor, n).map(ConnId::as_u32).collect::<Vec<_>>();
+    assert_eq!((page(0, 5), page(5, 5)), (vec![1, 2, 3], vec![6, 7, 8]));
+    assert_eq!((page(8, u32::MAX), page(10, 5)), (vec![8], vec![]));
+}
+
+#[test]
+fn keys_with_the_same_home_and_tag_are_told_apart() {
+    // One bucket: only the tags differ, and of 3000 keys some tags do not.
+    let mut table = FlowTable::new(3, 5);
+    let mut tags = HashMap::new();
+    let twins: Vec<_> = (0..3000)
+        .filter_map(|n| tags.insert(table.hasher.hash(request(n)).0 as u16, n).map(|m| [m, n]))
+        .collect();
+    assert!(twins.len() > 30);
+    for [one, two] in twins {
+        let alone = |n| Hot { reply: FlowKey::ZERO, ..entry(n) };
+        let first = table.insert(alone(one), Cold::VACANT).unwrap();
+        assert_eq!((table.find(request(two)), probe_one(&table, request(two))), (None, None));
+        let second = table.insert(alone(two), Cold::VACANT).unwrap();
+        for (n, id) in [(one, first), (two, second)] {
+            assert_eq!(table.find(request(n)), Some((id, Direction::Request)));
+            assert_eq!(probe_one(&table, request(n)), Some((id, Direction::Request)));
+        }
+        table.remove(first);
+        assert_eq!(table.find(request(one)), None);
+        assert_eq!(probe_one(&table, request(two)), Some((second, Direction::Request)));
+        table.remove(second);
+    }
+}
+
+#[test]
+fn a_full_table_in_constant_change_never_fails_an_insertion() {
+    let mut table = fill(10_000, 11);
+    let mut live: VecDeque<u32> = (0..10_000).collect();
+    for n in 10_000..300_000 {
+        // Not quite the oldest first.
+        let old = live.remove((n as usize * 7919) % 100).unwrap();
+        table.remove(table.find(request(old)).unwrap().0);
+        assert!(table.insert(entry(n), Cold::VACANT).is_ok());
+        live.push_back(n);
+    }
+    audit(&table);
+    assert!(live.iter().all(|n| table.find(reply(*n)).is_some()));
+}
+
+#[test]
+fn hashes_spread_over_homes_and_tags() {
+    let table = FlowTable::new(1 << 16, 77);
+    let mut homes = vec![0_u32; 1 << 12];
+    let mut tags = vec![0_u32; 1 << 12];
+    let n = 1 << 18;
+    for key in (0..n / 2).flat_map(|n| [request(n), reply(n)]) {
+        let hash = table.hasher.hash(key).0;
+        homes[(hash >> 52) as usize] += 1;
+        tags[(hash & 0xfff) as usize] += 1;
+    }
+    for counts in [homes, tags] {
+        // 64 each, expected; the sum of squares tells even from uneven (here 4095 +- 90).
+        let chi: f64 = counts.iter().map(|count| (f64::from(*count) - 64.0).powi(2) / 64.0).sum();
+        assert!((3500.0..4700.0).contains(&chi), "{chi}");
+    }
+}
+
+/// Keys to draw from: few, so that they meet.
+const KEYS: u32 = 40;
+
+fn key(n: u32) -> FlowKey {
+    let key = request(n % KEYS);
+    if n < KEYS { key } else { key.with_kind(KeyKind::Template) }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert { request: u32, reply: Option<u32> },
+    Remove(u32),
+    Rekey(u32, u32),
+    Probe(Vec<u32>),
+    Confirm,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let any_key = 0..KEYS + KEYS / 4;
+    prop_oneof![
+        8 => (any_key.clone(), proptest::option::weighted(0.8, 0..KEYS))
+            .prop_map(|(request, reply)| Op::Insert { request, reply }),
+        3 => any_key.clone().prop_map(Op::Remove),
+        2 => (any_key.clone(), any_key.clone()).prop_map(|(from, to)| Op::Rekey(from, to)),
+        2 => proptest::collection::vec(any_key, 0..80).prop_map(Op::Probe),
+        8 => Just(Op::Confirm),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Against a `HashMap` from keys to slots. Confirmations of one probe are spread over the changes
+    /// that follow it, as in a burst.
+    #[test]
+    fn the_table_is_a_map(seed: u64, ops in proptest::collection::vec(op(), 1..200)) {
+        let capacity = 15;
+        let mut table = FlowTable::new(capacity, seed);
+        let mut model = HashMap::<FlowKey, (ConnId, Direction)>::new();
+        let mut probed = VecDeque::new();
+        for op in ops {
+            match op {
+                Op::Insert { request, reply } => {
+                    let template = key(request).is_template();
+                    let hot =
+                        Hot { request: key(request), reply: reply.map_or(FlowKey::ZERO, key), ..Hot::VACANT };
+                    let mut keys = vec![(hot.request, Direction::Request)];
+                    keys.extend(reply.filter(|_| !template).map(|_| (hot.reply, Direction::Reply)));
+                    let taken = keys.iter().any(|(key, _)| model.contains_key(key))
+                        || !template && reply == Some(request);
+                    match table.insert(hot, Cold::VACANT) {
+                        Ok(id) => {
+                            prop_assert!(!taken);
+                            model.extend(keys.into_iter().map(|(key, direction)| (key, (id, direction))));
+                        }
+                        Err(InsertError::Duplicate) => prop_assert!(taken),
+                        Err(InsertError::Full) => prop_assert!(!taken && table.len() == capacity),
+                    }
+                }
+                Op::Remove(n) => {
+                    if let Some((id, _)) = model.get(&key(n)).copied() {
+                        prop_assert!(table.is_live(id));
+                        table.remove(id);
+                        prop_assert!(!table.is_live(id));
+                        model.retain(|_, (other, _)| *other != id);
+                    }
+                }
+                Op::Rekey(from, to) => {
+                    let (from, to) = (key(from), key(to));
+                    if let Some((id, Direction::Request)) = model.get(&from).copied()
+                        && from.is_template() == to.is_template()
+                    {
+                        let taken = to != from && model.contains_key(&to);
+                        let expected = if taken { Err(InsertError::Duplicate) } else { Ok(()) };
+                        prop_assert_eq!(table.rekey_request(id, to), expected);
+                        if !taken {
+                            model.remove(&from);
+                            model.insert(to, (id, Direction::Request));
+                        }
+                    }
+                }
+                Op::Probe(keys) => {
+                    let keys: Vec<_> = keys.into_iter().map(key).collect();
+                    let mut out = vec![Candidate::UNKNOWN; keys.len()];
+                    table.probe(&keys, &mut out);
+                    probed = keys.into_iter().zip(out).collect();
+                }
+                Op::Confirm => {
+                    for (key, candidate) in probed.drain(..probed.len().min(8)) {
+                        prop_assert_eq!(table.confirm(key, candidate), model.get(&key).copied());
+                    }
+                }
+            }
+            audit(&table);
+            for n in 0..KEYS + KEYS / 4 {
+                prop_assert_eq!(table.find(key(n)), model.get(&key(n)).copied());
+            }
+            let ids: HashSet<_> = model.values().map(|(id, _)| *id).collect();
+            prop_assert_eq!(table.len() as usize, ids.len());
+            prop_assert_eq!(table.iter_from(0, capacity).count(), ids.len());
+        }
+    }
+
+    /// The index beyond the load a table gives it: 40 lanes and 32 places in the stash for 100 keys.
+    #[test]
+    fn an_overfull_index_loses_nothing(seed: u64, ops in proptest::collection::vec((0..100_u32, 0..3), 1..400)) {
+        let hasher = Hasher::new(seed);
+        let hash_of = |slot: Slot| hasher.hash(request(slot.id().as_u32()));
+        let mut index = Index::new(30);
+        let mut held = BTreeSet::new();
+        for (n, what) in ops {
+            let slot = Slot::new(ConnId::new(n), Direction::Reply);
+            if what == 0 {
+                prop_assert_eq!(index.leave(hash_of(slot), slot, hash_of), held.remove(&n));
+            } else if !held.contains(&n) {
+                if index.enter(hash_of(slot), slot, hash_of) {
+                    held.insert(n);
+                } else {
+                    prop_assert!(held.len() > 60);
+                }
+            }
+            let (keys, _) = index.audit(hash_of);
+            prop_assert_eq!(keys, held.len());
+            for n in 0..100 {
+                let slot = Slot::new(ConnId::new(n), Direction::Reply);
+                prop_assert_eq!(index.find(hash_of(slot), |found| found == slot).is_some(), held.contains(&n));
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The worker's I/O over DPDK: one receive and one transmit queue of every port, and the rings to the host.
+
+use std::vec::Vec;
+
+use dpdk::Mbuf;
+use dpdk::Mempool;
+use dpdk::RxQueue;
+use dpdk::Sum;
+use dpdk::TxQueue;
+
+use crate::BURST;
+use crate::host::HostBuffer;
+use crate::host::WorkerEnd;
+use crate::io::Burst;
+use crate::io::Frame;
+use crate::io::HostFrame;
+use crate::io::PacketIo;
+use crate::io::PortId;
+use crate::io::RxChecksum;
+
+impl Frame for Mbuf {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.data()
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.data_mut()
+    }
+
+    #[inline]
+    fn grow_front(&mut self, n: usize) -> bool {
+        self.prepend(n).is_some()
+    }
+
+    #[inline]
+    fn shrink_front(&mut self, n: usize) {
+        if n != 0 {
+            let cut = self.trim_front(n);
+            debug_assert!(cut, "the caller has checked the length");
+        }
+    }
+
+    #[inline]
+    fn truncate(&mut self, len: usize) {
+        let cut = Mbuf::truncate(self, len);
+        debug_assert!(cut || self.len() <= len, "one segment holds it all");
+    }
+
+    #[inline]
+    fn l3_checksum(&self) -> RxChecksum {
+        match self.rx_checksum().l3 {
+            Sum::Bad => RxChecksum::Bad,
+            Sum::Good => RxChecksum::Good,
+            _ => RxChecksum::Unknown,
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        Mbuf::prefetch(self);
+    }
+}
+
+impl HostBuffer for Mbuf {
+    fn space(&mut self) -> &mut [u8] {
+        let room = self.tailroom();
+        // There is as much, and an empty slice would only mean that nothing fits.
+        let _ = self.append(room);
+        self.data_mut()
+    }
+}
+
+/// A worker's queues.
+pub struct DpdkIo {
+    queues: Vec<(RxQueue, TxQueue)>,
+    host: WorkerEnd<Mbuf>,
+    pool: Mempool,
+}
+
+impl DpdkIo {
+    /// I/O over one pair of queues for each port, in the order of the ports. `pool` supplies the buffers that Linux's frames
+    /// are written into.
+    pub fn new(queues: Vec<(RxQueue, TxQueue)>, host: WorkerEnd<Mbuf>, pool: Mempool) -> Self {
+        Self { queues, host, pool }
+    }
+
+    /// Frees what the host is done with and gives it empty buffers, a burst of each at most.
+    fn restock(&mut self) {
+        let mut spent = Burst::new();
+        while !spent.is_full() {
+            let Ok(frame) = self.host.spent.pop() else { break };
+            spent.push(frame);
+        }
+        Mbuf::free_bulk(&mut spent);
+        let wanted = self.host.blank.slots().min(BURST);
+        for _ in 0..wanted {
+            let Some(frame) = self.pool.alloc() else { break };
+            // There is room: counted above, and only this side adds.
+            let _ = self.host.blank.push(frame);
+        }
+    }
+}
+
+impl PacketIo for DpdkIo {
+    type Frame = Mbuf;
+
+    #[inline]
+    fn ports(&self) -> u16 {
+        self.queues.len() as u16
+    }
+
+    #[inline]
+    fn receive(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        self.queues[port.index()].0.rx_burst(burst);
+    }
+
+    #[inline]
+    fn transmit(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        self.queues[port.index()].1.tx_burst(burst);
+    }
+
+    fn to_host(&mut self, frame: HostFrame<Mbuf>) -> Result<(), Mbuf> {
+        self.host.to_host.push(frame).map_err(|rtrb::PushError::Full(item)| item.frame)
+    }
+
+    #[inline]
+    fn from_host(&mut self) -> Option<(PortId, Mbuf)> {
+        self.host.from_host.pop().ok()
+    }
+
+    #[inline]
+    fn housekeep(&mut self) {
+        if self.host.spent.slots() != 0 || self.host.blank.slots() != 0 {
+            self.restock();
+        }
+    }
+
+    #[inline]
+    fn release(&mut self, burst: &mut Burst<Mbuf>) {
+        Mbuf::free_bulk(burst);
+    }
+}

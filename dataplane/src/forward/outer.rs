@@ -1,0 +1,91 @@
+//! ICMP errors about the packets that the director itself tunnelled.
+//!
+//! A router between the director and a real server quotes the outer packet, which no client knows. The inner one
+//! is the client's, so the client is told as if the error had been about that
+//! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp`, its `ipip` branch).
+
+use core::net::Ipv4Addr;
+
+use zerocopy::FromBytes;
+
+use crate::conn::key::FlowKey;
+use crate::meta::Class;
+use crate::meta::PacketMeta;
+use crate::verdict::DropReason;
+use crate::wire::icmp;
+use crate::wire::icmp::IcmpError;
+use crate::wire::icmp::IcmpHeader;
+use crate::wire::ipv4;
+use crate::wire::ipv4::IPV4_LEN;
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::l4;
+
+/// Smallest MTU that any IPv4 link has (RFC 791).
+const LEAST_MTU: u16 = 68;
+/// Code of [`icmp::UNREACHABLE`]: fragmentation needed and DF set.
+const FRAG_NEEDED: u8 = 4;
+
+/// What an error about a tunnelled packet says.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer {
+    /// The inner packet as far as it is quoted, as if it had been received.
+    pub inner: PacketMeta,
+    /// Where the outer packet was sent: the real server.
+    pub server: Ipv4Addr,
+    /// Why the client's packet was lost, as counted.
+    pub reason: DropReason,
+    /// What the client is to be told.
+    pub error: IcmpError,
+}
+
+/// Reads the ICMP error in `frame`; `None` when it is not about a tunnelled packet of a connection, quotes too little of
+/// it, or says nothing to a client.
+pub fn read(frame: &[u8], meta: &PacketMeta) -> Option<Outer> {
+    let end = usize::from(meta.l3) + usize::from(meta.total_len);
+    let (header, quoted) = IcmpHeader::ref_from_prefix(frame.get(usize::from(meta.l4)..end)?).ok()?;
+    let (outer, packet) = split(quoted)?;
+    if outer.protocol != l4::IPIP {
+        return None;
+    }
+    let (inner, payload) = split(packet)?;
+    let ports = *payload.first_chunk::<4>()?;
+    if inner.protocol != l4::TCP && inner.protocol != l4::UDP {
+        return None;
+    }
+    let (reason, error) = match (header.kind, header.code) {
+        (icmp::UNREACHABLE, FRAG_NEEDED) if inner.dont_fragment() => {
+            let overhead = IPV4_LEN as u16;
+            let mtu = header.mtu.get();
+            let mtu = if mtu > LEAST_MTU + overhead { mtu - overhead } else { mtu };
+            (DropReason::TooBig, IcmpError::FragNeeded { mtu })
+        }
+        // Who does not look for the MTU does not want to know of it.
+        (icmp::UNREACHABLE, FRAG_NEEDED) => return None,
+        (kind @ icmp::TIME_EXCEEDED, code) => (DropReason::TtlExceeded, IcmpError::Relayed { kind, code }),
+        (kind, code) => (DropReason::NoRoute, IcmpError::Relayed { kind, code }),
+    };
+    let at = end - packet.len();
+    let [.., a, b, c, d] = outer.addrs;
+    Some(Outer {
+        inner: PacketMeta {
+            key: FlowKey::from_wire(inner.addrs, ports, inner.protocol),
+            total_len: packet.len() as u16,
+            l3: u8::try_from(at).ok()?,
+            l4: u8::try_from(end - payload.len()).ok()?,
+            tcp_flags: 0,
+            class: Class::Flow,
+        },
+        server: Ipv4Addr::new(a, b, c, d),
+        reason,
+        error,
+    })
+}
+
+/// The first header in `bytes` and what follows it; `None` for anything but the first part of an IPv4 packet.
+fn split(bytes: &[u8]) -> Option<(&Ipv4Header, &[u8])> {
+    let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
+    let header_len = ip.header_len();
+    let first = ip.fragment.get() & ipv4::OFFSET_MASK == 0;
+    let whole = ip.version_ihl >> 4 == 4 && header_len >= IPV4_LEN && first;
+    Some((ip, bytes.get(header_len..).filter(|_| whole)?))
+}

@@ -1,0 +1,112 @@
+//! Ports in memory: the packet path without a device, for tests, fuzzing and simulation.
+
+use std::collections::VecDeque;
+use std::vec::Vec;
+
+use crate::io::Burst;
+use crate::io::Frame;
+use crate::io::HostFrame;
+use crate::io::PacketIo;
+use crate::io::PortId;
+
+/// Room in front of a frame's bytes, as an mbuf has it.
+const HEADROOM: usize = 128;
+
+/// A frame in ordinary memory, with headroom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemFrame {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl MemFrame {
+    /// A frame holding a copy of `bytes`.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(bytes);
+        Self { buffer, start: HEADROOM }
+    }
+}
+
+impl Frame for MemFrame {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..]
+    }
+
+    fn grow_front(&mut self, n: usize) -> bool {
+        let room = self.start >= n;
+        if room {
+            self.start -= n;
+        }
+        room
+    }
+
+    fn shrink_front(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.buffer.len());
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.buffer.truncate(self.start + len);
+    }
+}
+
+/// Ports whose queues are lists: put frames into `rx`, find what was sent in `tx` and `host`.
+#[derive(Debug, Default)]
+pub struct MemIo {
+    /// Frames waiting to be received, by port.
+    pub rx: Vec<VecDeque<MemFrame>>,
+    /// Frames sent, by port.
+    pub tx: Vec<Vec<MemFrame>>,
+    /// Frames handed to the host.
+    pub host: Vec<HostFrame<MemFrame>>,
+    /// Frames that the host sends.
+    pub from_host: VecDeque<(PortId, MemFrame)>,
+    /// How many frames each transmit takes at most; unlimited when `None`.
+    pub tx_room: Option<usize>,
+    /// How many frames the host ring takes in all; unlimited when `None`.
+    pub host_room: Option<usize>,
+}
+
+impl MemIo {
+    /// `ports` empty ports.
+    pub fn new(ports: u16) -> Self {
+        let n = usize::from(ports);
+        Self { rx: vec![VecDeque::new(); n], tx: vec![Vec::new(); n], ..Self::default() }
+    }
+}
+
+impl PacketIo for MemIo {
+    type Frame = MemFrame;
+
+    fn ports(&self) -> u16 {
+        self.rx.len() as u16
+    }
+
+    fn receive(&mut self, port: PortId, burst: &mut Burst<MemFrame>) {
+        while !burst.is_full() {
+            let Some(frame) = self.rx[port.index()].pop_front() else { break };
+            burst.push(frame);
+        }
+    }
+
+    fn transmit(&mut self, port: PortId, burst: &mut Burst<MemFrame>) {
+        let n = self.tx_room.map_or(burst.len(), |room| room.min(burst.len()));
+        self.tx[port.index()].extend(burst.drain(..n));
+    }
+
+    fn to_host(&mut self, frame: HostFrame<MemFrame>) -> Result<(), MemFrame> {
+        if self.host_room.is_some_and(|room| self.host.len() >= room) {
+            return Err(frame.frame);
+        }
+        self.host.push(frame);
+        Ok(())
+    }
+
+    fn from_host(&mut self) -> Option<(PortId, MemFrame)> {
+        self.from_host.pop_front()
+    }
+}

@@ -1,0 +1,130 @@
+//! What a frame is, read once.
+//!
+//! [`PacketMeta::parse`] walks L2 to L4 with one length check a layer. The stages after it rely on
+//! what it found: for [`Class::Flow`] the fixed IPv4 header lies at `l3`, a whole TCP or UDP header at
+//! `l4`, and the frame is at least `l3 + total_len` bytes long.
+
+use zerocopy::FromBytes;
+
+use crate::conn::key::FlowKey;
+use crate::io::RxChecksum;
+use crate::verdict::DropReason;
+use crate::wire::checksum;
+use crate::wire::ether;
+use crate::wire::ether::EtherHeader;
+use crate::wire::ether::Mac;
+use crate::wire::icmp;
+use crate::wire::ipv4;
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::l4;
+
+/// What kind of frame this is to a director.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Never to go further.
+    Drop(DropReason),
+    /// TCP or UDP over IPv4, whole: may belong to a connection or a service.
+    Flow,
+    /// A fragment of an IPv4 packet; `key` has the addresses, and the ports are 0.
+    Fragment,
+    /// Linux's: ARP, IPv6, multicast, other protocols.
+    Host,
+    /// An ICMP error over IPv4.
+    IcmpError,
+}
+
+/// A frame's headers, read once.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketMeta {
+    /// The flow it belongs to, as the packet says; all zero unless [`Class::Flow`] or [`Class::Fragment`].
+    pub key: FlowKey,
+    /// Length of the IP packet, header included.
+    pub total_len: u16,
+    /// Offset of the IP header in the frame.
+    pub l3: u8,
+    /// Offset of the L4 header in the frame.
+    pub l4: u8,
+    /// TCP flags; 0 for UDP.
+    pub tcp_flags: u8,
+    /// What kind of frame.
+    pub class: Class,
+}
+
+impl PacketMeta {
+    /// Reads `frame`, received on a port whose MAC is `mac`. `checksum` is what the device found of the
+    /// IPv4 header; `verify` asks for a check in software when the device did not look.
+    #[inline]
+    pub fn parse(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
+        match walk(frame, mac, checksum, verify) {
+            Ok(meta) => meta,
+            Err(class) => Self { key: FlowKey::ZERO, total_len: 0, l3: 0, l4: 0, tcp_flags: 0, class },
+        }
+    }
+}
+
+#[inline]
+fn walk(frame: &[u8], mac: Mac, rx: RxChecksum, verify: bool) -> Result<PacketMeta, Class> {
+    let Ok((ether, _)) = EtherHeader::ref_from_prefix(frame) else {
+        return Err(Class::Drop(DropReason::Truncated));
+    };
+    if ether.dst != mac {
+        let group = ether.dst.is_group();
+        return Err(if group { Class::Host } else { Class::Drop(DropReason::OtherMac) });
+    }
+    // Tagged frames are Linux's: its VLAN interfaces stand on the host interface.
+    if ether.ethertype.get() != ether::IPV4 {
+        return Err(Class::Host);
+    }
+    let l3 = ether::ETHER_LEN;
+    let packet = &frame[l3..];
+    let Ok((ip, _)) = Ipv4Header::ref_from_prefix(packet) else {
+        return Err(Class::Drop(DropReason::Truncated));
+    };
+    let (header_len, total_len) = (ip.header_len(), ip.total_len.get());
+    if ip.version_ihl >> 4 != 4 || header_len < ipv4::IPV4_LEN || usize::from(total_len) < header_len {
+        return Err(Class::Drop(DropReason::Malformed));
+    }
+    if packet.len() < usize::from(total_len) {
+        return Err(Class::Drop(DropReason::Truncated));
+    }
+    if rx == RxChecksum::Bad
+        || verify && rx == RxChecksum::Unknown && checksum::sum(&packet[..header_len]) != 0xffff
+    {
+        return Err(Class::Drop(DropReason::BadChecksum));
+    }
+    let l4 = &packet[header_len..usize::from(total_len)];
+    let mut meta = PacketMeta {
+        key: FlowKey::from_wire(ip.addrs, [0; 4], ip.protocol),
+        total_len,
+        l3: l3 as u8,
+        l4: (l3 + header_len) as u8,
+        tcp_flags: 0,
+        class: Class::Flow,
+    };
+    let balanced = ip.protocol == l4::TCP || ip.protocol == l4::UDP;
+    if ip.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
+        meta.class = if balanced { Class::Fragment } else { Class::Host };
+        return Ok(meta);
+    }
+    match (ip.protocol, l4) {
+        (l4::TCP, [a, b, c, d, ..]) => {
+            if l4.len() < l4::TCP_LEN {
+                return Err(Class::Drop(DropReason::Truncated));
+            }
+            meta.key = FlowKey::from_wire(ip.addrs, [*a, *b, *c, *d], l4::TCP);
+            meta.tcp_flags = l4[13];
+        }
+        (l4::UDP, [a, b, c, d, ..]) => {
+            if l4.len() < l4::UDP_LEN {
+                return Err(Class::Drop(DropReason::Truncated));
+            }
+            meta.key = FlowKey::from_wire(ip.addrs, [*a, *b, *c, *d], l4::UDP);
+        }
+        (l4::TCP | l4::UDP, _) => return Err(Class::Drop(DropReason::Truncated)),
+        (l4::ICMP, [icmp::UNREACHABLE | icmp::SOURCE_QUENCH | icmp::TIME_EXCEEDED, ..]) => {
+            meta.class = Class::IcmpError;
+        }
+        _ => return Err(Class::Host),
+    }
+    Ok(meta)
+}

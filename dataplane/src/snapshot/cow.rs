@@ -1,0 +1,54 @@
+//! An array that is cheap to copy and cheap to change: chunks shared by reference.
+//!
+//! Control keeps one master of each such array, changes it in place and publishes copies: a change
+//! copies the one chunk it touches, whatever the size of the rest.
+
+use std::sync::Arc;
+use std::vec::Vec;
+
+/// Elements in a chunk.
+const CHUNK: usize = 128;
+
+/// A growing array of `T`, default-filled, with chunks shared between its copies.
+#[derive(Clone, Debug, Default)]
+pub struct CowArray<T> {
+    chunks: Vec<Arc<[T; CHUNK]>>,
+}
+
+impl<T: Clone + Default> CowArray<T> {
+    /// The element at `index`, `None` beyond the end.
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&T> {
+        self.chunks.get(index / CHUNK).map(|chunk| &chunk[index % CHUNK])
+    }
+
+    /// The element at `index` for changing; the array grows to hold it.
+    pub fn entry(&mut self, index: usize) -> &mut T {
+        while self.chunks.len() <= index / CHUNK {
+            self.chunks.push(Arc::new(std::array::from_fn(|_| T::default())));
+        }
+        &mut Arc::make_mut(&mut self.chunks[index / CHUNK])[index % CHUNK]
+    }
+
+    /// All elements with their indices.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).enumerate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_does_not_see_later_changes_and_shares_the_rest() {
+        let mut master = CowArray::default();
+        *master.entry(500) = 7;
+        *master.entry(3) = 1;
+        let copy = master.clone();
+        *master.entry(3) = 2;
+        assert_eq!((copy.get(3), master.get(3), copy.get(500)), (Some(&1), Some(&2), Some(&7)));
+        assert!(Arc::ptr_eq(&copy.chunks[3], &master.chunks[3]));
+        assert_eq!(copy.get(100_000), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! Control's own copy of the rules, from which snapshots are released.
+//!
+//! Control changes the master piece by piece and then releases it: workers see all of a change or
+//! nothing. The master also keeps the recent edits of destination lists, until every worker has seen
+//! them, and sees to it that scheduler states have room for their lists. It belongs to one control thread.
+
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::vec::Vec;
+
+use hashbrown::HashMap;
+use sched::Dest;
+use sched::DestId;
+use sched::Edit;
+use sched::Flags;
+use sched::Kind;
+use sched::Options;
+use sched::Plan;
+use sched::PlanError;
+use sched::Room;
+use sched::Stagger;
+use sched::State;
+
+use crate::epoch::PerWorker;
+use crate::epoch::Workers;
+use crate::local::LocalAddress;
+use crate::marks::Marks;
+use crate::snapshot::SchedEdit;
+use crate::snapshot::Snapshot;
+use crate::snapshot::dest::DestInfo;
+use crate::snapshot::route::Paths;
+use crate::snapshot::service::Persistence;
+use crate::snapshot::service::SchedCells;
+use crate::snapshot::service::Service;
+use crate::snapshot::service::ServiceId;
+use crate::snapshot::service::ServiceKey;
+use crate::snapshot::tunables::Tunables;
+
+/// All of a service but its destinations.
+#[derive(Clone, Debug)]
+pub struct ServiceSpec {
+    /// Its slot.
+    pub id: ServiceId,
+    /// What packets it serves.
+    pub key: ServiceKey,
+    /// Scheduler.
+    pub kind: Kind,
+    /// Scheduler flags.
+    pub flags: Flags,
+    /// `-p`.
+    pub persistence: Option<Persistence>,
+    /// `-o`.
+    pub one_packet: bool,
+    /// Slots of FULLNAT's local addresses.
+    pub locals: Vec<u32>,
+}
+
+/// The rules as control holds them. A copy is cheap: keep one to go back to.
+#[derive(Clone, Debug)]
+pub struct Master {
+    current: Snapshot,
+    workers: Workers,
+    rooms: HashMap<ServiceId, Room>,
+    /// Counts edits and makings of scheduler states.
+    serial: u64,
+    /// Plans with tables, by a fingerprint of what the tables are made of: services with the same servers share one.
+    tables: HashMap<u64, Weak<Plan>>,
+}
+
+impl Master {
+    /// No rules yet.
+    pub fn new(workers: Workers) -> Self {
+        let (rooms, tables) = (HashMap::new(), HashMap::new());
+        Self { current: Snapshot::default(), workers, rooms, serial: 0, tables }
+    }
+
+    /// The rules as they stand, changes not yet released included.
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.current
+    }
+
+    /// Routes, next hops and ports, for changing.
+    pub const fn paths_mut(&mut self) -> &mut Paths {
+        &mut self.current.paths
+    }
+
+    /// Timeouts and switches, for changing. Connections are looked at again, for timers that came nearer.
+    pub const fn tunables_mut(&mut self) -> &mut Tunables {
+        self.rejudge();
+        &mut self.current.tunables
+    }
+
+    /// Has every connection looked at again when its next packet comes: after a change of routes,
+    /// adjacencies or availability.
+    pub const fn rejudge(&mut self) {
+        self.current.generation = self.current.generation.wrapping_add(1);
+    }
+
+    /// Adds a service, or edits the one in its slot. A service that keeps its scheduler keeps the scheduler's state.
+    pub fn set_service(&mut self, spec: &ServiceSpec, dests: Vec<Dest>) -> Result<(), PlanError> {
+        let plan = self.plan(spec.kind, spec.flags, dests)?;
+        let kept = self.current.services.by_id(spec.id).filter(|old| old.plan.kind() == spec.kind);
+        let cells = match kept {
+            Some(old) => old.cells.clone(),
+            None => {
+                self.serial += 1;
+                self.fresh_cells(spec.id, &plan, self.serial)
+            }
+        };
+        self.place(spec, plan, cells);
+        Ok(())
+    }
+
+    /// Replaces the destination list of a service by `dests`, which `edit` led to.
+    pub fn set_dests(&mut self, id: ServiceId, dests: Vec<Dest>, edit: Edit) -> Result<(), PlanError> {
+        let Some(old) = self.current.services.by_id(id).cloned() else { return Ok(()) };
+        let plan = self.plan(old.plan.kind(), old.plan.flags(), dests)?;
+        let cells = match self.rooms.get(&id) {
+            Some(room) if room.holds(&plan) => old.cells.clone(),
+            // Larger states that the workers' values move into; the edits since are replayed on them.
+            _ => self.fresh_cells(id, &plan, old.cells.fresh_at),
+        };
+        let service = Service {
+            id,
+            key: old.key,
+            plan,
+            cells,
+            persistence: old.persistence,
+            one_packet: old.one_packet,
+            locals: old.locals.clone(),
+        };
+        self.current.services.set(Arc::new(service));
+        self.serial += 1;
+        let edit = SchedEdit { epoch: self.current.epoch + 1, serial: self.serial, service: id, edit };
+        Arc::make_mut(&mut self.current.edits).push(edit);
+        Ok(())
+    }
+
+    /// Removes a service; its destinations' facts stay until control replaces them.
+    pub fn remove_service(&mut self, id: ServiceId) {
+        self.current.services.remove(id);
+        self.rooms.remove(&id);
+    }
+
+    /// Replaces a destination's facts.
+    pub fn set_dest(&mut self, id: DestId, info: DestInfo) {
+        let slot = self.current.dests.entry(id.index());
+        let judged_anew = (slot.available, slot.hop) != (info.available, info.hop);
+        let raised = info.upper == 0 || info.upper > slot.upper;
+        *slot = DestInfo { raised: slot.raised.wrapping_add(raised.into()), ..info };
+        if judged_anew {
+            self.rejudge();
+        }
+    }
+
+    /// Adds a FULLNAT local address in `slot`, with all its ports free; it stays for good.
+    pub fn set_local(&mut self, slot: u32, addr: core::net::Ipv4Addr) {
+        let local = LocalAddress::new(addr, slot, self.workers);
+        *self.current.locals.entry(slot as usize) = Some(Arc::new(local));
+    }
+
+    /// Replaces the rules that mark packets. Connections stay as they are: a mark is looked at when one is made.
+    pub fn set_marks(&mut self, marks: Arc<Marks>) {
+        self.current.marks = marks;
+    }
+
+    /// The next snapshot. `seen` is the epoch that every worker has reached: older edits are forgotten.
+    pub fn release(&mut self, seen: u64) -> Snapshot {
+        self.current.epoch += 1;
+        if self.current.edits.first().is_some_and(|edit| edit.epoch <= seen) {
+            Arc::make_mut(&mut self.current.edits).retain(|edit| edit.epoch > seen);
+        }
+        self.current.clone()
+    }
+
+    /// Builds a plan; its table is that of another service, if that has the same one.
+    fn plan(&mut self, kind: Kind, flags: Flags, dests: Vec<Dest>) -> Result<Arc<Plan>, PlanError> {
+        if !matches!(kind, Kind::Sh | Kind::Mh) {
+            return Ok(Arc::new(Plan::build(kind, flags, dests)?));
+        }
+        let mark = fingerprint(kind, &dests);
+        let like = self.tables.get(&mark).and_then(Weak::upgrade);
+        let options = Options { like: like.as_deref(), ..Options::default() };
+        let plan = Arc::new(Plan::build_with(kind, flags, dests, options)?);
+        self.tables.insert(mark, Arc::downgrade(&plan));
+        if self.tables.len() > 2 * self.rooms.len() + FORGET {
+            self.tables.retain(|_, plan| plan.strong_count() != 0);
+        }
+        Ok(plan)
+    }
+
+    fn place(&mut self, spec: &ServiceSpec, plan: Arc<Plan>, cells: Arc<SchedCells>) {
+        let locals = spec.locals.iter().filter_map(|&slot| self.current.locals.get(slot as usize)?.clone());
+        let service = Service {
+            id: spec.id,
+            key: spec.key,
+            plan,
+            cells,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
+            locals: locals.collect(),
+        };
+        self.current.services.set(Arc::new(service));
+    }
+
+    fn fresh_cells(&mut self, id: ServiceId, plan: &Plan, fresh_at: u64) -> Arc<SchedCells> {
+        let count = self.workers.count() as u32;
+        let mut states =
+            PerWorker::new(self.workers, |worker| State::new(plan, Stagger::new(worker as u32, count)));
+        if let Some(state) = states.each_mut().next() {
+            self.rooms.insert(id, state.room());
+        }
+        Arc::new(SchedCells { states, fresh_at })
+    }
+}
+
+/// Fingerprints of plans that are gone, kept before they are swept out.
+const FORGET: usize = 64;
+
+/// What the tables of `sh` and `mh` are made of, as a number; that they are the same is looked at again.
+fn fingerprint(kind: Kind, dests: &[Dest]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    kind.name().hash(&mut hasher);
+    for dest in dests {
+        let weight = if kind == Kind::Mh { dest.last_weight } else { dest.weight };
+        (dest.addr, dest.port, weight).hash(&mut hasher);
+    }
+    hasher.finish()
+}

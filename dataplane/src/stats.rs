@@ -1,0 +1,232 @@
+//! Counters: written by one worker, read by anybody.
+//!
+//! A [`Counter`] has one writer, so adding is a load and a store, not a locked read-modify-write; a
+//! reader may see the value of a moment ago, never a torn one. Each worker has its own
+//! [`WorkerStats`]; control adds them up.
+
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+use std::boxed::Box;
+
+use sched::DestId;
+
+use crate::verdict::DropReason;
+
+/// A count with one writing thread.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only the owning worker may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down, with one writing thread.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Gauge(AtomicU32);
+
+impl Gauge {
+    /// One more.
+    #[inline]
+    pub fn up(&self) {
+        self.set(self.get().wrapping_add(1));
+    }
+
+    /// One less.
+    #[inline]
+    pub fn down(&self) {
+        self.set(self.get().wrapping_sub(1));
+    }
+
+    /// Replaces the number.
+    #[inline]
+    pub fn set(&self, n: u32) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The number.
+    #[inline]
+    pub fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One destination's numbers on one worker: a cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct DestStats {
+    /// Connections made.
+    pub conns: Counter,
+    /// Packets from clients.
+    pub in_pkts: Counter,
+    /// Bytes from clients: IP total length, before encapsulation.
+    pub in_bytes: Counter,
+    /// Packets from the real server.
+    pub out_pkts: Counter,
+    /// Bytes from the real server: IP total length.
+    pub out_bytes: Counter,
+    /// Connections in an active state.
+    pub active: Gauge,
+    /// All other connections.
+    pub inactive: Gauge,
+    /// Persistence templates.
+    pub persistent: Gauge,
+    /// 1 while the upper threshold counts as reached.
+    pub overloaded: Gauge,
+}
+
+const _: () = assert!(size_of::<DestStats>() == 64);
+
+/// What only schedulers by traffic or response time read of a destination. Control writes the first two, every
+/// estimator tick; the worker writes the last.
+#[derive(Debug, Default)]
+struct DestRates {
+    /// Bytes a second in both directions, all workers together.
+    traffic: AtomicU64,
+    /// This worker's connections made up to the last estimator tick.
+    conns_then: AtomicU64,
+    /// Smoothed response time in microseconds; 0 while nothing was measured.
+    response: Gauge,
+}
+
+/// All that one worker counts.
+#[derive(Debug)]
+pub struct WorkerStats {
+    /// Frames received.
+    pub received: Counter,
+    /// Packets forwarded.
+    pub transmitted: Counter,
+    /// Frames handed to host interfaces.
+    pub host: Counter,
+    /// Packets handed to control for want of a MAC.
+    pub resolve: Counter,
+    /// Frames that Linux sent through host interfaces.
+    pub from_host: Counter,
+    /// ICMP errors sent.
+    pub icmp_sent: Counter,
+    /// ICMP errors not sent because of the rate limit.
+    pub icmp_suppressed: Counter,
+    /// Connections made.
+    pub created: Counter,
+    /// Connections that timed out.
+    pub expired: Counter,
+    /// Connections in the table now, templates included.
+    pub connections: Gauge,
+    /// Polls that found no frame.
+    pub idle_polls: Counter,
+    /// All polls.
+    pub polls: Counter,
+    drops: [Counter; DropReason::COUNT],
+    dests: Box<[DestStats]>,
+    rates: Box<[DestRates]>,
+    /// Estimator ticks; control counts them.
+    rate_ticks: AtomicU32,
+}
+
+impl WorkerStats {
+    /// Counters at zero for up to `max_dests` destinations.
+    pub fn new(max_dests: usize) -> Self {
+        Self {
+            received: Counter::default(),
+            transmitted: Counter::default(),
+            host: Counter::default(),
+            resolve: Counter::default(),
+            from_host: Counter::default(),
+            icmp_sent: Counter::default(),
+            icmp_suppressed: Counter::default(),
+            created: Counter::default(),
+            expired: Counter::default(),
+            connections: Gauge::default(),
+            idle_polls: Counter::default(),
+            polls: Counter::default(),
+            drops: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
+            dests: (0..max_dests).map(|_| DestStats::default()).collect(),
+            rates: (0..max_dests).map(|_| DestRates::default()).collect(),
+            rate_ticks: AtomicU32::new(0),
+        }
+    }
+
+    /// The counter of one drop reason.
+    #[inline]
+    pub fn drops(&self, reason: DropReason) -> &Counter {
+        &self.drops[reason as usize]
+    }
+
+    /// One destination's numbers; `None` for a slot beyond the limit.
+    #[inline]
+    pub fn dest(&self, dest: DestId) -> Option<&DestStats> {
+        self.dests.get(dest.index())
+    }
+
+    /// Frames dropped for any reason.
+    pub fn dropped(&self) -> u64 {
+        self.drops.iter().map(Counter::get).sum()
+    }
+}
+
+impl WorkerStats {
+    /// Control: what the estimator found of a destination, in bytes a second.
+    pub fn set_traffic(&self, dest: DestId, bytes_per_second: u64) {
+        if let (Some(rates), Some(stats)) = (self.rates.get(dest.index()), self.dest(dest)) {
+            rates.traffic.store(bytes_per_second, Relaxed);
+            rates.conns_then.store(stats.conns.get(), Relaxed);
+        }
+    }
+
+    /// Control: all traffic of this estimator tick has been set.
+    pub fn tick_rates(&self) {
+        self.rate_ticks.fetch_add(1, Relaxed);
+    }
+
+    /// How many estimator ticks there were.
+    pub fn rate_ticks(&self) -> u32 {
+        self.rate_ticks.load(Relaxed)
+    }
+
+    /// The worker: a real server took `micros` to answer. The first sample stands for itself, later ones count an eighth.
+    pub(crate) fn answered_after(&self, dest: DestId, micros: u32) {
+        let Some(rates) = self.rates.get(dest.index()) else { return };
+        let (old, sample) = (i64::from(rates.response.get()), i64::from(micros.max(1)));
+        let new = if old == 0 { sample } else { old + (sample - old) / 8 };
+        rates.response.set(new.max(1) as u32);
+    }
+}
+
+impl sched::Loads for WorkerStats {
+    fn traffic(&self, dest: DestId) -> u64 {
+        self.rates.get(dest.index()).map_or(0, |rates| rates.traffic.load(Relaxed))
+    }
+
+    fn pending(&self, dest: DestId) -> u32 {
+        let (Some(rates), Some(stats)) = (self.rates.get(dest.index()), self.dest(dest)) else { return 0 };
+        stats.conns.get().wrapping_sub(rates.conns_then.load(Relaxed)) as u32
+    }
+
+    fn response_time(&self, dest: DestId) -> Option<u32> {
+        let micros = self.rates.get(dest.index())?.response.get();
+        (micros != 0).then_some(micros)
+    }
+
+    fn active(&self, dest: DestId) -> u32 {
+        self.dest(dest).map_or(0, |d| d.active.get())
+    }
+
+    fn inactive(&self, dest: DestId) -> u32 {
+        self.dest(dest).map_or(0, |d| d.inactive.get())
+    }
+
+    fn overloaded(&self, dest: DestId) -> bool {
+        self.dest(dest).is_some_and(|d| d.overloaded.get() != 0)
+    }
+}

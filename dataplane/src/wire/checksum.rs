@@ -1,0 +1,127 @@
+//! The Internet checksum, whole and by difference.
+//!
+//! Sums are over 16-bit words in native order: one's-complement addition does not care (RFC 1071 §2B),
+//! so a sum of loaded bytes is stored back as loaded.
+
+/// The one's-complement sum of `bytes`, folded to 16 bits, not inverted.
+pub fn sum(bytes: &[u8]) -> u16 {
+    let mut total: u64 = 0;
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        total += u64::from(u32::from_ne_bytes(*word));
+    }
+    let (words, rest) = rest.as_chunks::<2>();
+    for word in words {
+        total += u64::from(u16::from_ne_bytes(*word));
+    }
+    if let [last] = rest {
+        total += u64::from(u16::from_ne_bytes([*last, 0]));
+    }
+    fold(total)
+}
+
+/// `a + b` in one's complement.
+#[inline]
+pub const fn add(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u16
+}
+
+/// What to add to a checksummed sum when `old` is replaced by `new`: `~old + new` (RFC 1624 §3).
+#[inline]
+pub fn delta(old: &[u8], new: &[u8]) -> u16 {
+    add(!sum(old), sum(new))
+}
+
+/// The checksum field after a change of `delta` under it (RFC 1624 equation 3: `~(~HC + ~m + m')`).
+#[inline]
+pub const fn apply(field: [u8; 2], delta: u16) -> [u8; 2] {
+    (!add(!u16::from_ne_bytes(field), delta)).to_ne_bytes()
+}
+
+/// [`apply`] for UDP over IPv4, where 0 means "no checksum" (RFC 768): that stays, and a result of 0 becomes 0xFFFF.
+#[inline]
+pub const fn apply_udp(field: [u8; 2], delta: u16) -> [u8; 2] {
+    if u16::from_ne_bytes(field) == 0 {
+        return field;
+    }
+    let result = apply(field, delta);
+    if u16::from_ne_bytes(result) == 0 { [0xff, 0xff] } else { result }
+}
+
+/// The checksum field over `bytes` (whose own checksum field must be zero).
+pub fn compute(bytes: &[u8]) -> [u8; 2] {
+    (!sum(bytes)).to_ne_bytes()
+}
+
+/// The sum of the pseudo-header of TCP and UDP over IPv4: addresses, protocol, L4 length.
+pub fn pseudo_v4(addrs: [u8; 8], protocol: u8, l4_len: u16) -> u16 {
+    let [a, b] = l4_len.to_be_bytes();
+    add(sum(&addrs), sum(&[0, protocol, a, b]))
+}
+
+#[inline]
+const fn fold(mut total: u64) -> u16 {
+    total = (total & 0xffff_ffff) + (total >> 32);
+    total = (total & 0xffff_ffff) + (total >> 32);
+    total = (total & 0xffff) + (total >> 16);
+    total = (total & 0xffff) + (total >> 16);
+    total = (total & 0xffff) + (total >> 16);
+    total as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 1071 §4.1 in plain words, kept slow on purpose.
+    fn oracle(bytes: &[u8]) -> u16 {
+        let mut total: u32 = 0;
+        for pair in bytes.chunks(2) {
+            total += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+            total = (total & 0xffff) + (total >> 16);
+        }
+        !(total as u16)
+    }
+
+    #[test]
+    fn an_ipv4_header_from_the_literature() {
+        let header = [
+            0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0, 0, 0xc0, 0xa8, 0x00, 0x01, 0xc0,
+            0xa8, 0x00, 0xc7,
+        ];
+        assert_eq!(compute(&header), [0xb8, 0x61]);
+    }
+
+    #[test]
+    fn udp_zero_stays_and_a_zero_result_is_written_as_ones() {
+        assert_eq!(apply_udp([0, 0], 0x1234), [0, 0]);
+        // ~0xfffe = 1, and 1 + 0xfffe = 0xffff, whose inverse is 0: "no checksum" unless written as ones.
+        assert_eq!(apply(0xfffe_u16.to_ne_bytes(), 0xfffe), [0, 0]);
+        assert_eq!(apply_udp(0xfffe_u16.to_ne_bytes(), 0xfffe), [0xff, 0xff]);
+    }
+
+    proptest! {
+        #[test]
+        fn whole_sum_is_the_rfc_sum(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            prop_assert_eq!(compute(&bytes), oracle(&bytes).to_be_bytes());
+        }
+
+        #[test]
+        fn by_difference_is_by_recomputation(
+            mut bytes in proptest::collection::vec(any::<u8>(), 2..200),
+            new in proptest::collection::vec(any::<u8>(), 12),
+            at in 0_usize..150,
+        ) {
+            bytes.resize(bytes.len().max(40) & !1, 7);
+            let at = (2 + at % (bytes.len() - 14)) & !1;
+            bytes[0] = 0;
+            bytes[1] = 0;
+            let before = compute(&bytes);
+            let change = delta(&bytes[at..at + 12], &new);
+            bytes[at..at + 12].copy_from_slice(&new);
+            prop_assert_eq!(apply(before, change), compute(&bytes));
+        }
+    }
+}

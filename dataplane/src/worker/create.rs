@@ -1,0 +1,325 @@
+//! Packets without a connection: service, scheduler, new connection.
+//!
+//! Must agree with `net/netfilter/ipvs/ip_vs_core.c: ip_vs_schedule, ip_vs_leave` and
+//! `ip_vs_conn.c: ip_vs_conn_new, ip_vs_bind_dest`.
+
+use core::net::IpAddr;
+use core::net::Ipv4Addr;
+
+use sched::DestId;
+use sched::Kind;
+
+use crate::conn::entry::Cold;
+use crate::conn::entry::ConnId;
+use crate::conn::entry::Direction;
+use crate::conn::entry::Flags;
+use crate::conn::entry::Hot;
+use crate::conn::entry::NONE;
+use crate::conn::key::FlowKey;
+use crate::conn::table::InsertError;
+use crate::conn::tcp::TcpState;
+use crate::forward;
+use crate::forward::Refusal;
+use crate::io::Frame;
+use crate::io::PortId;
+use crate::meta::PacketMeta;
+use crate::snapshot::Snapshot;
+use crate::snapshot::dest::DestInfo;
+use crate::snapshot::dest::Method;
+use crate::snapshot::route::NextHop;
+use crate::snapshot::service::Service;
+use crate::verdict::DropReason;
+use crate::verdict::Egress;
+use crate::verdict::Verdict;
+use crate::wire::checksum;
+use crate::wire::icmp::IcmpError;
+use crate::wire::l4;
+use crate::wire::l4::flag;
+use crate::worker::flows::Flows;
+use crate::worker::wanted::Intent;
+use crate::worker::wanted::Wanted;
+
+/// Where active FTP's data connections come from: never scheduled.
+const FTP_DATA: u16 = 20;
+const FTP: u16 = 21;
+
+impl Flows {
+    /// A packet that belongs to no connection.
+    #[inline(never)]
+    pub(crate) fn stranger<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        ingress: PortId,
+    ) -> Verdict {
+        let key = meta.key;
+        if is_nobody(key.src()) {
+            return Verdict::Drop(DropReason::Martian);
+        }
+        if key.protocol() == l4::TCP {
+            let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
+            if meta.tcp_flags & flag::RST != 0 || !opens {
+                return Verdict::Forward(Egress::Host);
+            }
+        }
+        let mark = snapshot.marks.mark(key, ingress);
+        let Some(service) = snapshot.services.find(mark, key) else {
+            return Verdict::Forward(Egress::Host);
+        };
+        let wanted = Wanted { service, key, mark };
+        if key.sport() == FTP_DATA {
+            return Verdict::Forward(Egress::Host);
+        }
+        if service.one_packet && key.protocol() == l4::UDP {
+            return self.one_packet(snapshot, wanted, frame, meta);
+        }
+        let made = match service.persistence {
+            Some(persistence) => self.schedule_persistent(snapshot, wanted, persistence),
+            None if wanted.misses() => Err(DropReason::NoDestination),
+            None => self.schedule(snapshot, wanted),
+        };
+        match made {
+            Ok(id) => self.carry_request(snapshot, frame, meta, id),
+            Err(reason) => self.leave(snapshot, service, frame, meta, reason),
+        }
+    }
+
+    /// What happens to a packet whose service could not place it.
+    fn leave<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &Service,
+        frame: &mut F,
+        meta: &PacketMeta,
+        reason: DropReason,
+    ) -> Verdict {
+        if reason != DropReason::NoDestination {
+            return Verdict::Drop(reason);
+        }
+        if service.key.port() == FTP && meta.key.dport() != FTP {
+            return Verdict::Forward(Egress::Host);
+        }
+        let refusal = Refusal::Tell(reason, IcmpError::PortUnreachable);
+        self.refuse(snapshot, frame, meta, refusal, meta.key.dst(), self.replaced)
+    }
+
+    fn schedule(&mut self, snapshot: &Snapshot, wanted: Wanted<'_>) -> Result<ConnId, DropReason> {
+        let (dest, info) = self.choose(snapshot, wanted.service, wanted.key)?;
+        self.create(snapshot, &wanted.intent(dest, info, wanted.scheduled_port(info), NONE))
+    }
+
+    /// Asks the service's scheduler.
+    pub(crate) fn choose<'s>(
+        &mut self,
+        snapshot: &'s Snapshot,
+        service: &Service,
+        key: FlowKey,
+    ) -> Result<(DestId, &'s DestInfo), DropReason> {
+        let wanted = sched::Key {
+            client: IpAddr::V4(key.src()),
+            client_port: key.sport(),
+            target: IpAddr::V4(key.dst()),
+            protocol: key.protocol(),
+        };
+        let mut ctx =
+            sched::Ctx { now: self.now.millis(), random: &mut self.random, tuning: sched::Tuning::default() };
+        let state = service.cells.states.get_mut(&mut self.token);
+        let dest =
+            state.pick(&service.plan, &*self.stats, &wanted, &mut ctx).ok_or(DropReason::NoDestination)?;
+        let info = snapshot.dest(dest).ok_or(DropReason::NoDestination)?;
+        Ok((dest, info))
+    }
+
+    /// Makes the connection, counts it and starts its timer.
+    pub(crate) fn create(&mut self, snapshot: &Snapshot, intent: &Intent<'_>) -> Result<ConnId, DropReason> {
+        let Intent { service, key, info, .. } = *intent;
+        let (local, reply) = self.reply_key(intent)?;
+        let mut hot = compile(snapshot, key, reply, intent.dest, info);
+        let cold = Cold {
+            control: intent.control,
+            service: service.id.as_u32(),
+            fwmark: intent.mark,
+            daddr: info.addr.octets(),
+            dport: intent.dport,
+            local,
+            created: self.now,
+            asked: self.micros,
+            ..Cold::VACANT
+        };
+        if service.plan.kind() == Kind::Wrt && info.method.is_translated() && !key.is_template() {
+            hot.flags = hot.flags.with(Flags::MEASURED);
+        }
+        let made = match self.table.insert(hot, cold) {
+            Err(InsertError::Duplicate) if self.evict_finished(snapshot, reply) => {
+                self.table.insert(hot, cold)
+            }
+            other => other,
+        };
+        let id = match made {
+            Ok(id) => id,
+            Err(error) => {
+                self.give_back_port(snapshot, local, reply);
+                return Err(match error {
+                    InsertError::Full => DropReason::TableFull,
+                    InsertError::Duplicate => DropReason::ReplyTaken,
+                });
+            }
+        };
+        self.table.hot_mut(id).expires = self.now.plus(first_timeout(snapshot, intent));
+        if intent.control != NONE {
+            self.table.cold_mut(ConnId::new(intent.control)).controlled += 1;
+        }
+        self.bind(snapshot, id);
+        if !self.start_timer(id) {
+            self.end(snapshot, id);
+            return Err(DropReason::TableFull);
+        }
+        self.stats.created.add(1);
+        self.stats.connections.set(self.table.len());
+        Ok(id)
+    }
+
+    /// The key of the real server's packets, and the slot of the local address taken for it.
+    fn reply_key(&mut self, intent: &Intent<'_>) -> Result<(u32, FlowKey), DropReason> {
+        let Intent { key, info, dport, service, .. } = *intent;
+        if key.is_template() {
+            return Ok((NONE, FlowKey::ZERO));
+        }
+        let protocol = key.protocol();
+        match info.method {
+            Method::Masquerade => {
+                Ok((NONE, FlowKey::new(protocol, info.addr, dport, key.src(), key.sport())))
+            }
+            Method::DirectRoute | Method::Tunnel => Ok((NONE, key.reversed())),
+            Method::FullNat => {
+                let start = self.table.len() as usize;
+                for step in 0..service.locals.len() {
+                    let local = &service.locals[(start + step) % service.locals.len()];
+                    if let Some(port) = local.take(&mut self.token) {
+                        return Ok((local.slot, FlowKey::new(protocol, info.addr, dport, local.addr, port)));
+                    }
+                }
+                Err(DropReason::NoLocalPort)
+            }
+        }
+    }
+
+    /// Counts a new connection at its destination (`ip_vs_conn.c: ip_vs_bind_dest`).
+    fn bind(&mut self, snapshot: &Snapshot, id: ConnId) {
+        let hot = self.table.hot(id);
+        let dest = DestId::new(hot.dest);
+        let Some(stats) = self.stats.dest(dest) else { return };
+        if hot.flags.has(Flags::TEMPLATE) {
+            stats.persistent.up();
+            return;
+        }
+        stats.conns.add(1);
+        stats.inactive.up();
+        let conns = stats.active.get() + stats.inactive.get();
+        if snapshot.dest(dest).is_some_and(|info| info.overloads(conns)) {
+            stats.overloaded.set(1);
+        }
+        self.load_changed(snapshot, dest);
+    }
+
+    /// Ends a finished connection that stands in the way of a new one with the same reply key.
+    fn evict_finished(&mut self, snapshot: &Snapshot, reply: FlowKey) -> bool {
+        let Some((id, Direction::Reply)) = self.table.find(reply) else { return false };
+        let (hot, cold) = (self.table.hot(id), self.table.cold(id));
+        let finished = matches!(TcpState::from_raw(hot.state), TcpState::TimeWait | TcpState::Close);
+        let evict = reply.protocol() == l4::TCP && finished && cold.controlled == 0;
+        if evict {
+            self.end(snapshot, id);
+        }
+        evict
+    }
+
+    /// A datagram of a one-packet service: scheduled and forwarded, and nothing remains of it.
+    fn one_packet<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        wanted: Wanted<'_>,
+        frame: &mut F,
+        meta: &PacketMeta,
+    ) -> Verdict {
+        let Wanted { service, key, .. } = wanted;
+        let (chosen, sticks) = match service.persistence {
+            Some(persistence) => (self.stick(snapshot, wanted, persistence), true),
+            None if wanted.misses() => (Err(DropReason::NoDestination), false),
+            None => (self.choose(snapshot, service, key), false),
+        };
+        let (dest, info) = match chosen {
+            Ok(chosen) => chosen,
+            Err(reason) => return self.leave(snapshot, service, frame, meta, reason),
+        };
+        if info.method == Method::FullNat {
+            // Its local port would have to outlive the packet.
+            return Verdict::Drop(DropReason::NoLocalPort);
+        }
+        let dport = if sticks { wanted.sticky_port(info) } else { wanted.scheduled_port(info) };
+        let intent = wanted.intent(dest, info, dport, NONE);
+        let reply = match self.reply_key(&intent) {
+            Ok((_, reply)) => reply,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        let mut hot = compile(snapshot, key, reply, dest, info);
+        if let Some(stats) = self.stats.dest(dest) {
+            stats.conns.add(1);
+            stats.in_pkts.add(1);
+            stats.in_bytes.add(u64::from(meta.total_len));
+        }
+        match forward::forward(snapshot, frame, meta, &mut hot, Direction::Request) {
+            Ok(egress) => Verdict::Forward(egress),
+            Err(refusal) => self.refuse(snapshot, frame, meta, refusal, meta.key.dst(), NONE),
+        }
+    }
+}
+
+/// Whether no station on a network can have this address: Linux drops such senders before IPVS sees them
+/// (`net/ipv4/route.c: ip_route_input_slow`).
+const fn is_nobody(addr: Ipv4Addr) -> bool {
+    addr.is_loopback() || addr.is_multicast() || addr.is_broadcast() || addr.octets()[0] == 0
+}
+
+/// Ticks until a new connection ends, most likely: its first packet sets the end at once, but the timer should
+/// then be right already.
+fn first_timeout(snapshot: &Snapshot, intent: &Intent<'_>) -> u32 {
+    let tunables = &snapshot.tunables;
+    match intent.service.persistence {
+        Some(persistence) if intent.key.is_template() => persistence.ticks(),
+        _ if intent.key.protocol() == l4::TCP => tunables.tcp_timeouts[TcpState::SynRecv as usize],
+        _ => tunables.udp_timeout,
+    }
+}
+
+/// The hot line of a connection: both keys and the rewrites between them.
+fn compile(snapshot: &Snapshot, key: FlowKey, reply: FlowKey, dest: DestId, info: &DestInfo) -> Hot {
+    let mut flags = Flags::from_bits(info.method as u16).with(Flags::INACTIVE);
+    if !info.method.is_translated() {
+        flags = flags.with(Flags::NOOUTPUT);
+    }
+    if key.is_template() {
+        flags = flags.with(Flags::TEMPLATE);
+    }
+    let client = match snapshot.paths.next_hop(key.src()) {
+        NextHop::Known(adjacency) => adjacency,
+        _ => NONE,
+    };
+    // Sums do not care for order, so keys need not be turned round to compare them.
+    let l3 = checksum::delta(&key.wire_addrs(), &reply.wire_addrs());
+    let l4 = checksum::add(l3, checksum::delta(&key.wire_ports(), &reply.wire_ports()));
+    let back = checksum::delta(&reply.wire_addrs(), &key.wire_addrs());
+    let back_l4 = checksum::add(back, checksum::delta(&reply.wire_ports(), &key.wire_ports()));
+    Hot {
+        request: key,
+        reply,
+        rules: snapshot.generation,
+        dest: dest.as_u32(),
+        hops: [info.hop, client],
+        l3_delta: [l3, back],
+        l4_delta: [l4, back_l4],
+        flags,
+        ..Hot::VACANT
+    }
+}

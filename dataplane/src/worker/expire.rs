@@ -1,0 +1,172 @@
+//! How connections end: timers that are only looked at when due, and what an end undoes.
+//!
+//! A packet stamps `expires` and no more. The wheel holds one valid record a connection, due at
+//! `wheel_at`; when it comes due the connection is looked at: over, or wound up again for its present
+//! end. Only a state that shortens the life needs an earlier record.
+
+use arrayvec::ArrayVec;
+use sched::DestId;
+
+use crate::conn::entry::ConnId;
+use crate::conn::entry::Flags;
+use crate::conn::entry::Hot;
+use crate::conn::entry::NONE;
+use crate::conn::key::FlowKey;
+use crate::conn::wheel::Due;
+use crate::snapshot::Snapshot;
+use crate::time::Ticks;
+use crate::worker::flows::Flows;
+
+/// Records looked at in one poll.
+const BATCH: usize = 32;
+/// How long an end is put off while other connections hang on this one (`ip_vs_conn.c: ip_vs_conn_expire`).
+const POSTPONED: u32 = 60 * Ticks::PER_SECOND;
+
+impl Flows {
+    /// Ends what is over, at most one batch a call; how many records were looked at, so 0 when none is due.
+    pub(crate) fn expire(&mut self, snapshot: &Snapshot) -> usize {
+        let mut due = ArrayVec::<Due, BATCH>::new();
+        self.wheel.pop_due(self.now, &mut due);
+        for record in &due {
+            self.table.prefetch_hot(ConnId::new(record.id));
+            self.table.prefetch_cold(ConnId::new(record.id));
+        }
+        for record in &due {
+            self.table.prefetch_keys(ConnId::new(record.id));
+        }
+        let mut ended = 0;
+        for record in &due {
+            ended += usize::from(self.fall_due(snapshot, *record));
+        }
+        if ended != 0 {
+            self.stats.expired.add(ended as u64);
+        }
+        due.len()
+    }
+
+    /// Looks at the connection of a due record; whether it ended.
+    fn fall_due(&mut self, snapshot: &Snapshot, record: Due) -> bool {
+        let id = ConnId::new(record.id);
+        if !self.table.is_live(id) || self.table.cold(id).wheel_at != record.at {
+            return false;
+        }
+        if self.table.hot(id).expires.not_after(self.now) {
+            if self.table.cold(id).controlled == 0 {
+                self.end(snapshot, id);
+                return true;
+            }
+            // From now on this is its timeout, as in Linux: the next use of a template winds it no further.
+            self.table.cold_mut(id).timeout = POSTPONED;
+            self.table.hot_mut(id).expires = self.now.plus(POSTPONED);
+        }
+        if self.claim_record(id) {
+            return false;
+        }
+        match self.wheel.renew(id.as_u32(), self.table.hot(id).expires) {
+            Some(at) => self.table.cold_mut(id).wheel_at = at,
+            // The wheel keeps room for this; a connection without a record would never end.
+            None => self.end(snapshot, id),
+        }
+        false
+    }
+
+    /// Sees to it that a new connection has a record; false when there is no room for one.
+    pub(crate) fn start_timer(&mut self, id: ConnId) -> bool {
+        if self.claim_record(id) {
+            return true;
+        }
+        let made = self.wheel.schedule(id.as_u32(), self.table.hot(id).expires);
+        if let Some(at) = made {
+            self.put_before(id, at);
+        }
+        made.is_some()
+    }
+
+    /// Makes sure that the connection is looked at in time, after its end may have come nearer.
+    pub(crate) fn wind(&mut self, id: ConnId) {
+        let expires = self.table.hot(id).expires;
+        if self.table.cold(id).wheel_at.not_after(expires) {
+            return;
+        }
+        // Without room for another record the old, later one serves: at most one horizon late.
+        if let Some(at) = self.wheel.schedule(id.as_u32(), expires) {
+            self.put_before(id, at);
+        }
+    }
+
+    /// Whether a record that the slot already has in the wheel comes soon enough; it is then the valid one. Without
+    /// this, connections that end before their time (a port used again, a reset) would fill the wheel with
+    /// records that mean nothing.
+    fn claim_record(&mut self, id: ConnId) -> bool {
+        let (now, expires) = (self.now, self.table.hot(id).expires);
+        let cold = self.table.cold_mut(id);
+        // What lies ahead has not been popped: the wheel gives out what is due and no more.
+        let serves = |at: Ticks| at.since(now) > 0 && at.not_after(expires) && at != Ticks::new(0);
+        if !serves(cold.wheel_at) {
+            if !serves(cold.wheel_far) {
+                return false;
+            }
+            cold.wheel_at = cold.wheel_far;
+        }
+        true
+    }
+
+    /// Notes a new record, `at`, that comes before the one there may be.
+    fn put_before(&mut self, id: ConnId, at: Ticks) {
+        let now = self.now;
+        let cold = self.table.cold_mut(id);
+        if cold.wheel_at.since(now) > 0 {
+            cold.wheel_far = cold.wheel_at;
+        }
+        cold.wheel_at = at;
+    }
+
+    /// Ends a connection now (`ip_vs_conn.c: ip_vs_conn_expire, ip_vs_unbind_dest`).
+    pub(crate) fn end(&mut self, snapshot: &Snapshot, id: ConnId) {
+        let old = self.unlink(snapshot, id);
+        self.unbind(snapshot, &old);
+    }
+
+    /// Takes a connection out of the table; its destination still counts it.
+    pub(crate) fn unlink(&mut self, snapshot: &Snapshot, id: ConnId) -> Hot {
+        let (hot, cold) = (*self.table.hot(id), *self.table.cold(id));
+        self.table.remove(id);
+        if cold.control != NONE {
+            let control = self.table.cold_mut(ConnId::new(cold.control));
+            control.controlled = control.controlled.saturating_sub(1);
+        }
+        self.give_back_port(snapshot, cold.local, hot.reply);
+        self.stats.connections.set(self.table.len());
+        hot
+    }
+
+    /// Has the destination of a connection no longer count it.
+    pub(crate) fn unbind(&mut self, snapshot: &Snapshot, hot: &Hot) {
+        let dest = DestId::new(hot.dest);
+        let Some(stats) = self.stats.dest(dest) else { return };
+        if hot.flags.has(Flags::TEMPLATE) {
+            stats.persistent.down();
+            return;
+        }
+        if hot.flags.has(Flags::INACTIVE) {
+            stats.inactive.down()
+        } else {
+            stats.active.down()
+        }
+        let conns = stats.active.get() + stats.inactive.get();
+        if stats.overloaded.get() != 0 && snapshot.dest(dest).is_none_or(|info| info.recovers(conns)) {
+            stats.overloaded.set(0);
+        }
+        self.load_changed(snapshot, dest);
+    }
+
+    /// Returns the local port of a FULLNAT connection; `local` is the slot of its address.
+    pub(crate) fn give_back_port(&mut self, snapshot: &Snapshot, local: u32, reply: FlowKey) {
+        if local == NONE {
+            return;
+        }
+        if let Some(Some(local)) = snapshot.locals.get(local as usize) {
+            local.give_back(&mut self.token, reply.dport());
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The epoch under every interleaving that the memory model allows (within loom's bounds):
+//! `RUSTFLAGS="--cfg loom" cargo test -p dataplane --release --test epoch_loom`.
+//!
+//! The values are canaries. Looking at one and dropping it are accesses that loom tracks: a drop that does
+//! not come after every look, or a look after the drop, fails the test. Drops are counted as well.
+#![cfg(loom)]
+
+use std::sync::Arc as Untracked;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use dataplane::epoch::{Publisher, Reader};
+use loom::cell::UnsafeCell;
+use loom::thread;
+
+/// A value in two halves that loom watches; `dropped` counts the dead.
+struct Canary {
+    number: UnsafeCell<u64>,
+    double: UnsafeCell<u64>,
+    dropped: Untracked<AtomicUsize>,
+}
+
+// SAFETY: loom reports unordered accesses to the cells; finding them is the test.
+unsafe impl Sync for Canary {}
+
+impl Canary {
+    fn look(&self) -> u64 {
+        // SAFETY: loom reports it when another thread has the cell, for both.
+        let number = self.number.with(|number| unsafe { *number });
+        // SAFETY: as above.
+        let double = self.double.with(|double| unsafe { *double });
+        assert_eq!(double, 2 * number, "half a value");
+        number
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        // SAFETY: as in `look`.
+        self.number.with_mut(|number| unsafe { *number = u64::MAX });
+        // SAFETY: as in `look`.
+        self.double.with_mut(|double| unsafe { *double = 0 });
+        self.dropped.fetch_add(1, Relaxed);
+    }
+}
+
+#[derive(Clone, Default)]
+struct Nest(Untracked<AtomicUsize>);
+
+impl Nest {
+    fn canary(&self, number: u64) -> Canary {
+        let dropped = Untracked::clone(&self.0);
+        Canary { number: UnsafeCell::new(number), double: UnsafeCell::new(2 * number), dropped }
+    }
+
+    fn dropped(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+fn model(check: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = model.preemption_bound.or(Some(4));
+    model.check(check);
+}
+
+fn one_reader(nest: &Nest) -> (Publisher<Canary>, Reader<Canary>) {
+    let (publisher, mut readers) = Publisher::new(nest.canary(1), 1);
+    (publisher, readers.pop().unwrap())
+}
+
+/// A burst: look, move on, look; what is seen never goes back.
+fn burst(reader: &mut Reader<Canary>) {
+    let before = reader.get().look();
+    reader.refresh_with(|old, new| assert!(old.look() == before && new.look() > before));
+    let now = reader.get().look();
+    assert!(now >= before && now == reader.epoch());
+}
+
+#[test]
+fn nothing_is_freed_in_use() {
+    model(|| {
+        let nest = Nest::default();
+        let (mut publisher, mut reader) = one_reader(&nest);
+        let worker = thread::spawn(move || {
+            burst(&mut reader);
+            burst(&mut reader);
+        });
+        let mut freed = 0;
+        for number in 2..=3 {
+            publisher.publish(nest.canary(number));
+            freed += publisher.reclaim();
+        }
+        assert_eq!(freed, nest.dropped());
+        worker.join().unwrap();
+        assert_eq!(freed + publisher.reclaim(), 2);
+        drop(publisher);
+        assert_eq!(nest.dropped(), 3);
+    });
+}
+
+#[test]
+fn the_slowest_of_two_readers_decides() {
+    model(|| {
+        let nest = Nest::default();
+        let (mut publisher, readers) = Publisher::new(nest.canary(1), 2);
+        let workers: Vec<_> = readers
+            .into_iter()
+            .map(|mut reader| {
+                thread::spawn(move || {
+                    burst(&mut reader);
+                    reader
+                })
+            })
+            .collect();
+        let epoch = publisher.publish(nest.canary(2));
+        let seen = publisher.is_seen(epoch);
+        assert!(publisher.reclaim() == 1 || !seen);
+        for worker in workers {
+            worker.join().unwrap().refresh();
+        }
+        publisher.reclaim();
+        assert_eq!(nest.dropped(), 1);
+    });
+}
+
+#[test]
+fn an_idle_reader_keeps_one_version_and_wakes_safely() {
+    model(|| {
+        let nest = Nest::default();
+        let (mut publisher, mut reader) = one_reader(&nest);
+        let worker = thread::spawn(move || {
+            reader.idle(|| ());
+            burst(&mut reader);
+            reader.idle(|| ());
+            burst(&mut reader);
+        });
+        for number in 2..=3 {
+            publisher.publish(nest.canary(number));
+            publisher.reclaim();
+        }
+        worker.join().unwrap();
+        publisher.reclaim();
+        assert_eq!(nest.dropped(), 2);
+    });
+}
+
+#[test]
+fn while_a_reader_is_idle_versions_come_and_go() {
+    model(|| {
+        let nest = Nest::default();
+        let (mut publisher, mut reader) = one_reader(&nest);
+        reader.idle(|| {
+            for number in 2..=4 {
+                let epoch = publisher.publish(nest.canary(number));
+                assert!(publisher.is_seen(epoch));
+                publisher.reclaim();
+                assert_eq!(publisher.retired(), 1);
+            }
+        });
+        burst(&mut reader);
+        assert_eq!((reader.epoch(), publisher.reclaim()), (4, 1));
+    });
+}
+
+#[test]
+fn a_reader_that_is_gone_holds_up_nothing() {
+    model(|| {
+        let nest = Nest::default();
+        let (mut publisher, mut reader) = one_reader(&nest);
+        let worker = thread::spawn(move || burst(&mut reader));
+        let epoch = publisher.publish(nest.canary(2));
+        publisher.reclaim();
+        worker.join().unwrap();
+        publisher.reclaim();
+        assert!(publisher.is_seen(epoch) && publisher.retired() == 0);
+        assert_eq!(nest.dropped(), 1);
+    });
+}
+
+#[test]
+fn a_reader_may_outlive_its_publisher() {
+    model(|| {
+        let nest = Nest::default();
+        let (mut publisher, mut reader) = one_reader(&nest);
+        let worker = thread::spawn(move || {
+            burst(&mut reader);
+            burst(&mut reader);
+        });
+        publisher.publish(nest.canary(2));
+        drop(publisher);
+        worker.join().unwrap();
+        assert_eq!(nest.dropped(), 2);
+    });
+}
+
+#[test]
+fn once_seen_an_old_version_is_not_used_again() {
+    model(|| {
+        let nest = Nest::default();
+        let (mut publisher, mut reader) = one_reader(&nest);
+        let used = Untracked::new(loom::sync::atomic::AtomicU64::new(0));
+        let uses = Untracked::clone(&used);
+        let worker = thread::spawn(move || {
+            for _ in 0..2 {
+                reader.idle(|| ());
+                reader.refresh();
+                uses.store(reader.get().look(), Relaxed);
+            }
+        });
+        let epoch = publisher.publish(nest.canary(2));
+        if publisher.is_seen(epoch) {
+            // From here on the worker may only write the new number.
+            let was = used.swap(100, Relaxed);
+            assert!(was <= 2);
+            worker.join().unwrap();
+            assert!(matches!(used.load(Relaxed), 2 | 100));
+        } else {
+            worker.join().unwrap();
+        }
+    });
+}

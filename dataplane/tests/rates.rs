@@ -1,0 +1,115 @@
+//! Schedulers that choose by what was measured: response times from the packets themselves, traffic from control's estimator.
+
+mod rig;
+
+use dataplane::io::PortId;
+use dataplane::mem::MemFrame;
+use dataplane::snapshot::dest::Method;
+use dataplane::time::Moment;
+use rig::*;
+use sched::Kind;
+use sched::Loads;
+
+/// Puts a frame in `micros` after the rig's moment.
+fn put_at(rig: &mut Rig, micros: u32, port: PortId, frame: &[u8]) -> Out {
+    let begun = Moment::from(rig.now);
+    rig.worker.io_mut().rx[port.index()].push_back(MemFrame::new(frame));
+    rig.worker.poll(Moment { ticks: rig.now, micros: begun.micros + micros });
+    rig.out()
+}
+
+/// Opens a connection and has its real server answer after `micros`, by its number.
+fn open(rig: &mut Rig, cport: u16, micros: impl Fn(u8) -> u32) -> u8 {
+    let out = put_at(rig, 0, WAN, &tcp(MACS[0], (CLIENT, cport), (VIP, 80), SYN, b""));
+    let n = out.one().1[5];
+    let answer = tcp(MACS[1], (rip(n), 80), (CLIENT, cport), SYN | ACK, b"");
+    put_at(rig, micros(n), LAN, &answer).one();
+    put_at(rig, micros(n) + 1, WAN, &tcp(MACS[0], (CLIENT, cport), (VIP, 80), ACK, b"")).one();
+    n
+}
+
+#[test]
+fn wrt_measures_from_the_syn_to_the_syn_ack_and_smooths() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    let dest = rig.dest(service, 11, 80, Method::Masquerade, 1);
+    assert_eq!(rig.stats.response_time(dest), None);
+    open(&mut rig, 5000, |_| 800);
+    assert_eq!(rig.stats.response_time(dest), Some(800), "the first sample stands for itself");
+    open(&mut rig, 5001, |_| 1600);
+    assert_eq!(rig.stats.response_time(dest), Some(900), "later ones count an eighth");
+    // Only the first answer of a connection is one.
+    let later = tcp(MACS[1], (rip(11), 80), (CLIENT, 5001), ACK, b"data");
+    put_at(&mut rig, 90_000, LAN, &later).one();
+    assert_eq!(rig.stats.response_time(dest), Some(900));
+    // A reset is no answer.
+    put_at(&mut rig, 0, WAN, &tcp(MACS[0], (CLIENT, 5002), (VIP, 80), SYN, b"")).one();
+    put_at(&mut rig, 5, LAN, &tcp(MACS[1], (rip(11), 80), (CLIENT, 5002), RST | ACK, b"")).one();
+    assert_eq!(rig.stats.response_time(dest), Some(900));
+}
+
+#[test]
+fn wrt_measures_udp_and_fullnat_too_but_not_direct_routing() {
+    let mut rig = Rig::new();
+    let service = rig.service(UDP, 53, Kind::Wrt);
+    let dest = rig.dest(service, 11, 53, Method::FullNat, 1);
+    let out = put_at(&mut rig, 0, WAN, &udp(MACS[0], (CLIENT, 6000), (VIP, 53), b"query"));
+    let local = read(out.one().1).src;
+    put_at(&mut rig, 250, LAN, &udp(MACS[1], (rip(11), 53), local, b"answer")).one();
+    assert_eq!(rig.stats.response_time(dest), Some(250));
+
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    let dest = rig.dest(service, 11, 80, Method::DirectRoute, 1);
+    rig.tcp(5000, 80, SYN).one();
+    rig.put(LAN, &tcp(MACS[1], (VIP, 80), (CLIENT, 5000), SYN | ACK, b""));
+    assert_eq!(rig.stats.response_time(dest), None);
+}
+
+#[test]
+fn wrt_shares_held_connections_by_response_time() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    for n in [11, 12, 13] {
+        rig.dest(service, n, 80, Method::Masquerade, 1);
+    }
+    let micros = |n: u8| match n {
+        11 => 1000,
+        12 => 5000,
+        _ => 20_000,
+    };
+    let mut shares = [0_u32; 3];
+    for cport in 0..500 {
+        shares[usize::from(open(&mut rig, 5000 + cport, micros) - 11)] += 1;
+        if cport == 10 {
+            // Once all have been measured, control's next tick has them compared by what was found.
+            rig.stats.tick_rates();
+            rig.wait(1);
+        }
+    }
+    // active + 1 in proportion to 1/S: 20 : 4 : 1.
+    let wanted = [400, 80, 20];
+    for (got, wanted) in shares.into_iter().zip(wanted) {
+        assert!(got.abs_diff(wanted) <= wanted / 10 + 2, "{shares:?}");
+    }
+}
+
+#[test]
+fn lt_follows_the_estimator_and_counts_what_came_since() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Lt);
+    let dests: Vec<_> = [11, 12, 13].map(|n| rig.dest(service, n, 80, Method::Masquerade, 1)).into();
+    // List order is 13, 12, 11. Three connections before, so that one is worth a thousand bytes a second.
+    let before: Vec<u8> = (0..3).map(|c| rig.syn_to(4000 + c, 80)).collect();
+    assert_eq!(before.len(), 3);
+    for (dest, traffic) in dests.iter().zip([2000, 0, 1000]) {
+        rig.stats.set_traffic(*dest, traffic);
+    }
+    rig.stats.tick_rates();
+    rig.wait(1);
+    let picks: Vec<u8> = (0..6).map(|c| rig.syn_to(5000 + c, 80)).collect();
+    // 12 has nothing, then as much as 13, and so on up the stairs.
+    assert_eq!(picks[..2], [12, 13]);
+    assert_eq!(picks.iter().filter(|n| **n == 12).count(), 3, "{picks:?}");
+    assert_eq!(picks.iter().filter(|n| **n == 13).count(), 2, "{picks:?}");
+}
