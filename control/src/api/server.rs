@@ -1,0 +1,206 @@
+//! The daemon's end of the control socket.
+//!
+//! One thread accepts; each connection has a thread that reads requests, hands them to the control
+//! loop as [`Job`]s and writes what comes back. The control loop never waits for a client: a reply
+//! goes into a channel that has room for it. Clients may be wrong, slow, gone or too many, and
+//! nobody else notices.
+
+use std::collections::HashMap;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{fs, io, thread};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::frame::{self, FrameError, MAX_REQUEST, Timed};
+use super::message::{Envelope, Request, Response, VERSION};
+use super::runtime::{RuntimeDir, SOCKET};
+
+/// One request, and the way back to whoever asked.
+#[derive(Debug)]
+pub struct Job {
+    /// What is asked.
+    pub request: Request,
+    reply: Sender<Response>,
+}
+
+impl Job {
+    /// Answers. Never waits; that the client has gone is no concern of the caller.
+    pub fn answer(self, response: Response) {
+        let _ = self.reply.try_send(response);
+    }
+}
+
+/// How patient the server is.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerOptions {
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long a connection may stand without a request.
+    pub idle: Duration,
+    /// How long a reply may take to be read.
+    pub reply: Duration,
+    /// How long the control loop may take to answer.
+    pub answer: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connections: 64, idle: seconds(60), reply: seconds(10), answer: seconds(30) }
+    }
+}
+
+/// The listening socket and its threads; they end when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    jobs: Receiver<Job>,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: ServerOptions,
+    stopping: AtomicBool,
+    /// The open connections, for counting and for closing them all.
+    open: Mutex<HashMap<u64, UnixStream>>,
+}
+
+impl Server {
+    /// Listens on `control.sock` in a directory that belongs to this process.
+    pub fn bind(dir: &RuntimeDir, options: ServerOptions) -> io::Result<Self> {
+        let listener = dir.listen(SOCKET)?;
+        let (sender, jobs) = bounded(options.connections);
+        let shared = Shared { options, stopping: AtomicBool::new(false), open: Mutex::default() };
+        let shared = Arc::new(shared);
+        let for_acceptor = Arc::clone(&shared);
+        let acceptor = thread::Builder::new()
+            .name("api-accept".into())
+            .spawn(move || accept(&listener, &for_acceptor, &sender))?;
+        Ok(Self { path: dir.path().join(SOCKET), jobs, shared, acceptor: Some(acceptor) })
+    }
+
+    /// Where requests come out, to be answered one after the other by the control loop.
+    pub fn jobs(&self) -> &Receiver<Job> {
+        &self.jobs
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // Wakes the acceptor.
+        let woken = UnixStream::connect(&self.path).is_ok();
+        let _ = fs::remove_file(&self.path);
+        for stream in self.shared.open().values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+impl Shared {
+    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u64, UnixStream>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn accept(listener: &UnixListener, shared: &Arc<Shared>, jobs: &Sender<Job>) {
+    let mut number = 0u64;
+    for stream in listener.incoming() {
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else {
+            // Out of descriptors, most likely: let some connections end.
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        number += 1;
+        admit(number, stream, shared, jobs);
+    }
+}
+
+fn admit(number: u64, stream: UnixStream, shared: &Arc<Shared>, jobs: &Sender<Job>) {
+    let Ok(handle) = stream.try_clone() else { return };
+    {
+        let mut open = shared.open();
+        if open.len() >= shared.options.connections {
+            drop(open);
+            let full = Response::Failed("The daemon has too many connections: try again".into());
+            let _ = respond(&stream, Duration::from_millis(10), &full);
+            return;
+        }
+        open.insert(number, handle);
+    }
+    let (for_thread, jobs) = (Arc::clone(shared), jobs.clone());
+    let thread = thread::Builder::new().name("api-client".into()).spawn(move || {
+        serve(&stream, &for_thread.options, &jobs);
+        for_thread.open().remove(&number);
+    });
+    if thread.is_err() {
+        shared.open().remove(&number);
+    }
+}
+
+/// Serves one client until it leaves, stalls or stops making sense.
+fn serve(stream: &UnixStream, options: &ServerOptions, jobs: &Sender<Job>) {
+    loop {
+        let body = match frame::read(&mut Timed::new(stream, options.idle), MAX_REQUEST) {
+            Ok(Some(body)) => body,
+            Ok(None) | Err(FrameError::Io(_)) => return,
+            Err(error) => {
+                let _ = respond(stream, options.reply, &Response::Failed(format!("Bad message: {error}")));
+                return;
+            }
+        };
+        let response = match request(&body) {
+            Ok(request) => ask(request, options, jobs),
+            Err(text) => Response::Failed(text),
+        };
+        if respond(stream, options.reply, &response).is_err() {
+            return;
+        }
+    }
+}
+
+fn request(body: &[u8]) -> Result<Request, String> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let bad = |error| format!("Bad message: {error}");
+    let Version { version } = serde_json::from_slice(body).map_err(bad)?;
+    if version != VERSION {
+        return Err(format!("The daemon speaks version {VERSION} of its protocol, not {version}"));
+    }
+    let envelope: Envelope<Request> = serde_json::from_slice(body).map_err(bad)?;
+    Ok(envelope.message)
+}
+
+fn ask(request: Request, options: &ServerOptions, jobs: &Sender<Job>) -> Response {
+    let (reply, answer) = bounded(1);
+    if jobs.send_timeout(Job { request, reply }, options.answer).is_err() {
+        return Response::Failed("The daemon is stopping or does not keep up".into());
+    }
+    match answer.recv_timeout(options.answer) {
+        Ok(response) => response,
+        Err(RecvTimeoutError::Timeout) => Response::Failed("The daemon does not keep up".into()),
+        Err(RecvTimeoutError::Disconnected) => Response::Failed("The daemon is stopping".into()),
+    }
+}
+
+fn respond(stream: &UnixStream, within: Duration, response: &Response) -> io::Result<()> {
+    let envelope = Envelope { version: VERSION, message: response };
+    let body = serde_json::to_vec(&envelope).map_err(io::Error::other)?;
+    frame::write(&mut Timed::new(stream, within), &body)
+}

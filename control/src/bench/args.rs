@@ -1,0 +1,109 @@
+//! What `vipline bench` can be asked.
+
+use clap::ValueEnum;
+use dataplane::snapshot::dest::Method;
+use sched::Kind;
+use serde::Serialize;
+
+use crate::bench::error::BenchError;
+
+/// The arguments of `vipline bench`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// What to do: carry packets of standing connections, or make and end connections
+    #[arg(long, value_enum, default_value_t = Workload::Established)]
+    pub workload: Workload,
+    /// Forwarding method
+    #[arg(long, value_enum, default_value_t = MethodName::Nat)]
+    pub method: MethodName,
+    /// Connections in the table: all of the time, or (workload connections) about as many
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub flows: u32,
+    /// Real servers behind the one service
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub destinations: u32,
+    /// Scheduler, by its IPVS name
+    #[arg(long, value_name = "S", default_value = "rr")]
+    pub scheduler: String,
+    /// Frame length on the wire, the 4 bytes of FCS included
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    pub frame: u16,
+    /// How long to measure; setting up comes before that
+    #[arg(long, value_name = "S", default_value_t = 5)]
+    pub seconds: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the director is made to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Workload {
+    /// Packets of connections that are there, visited in random order
+    Established,
+    /// Whole TCP connections, from the SYN to the timeout
+    Connections,
+}
+
+/// A forwarding method, as users write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MethodName {
+    /// Destination rewritten, replies pass the director
+    Nat,
+    /// Another MAC, nothing else
+    Dr,
+    /// IPv4 in IPv4
+    Tun,
+    /// Both ends rewritten, replies pass the director
+    Fullnat,
+}
+
+impl MethodName {
+    /// The method as the packet path knows it.
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Nat => Method::Masquerade,
+            Self::Dr => Method::DirectRoute,
+            Self::Tun => Method::Tunnel,
+            Self::Fullnat => Method::FullNat,
+        }
+    }
+}
+
+/// The most connections a run may ask for.
+pub(super) const MOST_FLOWS: u32 = 50_000_000;
+const MOST_DESTINATIONS: u32 = 65_536;
+/// Ethernet, IPv4 and TCP headers and the FCS fit into the smallest frame.
+const FRAMES: core::ops::RangeInclusive<u16> = 64..=1518;
+const LONGEST: u32 = 600;
+
+impl BenchArgs {
+    /// Refuses what no run can do; gives the scheduler.
+    pub(super) fn check(&self) -> Result<Kind, BenchError> {
+        let bad = |what: &str, value: &dyn core::fmt::Display, expected: String| {
+            Err(BenchError::Argument(format!("--{what} {value}: expected {expected}")))
+        };
+        if !(1..=MOST_FLOWS).contains(&self.flows) {
+            return bad("flows", &self.flows, format!("1 to {MOST_FLOWS}"));
+        }
+        if !(1..=MOST_DESTINATIONS).contains(&self.destinations) {
+            return bad("destinations", &self.destinations, format!("1 to {MOST_DESTINATIONS}"));
+        }
+        if !FRAMES.contains(&self.frame) {
+            return bad("frame", &self.frame, format!("{} to {} bytes", FRAMES.start(), FRAMES.end()));
+        }
+        if !(1..=LONGEST).contains(&self.seconds) {
+            return bad("seconds", &self.seconds, format!("1 to {LONGEST}"));
+        }
+        match Kind::from_name(&self.scheduler) {
+            Some(kind) if kind != Kind::None => Ok(kind),
+            _ => {
+                let names: Vec<_> =
+                    Kind::ALL.iter().filter(|kind| **kind != Kind::None).map(|kind| kind.name()).collect();
+                bad("scheduler", &self.scheduler, format!("one of {}", names.join(", ")))
+            }
+        }
+    }
+}

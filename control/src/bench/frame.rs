@@ -1,0 +1,105 @@
+//! The packets that the director is fed: a template of headers and the few bytes in which flows differ.
+//!
+//! A [`Record`] is 16 bytes, so that an array of millions of them streams through the cache without
+//! costing the director more of it than need be.
+
+use core::net::Ipv4Addr;
+
+use dataplane::wire::checksum;
+use dataplane::wire::ether;
+use dataplane::wire::ether::ETHER_LEN;
+use dataplane::wire::ether::Mac;
+use dataplane::wire::ipv4::IPV4_LEN;
+use dataplane::wire::l4;
+use dataplane::wire::l4::TCP_LEN;
+use dpdk::Mbuf;
+
+const L3: usize = ETHER_LEN;
+const L4: usize = L3 + IPV4_LEN;
+const HEADERS: usize = L4 + TCP_LEN;
+/// The frame check sequence, which is on the wire but in no buffer.
+const FCS: u16 = 4;
+
+/// What tells one flow's packets from another's, as it lies in the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct Record {
+    addrs: [u8; 8],
+    ports: [u8; 4],
+    /// One's-complement sum of the addresses.
+    l3_sum: u16,
+    /// The same of addresses and ports.
+    l4_sum: u16,
+}
+
+impl Record {
+    /// A packet from `from` to `to`.
+    pub(super) fn new(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (from.0.octets(), to.0.octets());
+        let ([i, j], [k, l]) = (from.1.to_be_bytes(), to.1.to_be_bytes());
+        Self::of([a, b, c, d, e, f, g, h], [i, j, k, l])
+    }
+
+    /// The answer to a frame that the director sent to a real server; nothing when it is too short.
+    pub(super) fn answer(frame: &[u8]) -> Option<Self> {
+        let &[a, b, c, d, e, f, g, h] = frame.get(L3 + 12..)?.first_chunk()?;
+        let &[i, j, k, l] = frame.get(L4..)?.first_chunk()?;
+        Some(Self::of([e, f, g, h, a, b, c, d], [k, l, i, j]))
+    }
+
+    fn of(addrs: [u8; 8], ports: [u8; 4]) -> Self {
+        let l3_sum = checksum::sum(&addrs);
+        Self { addrs, ports, l3_sum, l4_sum: checksum::add(l3_sum, checksum::sum(&ports)) }
+    }
+}
+
+/// All that the packets of one kind have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    headers: [u8; HEADERS],
+    /// Bytes in the buffer.
+    len: u16,
+    /// Sums of everything checksummed that is not in a [`Record`].
+    l3_sum: u16,
+    l4_sum: u16,
+}
+
+impl Template {
+    /// TCP packets with `flags` and nothing but zeros inside, sent to `mac`, `frame` bytes long on the wire.
+    pub(super) fn new(mac: Mac, flags: u8, frame: u16) -> Self {
+        let len = frame - FCS;
+        let (ip_len, tcp_len) = (len - L3 as u16, len - L4 as u16);
+        let mut headers = [0; HEADERS];
+        headers[..6].copy_from_slice(&mac.0);
+        headers[6..12].copy_from_slice(&[2, 0, 0, 0, 0xff, 1]);
+        headers[12..14].copy_from_slice(&ether::IPV4.to_be_bytes());
+        headers[L3] = 0x45;
+        headers[L3 + 2..L3 + 4].copy_from_slice(&ip_len.to_be_bytes());
+        headers[L3 + 6] = 0x40; // don't fragment
+        headers[L3 + 8] = 64; // TTL
+        headers[L3 + 9] = l4::TCP;
+        headers[L4 + 12] = (TCP_LEN as u8 / 4) << 4;
+        headers[L4 + 13] = flags;
+        headers[L4 + 14] = 0xff; // window
+        let l3_sum = checksum::sum(&headers[L3..L4]);
+        let l4_sum =
+            checksum::add(checksum::sum(&headers[L4..]), checksum::pseudo_v4([0; 8], l4::TCP, tcp_len));
+        Self { headers, len, l3_sum, l4_sum }
+    }
+
+    /// Writes the packet of `record` into an empty buffer.
+    #[inline]
+    pub(super) fn write(&self, record: &Record, frame: &mut Mbuf) {
+        let Some(headers) = frame.append(usize::from(self.len)).and_then(|b| b.first_chunk_mut::<HEADERS>())
+        else {
+            return;
+        };
+        *headers = self.headers;
+        let l3 = !checksum::add(self.l3_sum, record.l3_sum);
+        let l4 = !checksum::add(self.l4_sum, record.l4_sum);
+        headers[L3 + 10..L3 + 12].copy_from_slice(&l3.to_ne_bytes());
+        headers[L3 + 12..L4].copy_from_slice(&record.addrs);
+        headers[L4..L4 + 4].copy_from_slice(&record.ports);
+        headers[L4 + 16..L4 + 18].copy_from_slice(&l4.to_ne_bytes());
+    }
+}

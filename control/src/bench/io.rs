@@ -1,0 +1,183 @@
+//! The network in the measuring process: packets made on receipt, counted and freed on transmission.
+//!
+//! Buffers come from a DPDK pool and go back to it, so that the director handles what a driver would
+//! give it. Whatever is spent here is also spent with the director taken out, and subtracted.
+
+use dataplane::BURST;
+use dataplane::io::Burst;
+use dataplane::io::HostFrame;
+use dataplane::io::PacketIo;
+use dataplane::io::PortId;
+use dpdk::Mbuf;
+use dpdk::Mempool;
+
+use crate::bench::frame::Record;
+use crate::bench::frame::Template;
+
+/// The clients' side.
+pub(super) const WAN: PortId = PortId::new(0);
+/// The real servers' side.
+pub(super) const LAN: PortId = PortId::new(1);
+/// How many sides there are.
+pub(super) const PORTS: u16 = 2;
+
+/// What arrives on one port.
+#[derive(Debug)]
+pub(super) struct Source {
+    template: Template,
+    records: Vec<Record>,
+    /// The part of `records` in use.
+    from: usize,
+    count: usize,
+    /// Next record in that part, and the distance to the one after it.
+    next: usize,
+    stride: usize,
+    /// Packets still to come.
+    left: u64,
+}
+
+impl Source {
+    /// Silence.
+    pub(super) fn silent(template: Template) -> Self {
+        Self { template, records: Vec::new(), from: 0, count: 0, next: 0, stride: 1, left: 0 }
+    }
+
+    /// Packets of all `records`, in turn and without end.
+    pub(super) fn endless(template: Template, records: Vec<Record>) -> Self {
+        let left = if records.is_empty() { 0 } else { u64::MAX };
+        Self { template, from: 0, count: records.len(), next: 0, stride: 1, left, records }
+    }
+
+    /// Replaces the records there are to choose from.
+    pub(super) fn set_records(&mut self, records: Vec<Record>) -> Vec<Record> {
+        self.left = 0;
+        core::mem::replace(&mut self.records, records)
+    }
+
+    /// The records there are.
+    pub(super) fn take_records(&mut self) -> Vec<Record> {
+        self.set_records(Vec::new())
+    }
+
+    /// How many records there are.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// One packet of each of the `count` records from `from` on, `stride` apart, which must have no
+    /// divisor in common with `count`.
+    pub(super) fn play(&mut self, template: &Template, from: usize, count: usize, stride: usize) {
+        debug_assert!(from + count <= self.records.len());
+        self.template = template.clone();
+        (self.from, self.count) = (from, count);
+        (self.next, self.stride) = (0, if count == 0 { 0 } else { stride % count });
+        self.left = count as u64;
+    }
+
+    /// Fills `burst`; how many packets there were.
+    #[inline]
+    fn fill(&mut self, pool: &Mempool, burst: &mut Burst<Mbuf>) -> u64 {
+        if self.left >= BURST as u64 && burst.is_empty() {
+            // A pool that has run dry shows as fewer packets.
+            let _ = pool.alloc_bulk(burst);
+        } else {
+            while (burst.len() as u64) < self.left && !burst.is_full() {
+                let Some(frame) = pool.alloc() else { break };
+                burst.push(frame);
+            }
+        }
+        let part = &self.records[self.from..self.from + self.count];
+        for frame in burst.iter_mut() {
+            self.template.write(&part[self.next], frame);
+            self.next += self.stride;
+            if self.next >= part.len() {
+                self.next -= part.len();
+            }
+        }
+        self.left -= burst.len() as u64;
+        burst.len() as u64
+    }
+}
+
+/// Source and sink of a run.
+#[derive(Debug)]
+pub(super) struct BenchIo {
+    pool: Mempool,
+    pub(super) sources: [Source; PORTS as usize],
+    /// Packets given to the director.
+    pub(super) received: u64,
+    /// Packets got back from it.
+    pub(super) sent: u64,
+    /// Takes down how real servers will answer what the director sends them.
+    pub(super) answers: Option<Vec<Record>>,
+}
+
+impl BenchIo {
+    pub(super) fn new(pool: Mempool, sources: [Source; PORTS as usize]) -> Self {
+        Self { pool, sources, received: 0, sent: 0, answers: None }
+    }
+
+    /// Takes a burst from each port and sends it straight out of the other: what a run costs without
+    /// a director. How many packets there were.
+    #[inline]
+    pub(super) fn pass_through(&mut self) -> usize {
+        let mut passed = 0;
+        for (from, to) in [(WAN, LAN), (LAN, WAN)] {
+            let mut burst = Burst::new();
+            self.receive(from, &mut burst);
+            if !burst.is_empty() {
+                passed += burst.len();
+                self.transmit(to, &mut burst);
+            }
+        }
+        passed
+    }
+
+    #[cold]
+    fn take_down(&mut self, burst: &Burst<Mbuf>) {
+        if let Some(answers) = &mut self.answers {
+            answers.extend(burst.iter().filter_map(|frame| Record::answer(frame.data())));
+        }
+    }
+}
+
+impl PacketIo for BenchIo {
+    type Frame = Mbuf;
+
+    #[inline]
+    fn ports(&self) -> u16 {
+        PORTS
+    }
+
+    #[inline]
+    fn receive(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        let source = &mut self.sources[port.index()];
+        if source.left != 0 {
+            self.received += source.fill(&self.pool, burst);
+        }
+    }
+
+    #[inline]
+    fn transmit(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        self.sent += burst.len() as u64;
+        if port == LAN && self.answers.is_some() {
+            self.take_down(burst);
+        }
+        Mbuf::free_bulk(burst);
+    }
+
+    /// There is no host: such a packet counts as not forwarded.
+    fn to_host(&mut self, _frame: HostFrame<Mbuf>) -> Result<(), Mbuf> {
+        Ok(())
+    }
+
+    #[inline]
+    fn from_host(&mut self) -> Option<(PortId, Mbuf)> {
+        None
+    }
+
+    #[inline]
+    fn release(&mut self, burst: &mut Burst<Mbuf>) {
+        Mbuf::free_bulk(burst);
+    }
+}

@@ -1,0 +1,121 @@
+//! `vipline bench`: what the packet path costs on this machine.
+//!
+//! The production worker runs over DPDK packet buffers, with a source and a sink in place of devices
+//! ([`io`]): no network, no root, no daemon. The same run with the worker taken out is subtracted, so
+//! that making packets is not counted. Everything runs on a DPDK core, pinned to the last CPU that the
+//! process may use; the packet pool's caches want that.
+
+mod args;
+mod connections;
+mod error;
+mod established;
+mod frame;
+mod io;
+mod meter;
+mod report;
+mod rules;
+
+use std::process::ExitCode;
+
+use dpdk::Eal;
+use dpdk::EalArgs;
+use dpdk::Iova;
+use dpdk::Mempool;
+use sched::Kind;
+
+pub use self::args::BenchArgs;
+pub use self::args::MethodName;
+pub use self::args::Workload;
+pub use self::error::BenchError;
+pub use self::report::BenchReport;
+
+use self::frame::Template;
+use self::io::BenchIo;
+use self::io::Source;
+use self::report::Measured;
+use self::rules::Director;
+use self::rules::MACS;
+use self::rules::Size;
+
+/// Packet buffers: few, so that they stay in the cache as those of a driver do that is kept up with.
+const BUFFERS: u32 = 4095;
+const CACHE: u32 = 512;
+/// Memory for them without hugepages, and hugepage memory that must be free to use it.
+const MEMORY_MB: u32 = 64;
+
+/// Runs the measurement, prints it, and says how it went: what `main` does.
+pub fn main(args: &BenchArgs) -> ExitCode {
+    match run(args) {
+        Ok(report) if args.json => println!("{}", report.to_json()),
+        Ok(report) => println!("{report}"),
+        Err(error) => {
+            eprintln!("vipline bench: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs the measurement. Starts DPDK, so once a process.
+pub fn run(args: &BenchArgs) -> Result<BenchReport, BenchError> {
+    let kind = args.check()?;
+    let cpus = allowed_cpus();
+    let (Some(&first), Some(&last)) = (cpus.first(), cpus.last()) else { return Err(BenchError::NoCpu) };
+    let hugepages = hugepages_free(MEMORY_MB);
+    if !hugepages {
+        eprintln!(
+            "vipline bench: no {MEMORY_MB} MB of free hugepages: packet buffers lie in ordinary pages, which may cost some nanoseconds"
+        );
+    }
+    let eal = Eal::init(
+        EalArgs::new()
+            .main_cpu(first)
+            .worker_cpus([last])
+            .hugepages(hugepages)
+            .memory_mb(MEMORY_MB)
+            .iova(Iova::Va)
+            .file_prefix(format!("vipline-bench-{}", std::process::id())),
+    )?;
+    let pool = Mempool::new(&eal, "bench", BUFFERS, CACHE, Mempool::DATA_ROOM)?;
+    let lcore = eal.worker_lcores().into_iter().next().ok_or(BenchError::NoCpu)?;
+    let hz = eal.tsc_hz();
+    let theirs = args.clone();
+    let measured = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
+    Ok(BenchReport::new(args, hugepages, hz, &measured))
+}
+
+/// On the measuring core: makes a director and runs the workload on it.
+fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<Measured, BenchError> {
+    let silent = |port: usize| Source::silent(Template::new(MACS[port], 0, args.frame));
+    let io = BenchIo::new(pool, [silent(0), silent(1)]);
+    let capacity = match args.workload {
+        Workload::Established => args.flows,
+        Workload::Connections => connections::capacity(args.flows),
+    };
+    let size = Size { method: args.method.method(), kind, destinations: args.destinations, capacity };
+    let mut director = Director::new(io, &size)?;
+    match args.workload {
+        Workload::Established => established::run(&mut director, args, tsc_hz),
+        Workload::Connections => connections::run(&mut director, args, tsc_hz),
+    }
+}
+
+/// The CPUs that this process may run on, in order.
+fn allowed_cpus() -> Vec<u32> {
+    let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)) else { return Vec::new() };
+    (0..nix::sched::CpuSet::count())
+        .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
+        .map(|cpu| cpu as u32)
+        .collect()
+}
+
+/// Whether that much hugepage memory is free.
+fn hugepages_free(mb: u32) -> bool {
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return false };
+    let number = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let (free, kb) = (number("HugePages_Free:").unwrap_or(0), number("Hugepagesize:").unwrap_or(0));
+    free * kb >= u64::from(mb) * 1024
+}

@@ -1,0 +1,139 @@
+//! What a run found.
+
+use core::fmt;
+
+use serde::Serialize;
+
+use crate::bench::args::BenchArgs;
+use crate::bench::args::MethodName;
+use crate::bench::args::Workload;
+
+/// The figures of one run.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchReport {
+    /// What the director did.
+    pub workload: Workload,
+    /// Forwarding method.
+    pub method: MethodName,
+    /// Connections in the table.
+    pub flows: u32,
+    /// Real servers.
+    pub destinations: u32,
+    /// Scheduler.
+    pub scheduler: String,
+    /// Frame length on the wire, in bytes.
+    pub frame: u16,
+    /// How long was measured.
+    pub seconds: u32,
+    /// Packets that the director carried meanwhile.
+    pub packets: u64,
+    /// Packets that were not forwarded: 0, or there is no report.
+    pub drops: u64,
+    /// A packet's cost with everything.
+    pub ns_per_packet: f64,
+    /// The same with the director taken out.
+    pub ns_source_sink: f64,
+    /// The difference: the director's own cost.
+    pub ns_director: f64,
+    /// Packets in a second, in millions, with everything.
+    pub mpps: f64,
+    /// Connections in the table, or (workload connections) made and ended.
+    pub connections: u64,
+    /// Connections made and ended in a second, with everything.
+    pub connections_per_second: Option<f64>,
+    /// The director's own cost of a connection from its first packet to its timeout.
+    pub ns_per_connection: Option<f64>,
+    /// Memory of table and timers, for each connection there is room for.
+    pub bytes_per_connection: f64,
+    /// Whether packet buffers lie in hugepages.
+    pub hugepages: bool,
+    /// Rate of the clock that was used.
+    pub tsc_hz: u64,
+    /// Distance of the quartiles of `ns_per_packet`, as a part of it: how quiet the machine was.
+    pub spread: f64,
+}
+
+/// What a workload measured, in cycles of the time-stamp counter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    pub(super) packets: u64,
+    pub(super) connections: u64,
+    /// A packet with everything, and the spread of that.
+    pub(super) whole: (f64, f64),
+    /// A packet without the director.
+    pub(super) source_sink: f64,
+    pub(super) packets_per_connection: Option<f64>,
+    pub(super) bytes_per_connection: f64,
+}
+
+impl BenchReport {
+    pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, measured: &Measured) -> Self {
+        let ns = |cycles: f64| cycles * 1e9 / tsc_hz as f64;
+        let (whole, source_sink) = (ns(measured.whole.0), ns(measured.source_sink));
+        let each = measured.packets_per_connection;
+        Self {
+            workload: args.workload,
+            method: args.method,
+            flows: args.flows,
+            destinations: args.destinations,
+            scheduler: args.scheduler.clone(),
+            frame: args.frame,
+            seconds: args.seconds,
+            packets: measured.packets,
+            drops: 0,
+            ns_per_packet: round(whole, 2),
+            ns_source_sink: round(source_sink, 2),
+            ns_director: round(whole - source_sink, 2),
+            mpps: round(1e3 / whole, 3),
+            connections: measured.connections,
+            connections_per_second: each.map(|each| round(1e9 / (whole * each), 0)),
+            ns_per_connection: each.map(|each| round((whole - source_sink) * each, 1)),
+            bytes_per_connection: round(measured.bytes_per_connection, 1),
+            hugepages,
+            tsc_hz,
+            spread: round(measured.whole.1, 3),
+        }
+    }
+
+    /// The report as one line of JSON.
+    pub fn to_json(&self) -> String {
+        // Plain numbers and names: nothing in it can fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for BenchReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ns_per_packet, ns_source_sink, ns_director, mpps, .. } = self;
+        let method = format!("{:?}", self.method).to_uppercase();
+        let what = match self.workload {
+            Workload::Established => "standing connections",
+            Workload::Connections => "connections at a time, made and ended",
+        };
+        writeln!(
+            f,
+            "{method}, {} {what}, {} real servers ({}), {}-byte frames",
+            self.flows, self.destinations, self.scheduler, self.frame
+        )?;
+        writeln!(
+            f,
+            "  {ns_director} ns a packet in the director ({ns_per_packet} in all, {ns_source_sink} without it)"
+        )?;
+        writeln!(f, "  {mpps} million packets a second on one core")?;
+        if let (Some(ns), Some(rate)) = (self.ns_per_connection, self.connections_per_second) {
+            writeln!(f, "  {ns} ns a connection in the director, {rate} connections a second on one core")?;
+        }
+        let pages = if self.hugepages { "hugepages" } else { "ordinary pages" };
+        write!(
+            f,
+            "  {} bytes a connection; packet buffers in {pages}; quartiles {:.1} % apart",
+            self.bytes_per_connection,
+            self.spread * 100.0
+        )
+    }
+}
+
+fn round(value: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
+}

@@ -1,0 +1,208 @@
+//! From rtnetlink's messages to the types of [`super::state`]: the one place where both are known.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState as Nud,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteType, RouteVia,
+};
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
+
+use super::state::{Address, Iface, Mac, Neighbour, NeighbourState, Route, RouteKind, Table};
+
+pub(super) fn link(message: &LinkMessage) -> (u32, Iface) {
+    let flags = message.header.flags;
+    let mut iface = Iface {
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        ..Iface::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => iface.name.clone_from(name),
+            LinkAttribute::Address(bytes) => iface.mac = mac(bytes),
+            LinkAttribute::Mtu(mtu) => iface.mtu = *mtu,
+            _ => {}
+        }
+    }
+    (message.header.index, iface)
+}
+
+pub(super) fn address(message: &AddressMessage) -> Option<Address> {
+    let header = &message.header;
+    let (mut local, mut peer) = (None, None);
+    let mut flags = AddressFlags::from_bits_retain(u32::from(header.flags.bits()));
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(addr) => local = Some(*addr),
+            AddressAttribute::Address(addr) => peer = Some(*addr),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    // Without a peer both are the same; IPv6 then names only the second.
+    let addr = local.or(peer)?;
+    Some(Address {
+        ifindex: header.index,
+        net: IpNet::new(addr, header.prefix_len).ok()?,
+        subnet: IpNet::new(peer.unwrap_or(addr), header.prefix_len).ok()?.trunc(),
+        scope: scope(header.scope),
+        secondary: flags.contains(AddressFlags::Secondary),
+        deprecated: flags.contains(AddressFlags::Deprecated),
+        tentative: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed)
+            && !flags.contains(AddressFlags::Optimistic),
+    })
+}
+
+fn scope(scope: AddressScope) -> u8 {
+    scope.into()
+}
+
+/// Nothing for routes that are not mirrored: of other tables, for one TOS or one source alone, cached, tunnelled.
+pub(super) fn route(message: &RouteMessage) -> Option<Route> {
+    let header = &message.header;
+    let any = match header.address_family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    if header.tos != 0 || header.source_prefix_length != 0 || header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
+    let mut table = u32::from(header.table);
+    let mut dest = any;
+    let mut hops: &[RouteNextHop] = &[];
+    let mut route = Route {
+        dest: IpNet::from(any),
+        kind: kind(header.kind)?,
+        gateway: None,
+        ifindex: 0,
+        metric: 0,
+        pref_src: None,
+        mtu: None,
+        table: Table::Main,
+        scope: header.scope.into(),
+        hops: 1,
+        dead: header.flags.contains(RouteFlags::Dead),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Destination(addr) => dest = plain(addr)?,
+            RouteAttribute::Gateway(addr) => route.gateway = plain(addr),
+            RouteAttribute::Via(via) => route.gateway = via_addr(via),
+            RouteAttribute::Oif(index) => route.ifindex = *index,
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::PrefSource(addr) => route.pref_src = plain(addr),
+            RouteAttribute::Metrics(metrics) => {
+                route.mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            RouteAttribute::MultiPath(all) => hops = all,
+            RouteAttribute::EncapType(_) => return None,
+            _ => {}
+        }
+    }
+    if !hops.is_empty() {
+        route.hops = u16::try_from(hops.len()).unwrap_or(u16::MAX);
+        let live = hops.iter().find(|hop| !hop.flags.contains(RouteNextHopFlags::Dead));
+        route.dead = live.is_none();
+        let hop = live.or(hops.first())?;
+        route.ifindex = hop.interface_index;
+        route.gateway = hop.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(addr) => plain(addr),
+            RouteAttribute::Via(via) => via_addr(via),
+            _ => None,
+        });
+    }
+    route.table = Table::from_number(table)?;
+    route.dest = IpNet::new(dest, header.destination_prefix_length).ok()?;
+    Some(route)
+}
+
+fn kind(kind: RouteType) -> Option<RouteKind> {
+    Some(match kind {
+        RouteType::Unicast => RouteKind::Unicast,
+        RouteType::Local => RouteKind::Local,
+        RouteType::Broadcast => RouteKind::Broadcast,
+        RouteType::Anycast => RouteKind::Anycast,
+        RouteType::Multicast => RouteKind::Multicast,
+        RouteType::BlackHole => RouteKind::Blackhole,
+        RouteType::Unreachable => RouteKind::Unreachable,
+        RouteType::Prohibit => RouteKind::Prohibit,
+        RouteType::Throw => RouteKind::Throw,
+        _ => return None,
+    })
+}
+
+fn plain(addr: &RouteAddress) -> Option<IpAddr> {
+    match addr {
+        RouteAddress::Inet(addr) => Some(IpAddr::V4(*addr)),
+        RouteAddress::Inet6(addr) => Some(IpAddr::V6(*addr)),
+        _ => None,
+    }
+}
+
+fn via_addr(via: &RouteVia) -> Option<IpAddr> {
+    match via {
+        RouteVia::Inet(addr) => Some(IpAddr::V4(*addr)),
+        RouteVia::Inet6(addr) => Some(IpAddr::V6(*addr)),
+        _ => None,
+    }
+}
+
+/// Nothing for entries of bridges, for proxied addresses, and for groups, which the kernel makes without a word.
+pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
+    let header = &message.header;
+    if header.flags.contains(NeighbourFlags::Proxy) {
+        return None;
+    }
+    let addr = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => Some(IpAddr::V4(*addr)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(addr)) => Some(IpAddr::V6(*addr)),
+        _ => None,
+    })?;
+    if addr.is_multicast() {
+        return None;
+    }
+    let mac = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => mac(bytes),
+        _ => None,
+    });
+    let state = match header.state {
+        Nud::Incomplete => NeighbourState::Incomplete,
+        Nud::Reachable => NeighbourState::Reachable,
+        Nud::Stale => NeighbourState::Stale,
+        Nud::Delay => NeighbourState::Delay,
+        Nud::Probe => NeighbourState::Probe,
+        Nud::Failed => NeighbourState::Failed,
+        Nud::Noarp => NeighbourState::NoArp,
+        Nud::Permanent => NeighbourState::Permanent,
+        _ => NeighbourState::None,
+    };
+    Some(((header.ifindex, addr), Neighbour { mac, state }))
+}
+
+/// Whether a policy rule is one of those that each namespace is born with.
+pub(super) fn built_in_rule(message: &RuleMessage) -> bool {
+    let header = &message.header;
+    let priority = message.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::Priority(priority) => Some(*priority),
+        _ => None,
+    });
+    let known = matches!((priority.unwrap_or(0), header.table), (0, 255) | (32766, 254) | (32767, 253));
+    known && header.src_len == 0 && header.dst_len == 0 && header.tos == 0
+}
+
+fn mac(bytes: &[u8]) -> Option<Mac> {
+    bytes.try_into().ok().map(Mac)
+}

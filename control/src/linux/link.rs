@@ -1,0 +1,147 @@
+//! Changes to links: up, MTU, Ethernet address, IP addresses.
+
+use std::io;
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use nix::errno::Errno;
+
+use super::decode;
+use super::netlink::Requests;
+use super::state::{Iface, Mac};
+
+/// A link that a device works through was not found, or could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// No such link.
+    #[error("there is no interface {name} here; expected one that `ip link` lists")]
+    Missing {
+        /// The name.
+        name: String,
+    },
+    /// The kernel refused.
+    #[error("cannot {what} {name}: {}", explain(source))]
+    Refused {
+        /// What was to be done.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The Linux interface under an `af_xdp` or `af_packet` device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Underlying {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its link, which is up now.
+    pub iface: Iface,
+    /// Its own addresses, link-local ones aside: the kernel answers for them, or, under AF_XDP, nobody does.
+    pub addresses: Vec<IpNet>,
+}
+
+/// Brings the interface under a device up. Warns when it has IP addresses, for those belong on the host interface.
+pub fn prepare_underlying(name: &str) -> Result<Underlying, LinkError> {
+    let refused = |what| move |source| LinkError::Refused { what, name: name.to_owned(), source };
+    let mut links = Links::open().map_err(refused("look for"))?;
+    let found = links.find(name).map_err(refused("look for"))?;
+    let (ifindex, mut iface) = found.ok_or_else(|| LinkError::Missing { name: name.to_owned() })?;
+    if !iface.up {
+        links.change(ifindex, None, None, true).map_err(refused("bring up"))?;
+        iface.up = true;
+    }
+    let addresses = links.addresses(ifindex).map_err(refused("read the addresses of"))?;
+    if !addresses.is_empty() {
+        let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let list = list.join(", ");
+        tracing::warn!(
+            "{name} has addresses of its own ({list}), which stop working while its packets go to the director; \
+             put them on the port's host interface"
+        );
+    }
+    Ok(Underlying { ifindex, iface, addresses })
+}
+
+/// The words to add to what the kernel says.
+pub(super) fn explain(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM) => "not permitted; run as root or with CAP_NET_ADMIN".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// A socket for changes to links.
+pub(super) struct Links(Requests);
+
+impl Links {
+    pub(super) fn open() -> io::Result<Self> {
+        Requests::open().map(Self)
+    }
+
+    pub(super) fn find(&mut self, name: &str) -> io::Result<Option<(u32, Iface)>> {
+        let mut request = LinkMessage::default();
+        request.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        match self.0.ask(Message::GetLink(request)) {
+            Ok(Some(Message::NewLink(link))) => Ok(Some(decode::link(&link))),
+            Ok(_) => Ok(None),
+            Err(e) if e.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sets what is given; `up` only ever brings up.
+    pub(super) fn change(
+        &mut self,
+        ifindex: u32,
+        mac: Option<Mac>,
+        mtu: Option<u32>,
+        up: bool,
+    ) -> io::Result<()> {
+        let mut request = LinkMessage::default();
+        request.header.index = ifindex;
+        if up {
+            request.header.flags = LinkFlags::Up;
+            request.header.change_mask = LinkFlags::Up;
+        }
+        request.attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+        request.attributes.extend(mtu.map(LinkAttribute::Mtu));
+        self.0.change(Message::SetLink(request), 0)
+    }
+
+    pub(super) fn add_address(&mut self, ifindex: u32, net: IpNet) -> io::Result<()> {
+        let mut request = AddressMessage::default();
+        request.header.index = ifindex;
+        request.header.prefix_len = net.prefix_len();
+        request.header.family = if net.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        request.header.scope = AddressScope::Universe;
+        request.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+        self.0.change(Message::NewAddress(request), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn addresses(&mut self, ifindex: u32) -> io::Result<Vec<IpNet>> {
+        let mut found = Vec::new();
+        self.0.dump(Message::GetAddress(AddressMessage::default()), |message| {
+            if let Message::NewAddress(message) = message
+                && let Some(address) = decode::address(&message)
+                && address.ifindex == ifindex
+                && !is_link_local(address.net)
+            {
+                found.push(address.net);
+            }
+        })?;
+        Ok(found)
+    }
+}
+
+fn is_link_local(net: IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.addr().is_link_local(),
+        IpNet::V6(net) => net.addr().is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,98 @@
+//! The host pump: one thread that moves frames between the host interfaces and the packet path.
+//!
+//! ```text
+//!            ToHost ring    ┌──────┐ write   ┌─────┐
+//!          ───────────────▶ │      │ ──────▶ │     │
+//!  worker    spent ring     │      │         │ TAP │  Linux
+//!          ◀─────────────── │ pump │         │     │
+//!            blank ring     │      │ read    │     │
+//!          ───────────────▶ │      │ ◀────── │     │
+//!            FromHost ring  │      │         └─────┘
+//!          ◀─────────────── └──────┘ ──▶ resolve ──▶ kernel
+//! ```
+//!
+//! Buffers belong to the workers: the pump gets each from a ring, gives it back through a ring to the same worker, and
+//! so never touches a packet pool. A worker makes no system call and so cannot wake the pump; the pump looks at the
+//! rings by itself, in `pump/pace.rs`'s rhythm.
+//!
+//! A frame whose next hop has no Ethernet address yet comes as [`ToHostKind::Resolve`], complete but for its first six
+//! bytes. It is parked while the kernel asks for the neighbour, and goes back through the FromHost ring when the mirror
+//! has the answer.
+//!
+//! When a ring to the worker is full, frames stay in the TAP, whose queue then pushes back on Linux.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Sender, unbounded};
+use dataplane::host::{HostBuffer, PumpEnd};
+use dataplane::io::PortId;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::mirror::MirrorHandle;
+use super::resolve::Resolver;
+use super::tap::Tap;
+
+mod counters;
+mod pace;
+mod park;
+mod run;
+
+pub use counters::{PumpCounters, PumpDrop, PumpTotals};
+
+/// The running pump. It stops when this is dropped, and the host interfaces go with it.
+pub struct Pump<F> {
+    stop: Arc<EventFd>,
+    wanted: Sender<Vec<(PortId, IpAddr)>>,
+    counters: Arc<PumpCounters>,
+    thread: Option<JoinHandle<Vec<PumpEnd<F>>>>,
+}
+
+impl<F: HostBuffer + 'static> Pump<F> {
+    /// Starts the pump in the network namespace of the calling thread, on its CPUs.
+    ///
+    /// `taps` are the host interfaces, one a port; `workers` the pump's ends of each worker's rings.
+    pub fn start(taps: Vec<Tap>, workers: Vec<PumpEnd<F>>, mirror: &MirrorHandle) -> io::Result<Self> {
+        let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let counters = Arc::new(PumpCounters::default());
+        let (wanted, wants) = unbounded();
+        let runner =
+            run::Runner::new(taps, workers, mirror.clone(), Resolver::open()?, wants, Arc::clone(&counters));
+        let thread = {
+            let stop = Arc::clone(&stop);
+            thread::Builder::new().name("vl-pump".into()).spawn(move || runner.run(&stop))?
+        };
+        Ok(Self { stop, wanted, counters, thread: Some(thread) })
+    }
+
+    /// Stops, and gives the rings back, so that whoever owns the buffers can fetch those that are left in them.
+    pub fn stop(mut self) -> Vec<PumpEnd<F>> {
+        self.join()
+    }
+}
+
+impl<F> Pump<F> {
+    /// From now on keep these next hops, each on a port, from being forgotten by the kernel; and no others.
+    pub fn keep_alive(&self, next_hops: Vec<(PortId, IpAddr)>) {
+        // The pump is gone only when it is being dropped.
+        let _ = self.wanted.send(next_hops);
+    }
+
+    /// What the pump has done so far.
+    pub fn counters(&self) -> Arc<PumpCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    fn join(&mut self) -> Vec<PumpEnd<F>> {
+        let _ = self.stop.write(1);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
+impl<F> Drop for Pump<F> {
+    fn drop(&mut self) {
+        self.join();
+    }
+}

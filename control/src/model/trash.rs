@@ -1,0 +1,63 @@
+//! Deleted destinations that connections may still name, findable by what they were
+//! (`net/netfilter/ipvs/ip_vs_ctl.c: ip_vs_trash_get_dest`).
+
+use std::collections::HashMap;
+
+use sched::DestId;
+
+use super::destination::DestKey;
+use super::service::{Family, ServiceKey};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trash {
+    by_identity: HashMap<Identity, DestId>,
+    by_slot: HashMap<DestId, Identity>,
+}
+
+/// What a destination must share with a deleted one to be the same. Of a mark, Linux compares the
+/// number but not the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    service: ServiceKey,
+    dest: DestKey,
+}
+
+impl Identity {
+    fn new(service: ServiceKey, dest: DestKey) -> Self {
+        let service = match service {
+            ServiceKey::Mark { mark, .. } => ServiceKey::Mark { mark, family: Family::V4 },
+            address => address,
+        };
+        Self { service, dest }
+    }
+}
+
+impl Trash {
+    /// Throws a destination away. One of the same identity that was there (the same mark in the
+    /// other family) can no longer be revived.
+    pub(super) fn put(&mut self, service: ServiceKey, dest: DestKey, slot: DestId) {
+        let identity = Identity::new(service, dest);
+        self.by_identity.insert(identity, slot);
+        self.by_slot.insert(slot, identity);
+    }
+
+    /// Takes the destination of this identity back out.
+    pub(super) fn revive(&mut self, service: ServiceKey, dest: DestKey) -> Option<DestId> {
+        let slot = self.by_identity.remove(&Identity::new(service, dest))?;
+        self.by_slot.remove(&slot);
+        Some(slot)
+    }
+
+    /// Forgets a destination for good. False if it was not here.
+    pub(super) fn forget(&mut self, slot: DestId) -> bool {
+        let Some(identity) = self.by_slot.remove(&slot) else { return false };
+        if self.by_identity.get(&identity) == Some(&slot) {
+            self.by_identity.remove(&identity);
+        }
+        true
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = DestId> {
+        self.by_slot.keys().copied()
+    }
+}
