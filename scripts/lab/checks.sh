@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # shared with the other files of the lab
+# One line a check. The results go to a file, so that a check counts from whatever subshell it was made in.
+
+RESULTS=${RESULTS:-/dev/null}
+
+pass() { echo "  ok    $1"; echo pass >>"$RESULTS"; }
+
+fail() {
+    echo "  FAIL  $1: expected $2, got ${3:-nothing}"
+    echo fail >>"$RESULTS"
+}
+
+# expect WHAT EXPECTED GOT
+expect() { if [[ $3 == "$2" ]]; then pass "$1"; else fail "$1" "$2" "$3"; fi; }
+
+# expect_true WHAT EXPECTED GOT COMMAND…: as expect, where "equal" is not the question
+expect_true() {
+    local what=$1 expected=$2 got=$3
+    shift 3
+    if "$@"; then pass "$what"; else fail "$what" "$expected" "$got"; fi
+}
+
+count_results() { grep -c "$1" "$RESULTS"; }
+
+# What a person follows; tests are quiet about it.
+note() { [[ ${QUIET:-no} == yes ]] || echo "  $*"; }

@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # shared with the other files of the lab
+# The director of the lab: its configuration, its life, and the operator's tool that talks to it.
+
+BIN=${VIPLINE_BIN:-$REPO/target/release}
+
+build() {
+    [[ -z ${VIPLINE_BIN:-} ]] || return 0
+    local cargo
+    cargo=$(command -v cargo || echo "$HOME/.cargo/bin/cargo")
+    (cd "$REPO" && "$cargo" build --quiet --release --locked --bin viplined --bin vipline) || die "the build failed (above)"
+}
+
+director_config() {
+    cat >"$LAB_DIR/vipline.toml" <<TOML
+poll = "adaptive"
+memory_mb = 256
+max_connections = 65536
+
+[[port]]
+name = "wan"
+device = "af_xdp:xwan"
+host_interface = "wan0"
+addresses = ["$DIP_WAN/24", "$VIP/32"]
+
+[[port]]
+name = "lan"
+device = "af_xdp:xlan"
+host_interface = "lan0"
+addresses = ["$DIP_LAN/24"]
+TOML
+}
+
+# The command line, also for a second daemon that is meant to fail.
+director_command() {
+    echo "$BIN/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/run" --state-dir "$LAB_DIR/state"
+}
+
+director_start() {
+    local command
+    [[ -x $BIN/viplined && -x $BIN/vipline ]] || die "no viplined and vipline in $BIN"
+    director_config
+    read -ra command < <(director_command)
+    spawn director viplined "${command[@]}"
+    wait_ready 20 viplined vipline status
+}
+
+# director_end SIGNAL: ends viplined and leaves its exit status in DIRECTOR_STATUS. Only where it was started.
+director_end() {
+    local pid
+    pid=$(pid_of viplined)
+    if end "$pid" "$1"; then
+        DIRECTOR_STATUS=0
+        wait "$pid" 2>/dev/null || DIRECTOR_STATUS=$?
+    else
+        DIRECTOR_STATUS="still running after 10 s"
+    fi
+}
+
+# Seconds that bound every call: a tool that hangs is a failure, not a reason to hang as well.
+vipline() { in_director timeout 5 "$BIN/vipline" --runtime-dir "$LAB_DIR/run" "$@"; }
+
+# rule ARGUMENTS…: shows and makes one change with the operator's words
+rule() {
+    note "ipvsadm $*"
+    vipline ipvsadm "$@" || die "vipline ipvsadm $*: refused (above)"
+}

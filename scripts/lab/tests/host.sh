@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# What is not the director's passes to Linux: ping, the machine's own services, refusals, its own connections.
+
+lab_up nat 2
+director_start
+write_rules
+
+# attempt KIND PORT: what became of it and whether that took long. A slow one is tried again twice, since the machine may
+# have been taken; a director that lets a client wait does so every time.
+attempt() {
+    local result ms
+    for _ in 1 2 3; do
+        read -r result ms < <(in_client timeout 5 "$PYTHON" "$LAB_HOME/connect.py" "$1" "$VIP" "$2")
+        [[ ${ms%.*} -ge 500 ]] || { echo "$result"; return; }
+    done
+    echo "$result after $ms ms"
+}
+
+replies=$(in_client ping -n -c 3 -i 0.2 -W 1 "$VIP" | sed -n 's/.* \([0-9]*\) received.*/\1/p')
+expect "3 pings of the VIP answered by Linux" 3 "$replies"
+expect "TCP to the director's own address" director "$(in_client curl -sS -m 3 "http://$DIP_WAN:$DIRECTOR_TCP_PORT/" 2>&1)"
+expect "the director's own TCP to a real server" rs1 "$(in_director curl -sS -m 3 "http://$(rip 1)/" 2>&1)"
+expect "TCP to a port of the VIP without a service" refused "$(attempt tcp 81)"
+expect "UDP to a port of the VIP without a service" refused "$(attempt udp 54)"
+expect "a service next to all that" answered "$(attempt udp 53)"
+
+# A server that is not there: Linux asks for it in vain, and what waited is counted.
+rule -A -u "$VIP:99" -s rr
+rule -a -u "$VIP:99" -r 10.2.0.99:99 -m
+attempt udp 99 >/dev/null
+given_up() { vipline stats | grep -E '^ *[1-9][0-9]* next_hop_(failed|timeout)' >/dev/null; }
+expect_true "what waited for a server that is not there is counted as dropped" "next_hop_failed or next_hop_timeout" \
+    "$(vipline stats | sed -n '/^Dropped/,/^port/p')" wait_until 8 given_up
