@@ -29,6 +29,7 @@ use dataplane::worker::flows::Flows;
 use sched::Dest;
 use sched::DestId;
 use sched::Kind;
+use sched::MhSize;
 
 use crate::io::FixedFrame;
 use crate::io::FixedIo;
@@ -59,7 +60,7 @@ impl Rig {
     /// A director that forwards by `method`; nothing when the crates disagree with each other.
     pub fn new(method: Method, capacity: u32) -> Option<Self> {
         let (workers, tokens) = Workers::new(1);
-        let mut master = Master::new(workers);
+        let mut master = Master::new(workers, MhSize::default());
         let paths = master.paths_mut();
         let port = PortFacts { mac: MAC, mtu: 1600, addr: None, verify_checksum: false };
         paths.ports = Arc::new([port, port]);

@@ -49,6 +49,7 @@ fn a_port_is_all_that_must_be_said() {
     assert_eq!(config.control_cpus, [0, 1, 2]);
     assert_eq!(config.poll, Poll::Adaptive);
     assert_eq!((config.memory_mb, config.max_connections, config.max_destinations), (512, 1 << 20, 1 << 16));
+    assert_eq!(config.mh_size.slots(), 4093);
     assert_eq!((&config.rules, &config.marks), (&None, &None));
     let port = &config.ports[0];
     assert_eq!((port.name.as_str(), port.host_interface.as_str()), ("wan", "vl-wan"));
@@ -69,6 +70,7 @@ fn all_that_may_be_said_is_understood() {
         memory_mb = 1024
         max_connections = 2_000_000
         max_destinations = 1000
+        mh_table_index = 16
         rules = "rules.ipvs"
         marks = "marks.rules"
 
@@ -88,6 +90,7 @@ fn all_that_may_be_said_is_understood() {
     let config = Config::parse(text, &path, CPUS).unwrap();
     assert_eq!((config.cpus, config.control_cpus, config.poll), (vec![2], vec![0, 1], Poll::Busy));
     assert_eq!((config.memory_mb, config.max_connections, config.max_destinations), (1024, 2_000_000, 1000));
+    assert_eq!(config.mh_size.slots(), 65_521);
     assert_eq!(config.rules, Some(dir.path().join("rules.ipvs")));
     assert_eq!(config.marks, Some(dir.path().join("marks.rules")));
     assert_eq!(config.ports[0].addresses.len(), 3);

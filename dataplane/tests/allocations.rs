@@ -209,7 +209,7 @@ fn a_million_packets_allocate_nothing() {
 
     let (workers, mut tokens) = Workers::new(1);
     let mut master = rig.master.clone();
-    let mut fresh = dataplane::snapshot::master::Master::new(workers);
+    let mut fresh = dataplane::snapshot::master::Master::new(workers, sched::MhSize::default());
     // The rig's rules, for a worker of another director.
     *fresh.paths_mut() = master.paths_mut().clone();
     fresh.set_local(0, LIP);

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use crate::Dest;
 use crate::DestId;
@@ -29,6 +30,9 @@ pub struct MhSize {
 }
 
 impl MhSize {
+    /// The table indices there are (Linux allows 8 to 17 as well: `net/netfilter/ipvs/Kconfig`).
+    pub const INDICES: RangeInclusive<u32> = 8..=17;
+
     /// The size for a table index from 8 (251 slots) to 17 (131 071 slots).
     pub const fn from_index(index: u32) -> Option<Self> {
         let slots = match index {
@@ -47,9 +51,19 @@ impl MhSize {
         Some(Self { index, slots })
     }
 
+    /// The table index.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
     /// How many slots.
     pub const fn slots(self) -> usize {
         self.slots as usize
+    }
+
+    /// How many destinations such a table can hold.
+    pub fn most_destinations(self) -> usize {
+        self.slots().min(usize::from(NOBODY))
     }
 }
 
@@ -70,7 +84,7 @@ pub(crate) struct Ring {
 impl Ring {
     /// Fills the slots: the destinations take turns at claiming their next free one.
     pub(crate) fn of(dests: &[Dest], size: MhSize) -> Result<Self, PlanError> {
-        let limit = size.slots().min(usize::from(NOBODY));
+        let limit = size.most_destinations();
         if dests.len() > limit {
             return Err(PlanError::TooMany { limit });
         }

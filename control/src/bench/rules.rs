@@ -31,6 +31,7 @@ use dataplane::worker::report::ReportReader;
 use sched::Dest;
 use sched::DestId;
 use sched::Kind;
+use sched::MhSize;
 
 use crate::bench::error::BenchError;
 use crate::bench::frame::Record;
@@ -74,7 +75,7 @@ impl Director {
     /// A director over `io`.
     pub(super) fn new(io: BenchIo, size: &Size) -> Result<Self, BenchError> {
         let (workers, tokens) = Workers::new(1);
-        let mut master = Master::new(workers);
+        let mut master = Master::new(workers, MhSize::default());
         set_paths(&mut master, size.destinations);
         let locals = set_locals(&mut master, size);
         let service = ServiceSpec {

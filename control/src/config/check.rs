@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use sched::MhSize;
 use toml::Spanned;
 
 use crate::linux::affinity;
@@ -27,6 +28,7 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
     let max_destinations =
         number(source, file.max_destinations, "max_destinations", 1..=1 << 24, Config::MAX_DESTINATIONS)?;
     let memory_mb = memory(source, file.memory_mb, sized_at, max_connections, max_destinations)?;
+    let mh_size = mh_size(source, file.mh_table_index)?;
     let rules = file.rules.map(|rules| rules_file(source, rules, "ipvsadm-save writes")).transpose()?;
     let marks =
         file.marks.map(|marks| rules_file(source, marks, "`vipline mark save` writes")).transpose()?;
@@ -50,6 +52,7 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
         memory_mb,
         max_connections,
         max_destinations,
+        mh_size,
         rules,
         marks,
         ports,
@@ -143,6 +146,13 @@ fn number(
             ),
         )),
     }
+}
+
+/// The size for a table index, as Linux numbers them (`CONFIG_IP_VS_MH_TAB_INDEX`).
+fn mh_size(source: Source<'_>, index: Option<Spanned<u32>>) -> Result<MhSize, ConfigError> {
+    let span = index.as_ref().map_or(0..0, Spanned::span);
+    let index = number(source, index, "mh_table_index", MhSize::INDICES, MhSize::default().index())?;
+    MhSize::from_index(index).ok_or_else(|| source.error(span, "`mh_table_index` has no table size"))
 }
 
 fn memory(

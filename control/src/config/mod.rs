@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use sched::MhSize;
 use serde::Deserialize;
 
 use crate::linux::affinity;
@@ -34,6 +35,8 @@ pub struct Config {
     pub max_connections: u32,
     /// Destinations at once, all services together.
     pub max_destinations: u32,
+    /// The size of the `mh` scheduler's tables.
+    pub mh_size: MhSize,
     /// The rules to load at start; an absolute path, or relative to the working directory like the file's own.
     pub rules: Option<PathBuf>,
     /// The mark rules to load at start; a path as `rules`.

@@ -15,6 +15,7 @@ pub(super) struct File {
     pub(super) memory_mb: Option<Spanned<u32>>,
     pub(super) max_connections: Option<Spanned<u32>>,
     pub(super) max_destinations: Option<Spanned<u32>>,
+    pub(super) mh_table_index: Option<Spanned<u32>>,
     pub(super) rules: Option<Spanned<String>>,
     pub(super) marks: Option<Spanned<String>>,
     pub(super) http: Option<Spanned<toml::Value>>,

@@ -46,7 +46,7 @@ impl Director {
         workers: usize,
     ) -> (Self, Vec<(Reader<Snapshot>, WorkerToken)>) {
         let (ids, tokens) = Workers::new(workers);
-        let mut master = Master::new(ids);
+        let mut master = Master::new(ids, options.mh_size);
         let (publisher, readers) = Publisher::new(master.release(0), workers);
         let interfaces = ports.iter().map(|port| port.host_interface.clone()).collect();
         let director = Self {

@@ -140,8 +140,11 @@ impl Daemon {
             taps.push(Tap::create(&port.host_interface, mac, mtu, &port.addresses).map_err(runtime)?);
         }
         let mirror = Mirror::start().map_err(runtime)?;
-        let (mut director, mut ends) =
-            Director::new(ModelOptions::served(config.max_destinations), port_paths(&config, &devices), 1);
+        let (mut director, mut ends) = Director::new(
+            ModelOptions::served(config.max_destinations, config.mh_size),
+            port_paths(&config, &devices),
+            1,
+        );
         director.follow(mirror.handle().state());
 
         let (io, pump_end) = devices.io(&config).map_err(runtime)?;

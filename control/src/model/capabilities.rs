@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use sched::MhSize;
+
 use super::destination::{DestSpec, Method, TunnelKind};
 use super::error::{Feature, ModelError};
 use super::service::{Family, Protocol, ServiceFlags, ServiceKey, ServiceSpec};
@@ -131,11 +133,13 @@ pub struct ModelOptions {
     pub limits: Limits,
     /// The schedulers that are built, by name.
     pub schedulers: BTreeSet<String>,
+    /// The size of the tables of `mh`, which limits how many destinations it takes.
+    pub mh_size: MhSize,
 }
 
 impl ModelOptions {
-    /// What the packet path of today serves, for so many destinations.
-    pub fn served(destinations: u32) -> Self {
+    /// What the packet path of today serves, for so many destinations and such tables of `mh`.
+    pub fn served(destinations: u32, mh_size: MhSize) -> Self {
         Self {
             capabilities: Capabilities {
                 marks: true,
@@ -144,6 +148,7 @@ impl ModelOptions {
                 ..Capabilities::BASE
             },
             limits: Limits { destinations, ..Limits::default() },
+            mh_size,
             ..Self::all()
         }
     }
@@ -153,6 +158,7 @@ impl ModelOptions {
         Self {
             capabilities: Capabilities::ALL,
             limits: Limits::default(),
+            mh_size: MhSize::default(),
             schedulers: SCHEDULERS.iter().map(|name| (*name).to_owned()).collect(),
         }
     }

@@ -53,6 +53,9 @@ pub enum ModelError {
     /// `ENOMEM`: a bounded table is full.
     #[error("No room for another {0}")]
     Full(Table),
+    /// `EINVAL`: the tables of `mh` have no slot for another destination. Linux takes it and never chooses it.
+    #[error("mh takes at most {0} destinations: its tables have no more slots (mh_table_index)")]
+    TooManyForMh(usize),
     /// The packet path does not carry this yet.
     #[error("{0} not supported by this director")]
     Unsupported(Feature),

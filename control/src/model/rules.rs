@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use sched::DestId;
+use sched::{DestId, Kind};
 
 use super::capabilities::{HostAddresses, ModelOptions};
 use super::change::{Applied, BatchError, Change, Origin, RemovedService};
@@ -220,6 +220,7 @@ impl Model {
     fn edit_service(&mut self, spec: ServiceSpec) -> Result<Applied, ModelError> {
         let id = self.require(&spec.key)?;
         self.check_service(&spec)?;
+        self.check_table(&spec.scheduler, self.service(id).map_or(0, |service| service.destinations.len()))?;
         let service = self.services.get_mut(id.as_u32()).ok_or(ModelError::NoService)?;
         let before = std::mem::replace(&mut service.spec, spec);
         Ok(Applied::ServiceEdited { service: id, before })
@@ -249,7 +250,9 @@ impl Model {
             return Err(ModelError::DestinationExists);
         }
         self.check_carried(&spec)?;
-        let birth = self.service(id).ok_or(ModelError::NoService)?.birth;
+        let service = self.service(id).ok_or(ModelError::NoService)?;
+        self.check_table(&service.spec.scheduler, service.destinations.len() + 1)?;
+        let birth = service.birth;
         let destination = Destination { service: id, spec, last_weight: spec.weight, birth };
         let (dest, origin) = match self.trash.revive(*key, spec.key) {
             Some(dest) => (dest, self.revive(dest, destination)),
@@ -265,6 +268,13 @@ impl Model {
             service.destinations.insert(0, dest);
         }
         Ok(Applied::DestinationAdded { service: id, dest, origin })
+    }
+
+    /// Whether the scheduler has a table that is too small for so many destinations.
+    fn check_table(&self, scheduler: &str, destinations: usize) -> Result<(), ModelError> {
+        let most = self.options.mh_size.most_destinations();
+        let fits = scheduler != Kind::Mh.name() || destinations <= most;
+        if fits { Ok(()) } else { Err(ModelError::TooManyForMh(most)) }
     }
 
     fn revive(&mut self, dest: DestId, destination: Destination) -> Origin {

@@ -244,6 +244,25 @@ fn tables_are_bounded_and_the_trash_counts() {
 }
 
 #[test]
+fn mh_takes_no_more_destinations_than_its_table_has_slots() {
+    let mh_size = sched::MhSize::from_index(8).unwrap();
+    let mut model = Model::new(ModelOptions { mh_size, ..ModelOptions::all() });
+    model.apply(Change::AddService(ServiceSpec::new(web(), "rr"))).unwrap();
+    let server = |n: u32| {
+        let mut spec = nat(1);
+        spec.key = DestKey::new(std::net::Ipv4Addr::from(0x0a02_0000 + n).into(), 80);
+        Change::AddDestination(web(), spec)
+    };
+    (1..=251).for_each(|n| drop(model.apply(server(n)).unwrap()));
+    model.apply(Change::EditService(ServiceSpec::new(web(), "mh"))).unwrap();
+    assert_eq!(model.apply(server(252)), Err(ModelError::TooManyForMh(251)));
+    model.apply(Change::EditService(ServiceSpec::new(web(), "rr"))).unwrap();
+    model.apply(server(252)).unwrap();
+    let back = model.apply(Change::EditService(ServiceSpec::new(web(), "mh")));
+    assert_eq!(back, Err(ModelError::TooManyForMh(251)));
+}
+
+#[test]
 fn a_list_of_changes_is_applied_whole_or_not_at_all() {
     let mut model = with_web();
     let before = format!("{model:?}");

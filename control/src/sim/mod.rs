@@ -17,6 +17,7 @@ use dataplane::wire::ether::Mac;
 use dataplane::worker::Worker;
 use dataplane::worker::flows::Flows;
 use dataplane::worker::report::{self, ConnView, PAGE, Page, Report, ReportReader};
+use sched::MhSize;
 
 use crate::api::{ClientError, Request, Response, Totals, page};
 use crate::daemon::answer;
@@ -99,7 +100,7 @@ impl Sim {
             verify_checksum: true,
         });
         let (mut director, mut ends) =
-            Director::new(ModelOptions::served(size.destinations), paths.collect(), 1);
+            Director::new(ModelOptions::served(size.destinations, MhSize::default()), paths.collect(), 1);
         director.follow(world);
         let Some((rules, token)) = ends.pop() else { unreachable!("one end for the one worker") };
         let stats = Arc::new(WorkerStats::new(size.destinations as usize));

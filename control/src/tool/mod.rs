@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use sched::MhSize;
 
 use crate::api::{self, Client, ClientError, ConnectionQuery, DEFAULT_RUNTIME_DIR, Request, Response, pages};
 use crate::bench::BenchArgs;
@@ -101,14 +102,14 @@ impl From<ClientError> for Failure {
 /// Checks a configuration with its rules, or a rules file, without touching anything.
 fn check(file: &Path) -> Result<(), Failure> {
     if file.extension().is_none_or(|extension| extension != "toml") {
-        let (services, destinations) = check_rules(file, Config::MAX_DESTINATIONS)?;
+        let (services, destinations) = check_rules(file, Config::MAX_DESTINATIONS, MhSize::default())?;
         say(&format!("{}: {services} services, {destinations} destinations\n", file.display()));
         return Ok(());
     }
     let config = Config::load(file).map_err(|error| Failure::new(error.to_string()))?;
     say(&format!("{}: {} ports, {} workers\n", file.display(), config.ports.len(), config.cpus.len()));
     if let Some(rules) = &config.rules {
-        let (services, destinations) = check_rules(rules, config.max_destinations)?;
+        let (services, destinations) = check_rules(rules, config.max_destinations, config.mh_size)?;
         say(&format!("{}: {services} services, {destinations} destinations\n", rules.display()));
     }
     if let Some(marks) = &config.marks {
@@ -127,12 +128,12 @@ fn check_marks(file: &Path, config: &Config) -> Result<usize, Failure> {
     Ok(table.rules().len())
 }
 
-/// Tries the rules of a file on an empty table with room for so many destinations.
-fn check_rules(file: &Path, max_destinations: u32) -> Result<(usize, usize), Failure> {
+/// Tries the rules of a file on an empty table with room for so many destinations and such tables of `mh`.
+fn check_rules(file: &Path, max_destinations: u32, mh_size: MhSize) -> Result<(usize, usize), Failure> {
     let wrong = |error: &dyn Display| Failure::new(format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
     let rules = ipvs::rules(&text, &System::default()).map_err(|error| wrong(&error))?;
-    let mut model = Model::new(ModelOptions::served(max_destinations));
+    let mut model = Model::new(ModelOptions::served(max_destinations, mh_size));
     ipvs::apply_rules(&mut model, &rules).map_err(|error| wrong(&error))?;
     Ok((model.service_count(), model.destination_count()))
 }

@@ -17,6 +17,7 @@ use sched::DestId;
 use sched::Edit;
 use sched::Flags;
 use sched::Kind;
+use sched::MhSize;
 use sched::Options;
 use sched::Plan;
 use sched::PlanError;
@@ -68,13 +69,14 @@ pub struct Master {
     serial: u64,
     /// Plans with tables, by a fingerprint of what the tables are made of: services with the same servers share one.
     tables: HashMap<u64, Weak<Plan>>,
+    mh_size: MhSize,
 }
 
 impl Master {
-    /// No rules yet.
-    pub fn new(workers: Workers) -> Self {
+    /// No rules yet; `mh_size` is the size of the tables of `mh`.
+    pub fn new(workers: Workers, mh_size: MhSize) -> Self {
         let (rooms, tables) = (HashMap::new(), HashMap::new());
-        Self { current: Snapshot::default(), workers, rooms, serial: 0, tables }
+        Self { current: Snapshot::default(), workers, rooms, serial: 0, tables, mh_size }
     }
 
     /// The rules as they stand, changes not yet released included.
@@ -183,7 +185,7 @@ impl Master {
         }
         let mark = fingerprint(kind, &dests);
         let like = self.tables.get(&mark).and_then(Weak::upgrade);
-        let options = Options { like: like.as_deref(), ..Options::default() };
+        let options = Options { mh_size: self.mh_size, like: like.as_deref() };
         let plan = Arc::new(Plan::build_with(kind, flags, dests, options)?);
         self.tables.insert(mark, Arc::downgrade(&plan));
         if self.tables.len() > 2 * self.rooms.len() + FORGET {

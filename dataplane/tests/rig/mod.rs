@@ -44,6 +44,7 @@ use sched::Dest;
 use sched::DestId;
 use sched::Edit;
 use sched::Kind;
+use sched::MhSize;
 
 /// The clients' side.
 pub const WAN: PortId = PortId::new(0);
@@ -95,7 +96,7 @@ impl Rig {
 
     pub fn with_capacity(capacity: u32) -> Self {
         let (workers, mut tokens) = Workers::new(1);
-        let mut master = Master::new(workers);
+        let mut master = Master::new(workers, MhSize::default());
         let port =
             |i: usize, addr| PortFacts { mac: MACS[i], mtu: 1500, addr: Some(addr), verify_checksum: true };
         master.paths_mut().ports = Arc::new([port(0, WIP), port(1, DIP)]);
