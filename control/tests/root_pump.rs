@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use control::linux::pump::{Pump, PumpDrop, PumpTotals};
+use control::linux::pump::{Bell, Pump, PumpDrop, PumpTotals};
 use control::linux::{Mac, Mirror, NeighbourState, Tap};
 use dataplane::host::{HostBuffer, WorkerEnd, channel};
 use dataplane::io::{Frame, HostFrame, HostRequest, PortId};
@@ -98,7 +99,8 @@ impl Bench {
         for _ in 0..64 {
             worker.blank.push(Buffer::new(&[])).ok().unwrap();
         }
-        let pump = Pump::start(vec![tap], vec![ends], &mirror.handle()).unwrap();
+        let pump =
+            Pump::start(vec![tap], vec![ends], &mirror.handle(), Arc::new(Bell::new(1).unwrap())).unwrap();
         Self { worker, pump, mirror, ifindex }
     }
 

@@ -37,7 +37,7 @@ use crate::api::{Job, RuntimeDir, Server, ServerOptions};
 use crate::config::{Config, RxChecksum};
 use crate::ipvs::{self, Rule};
 use crate::linux::notify;
-use crate::linux::pump::Pump;
+use crate::linux::pump::{Bell, Pump};
 use crate::linux::signals::{Signal, Signals};
 use crate::linux::{self, Mirror, MirrorEvent, Tap, affinity};
 use crate::model::{ModelOptions, TICK};
@@ -148,7 +148,8 @@ impl Daemon {
         director.follow(mirror.handle().state());
 
         let (io, pump_end) = devices.io(&config).map_err(runtime)?;
-        let pump = Pump::start(taps, vec![pump_end], &mirror.handle()).map_err(runtime)?;
+        let bell = Arc::new(Bell::new(1).map_err(runtime)?);
+        let pump = Pump::start(taps, vec![pump_end], &mirror.handle(), Arc::clone(&bell)).map_err(runtime)?;
         let stats = Arc::new(WorkerStats::new(config.max_destinations as usize));
         let Some((rules, token)) = ends.pop() else { return Err(runtime("no worker")) };
         let flows = Flows::new(config.max_connections, seed(), stats.clone(), token, Ticks::default());
@@ -160,7 +161,7 @@ impl Daemon {
         let lcore = devices.eal.worker_lcores().first().copied().ok_or_else(|| runtime("no worker core"))?;
         let handle = {
             let (leash, poll) = (Arc::clone(&leash), config.poll);
-            let work = move || workers::run(&mut worker, clock, poll, &leash);
+            let work = move || workers::run(&mut worker, clock, poll, &leash, &bell);
             devices.eal.launch(lcore, work).map_err(runtime)?
         };
         Ok(Self {

@@ -1,6 +1,5 @@
 //! The worker's loop on its core: poll, and rest when there is nothing to do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use dataplane::time::{Moment, Ticks};
 use dataplane::worker::Worker;
 
 use crate::config::Poll;
+use crate::linux::pump::Bell;
 
 /// What control shares with a running worker.
 #[derive(Debug, Default)]
@@ -53,25 +53,39 @@ impl Clock {
 
 /// Idle polls before a worker begins to rest: about a millisecond's worth.
 const RESTLESS: u32 = 2_000;
-/// How long a resting worker sleeps between polls. With the kernel's timer slack this keeps the first packet after idling
-/// under a millisecond, and the cost of looking at a few per cent of a core.
-const NAP: Duration = Duration::from_micros(400);
+/// How long a resting worker sleeps between polls, by the naps it has had: the length keeps the first packet after idling
+/// under a millisecond, with the kernel's timer slack, and the cost of looking at a few per cent of a core.
+const NAPS: [Duration; 2] = [Duration::from_micros(400), Duration::from_micros(800)];
+/// Short naps before the long ones.
+const SHORT: u32 = 100;
 
 /// Polls until told to stop.
-pub(super) fn run<Io: PacketIo>(worker: &mut Worker<Io>, clock: Clock, poll: Poll, leash: &Arc<Leash>) {
+pub(super) fn run<Io: PacketIo>(
+    worker: &mut Worker<Io>,
+    clock: Clock,
+    poll: Poll,
+    leash: &Leash,
+    bell: &Bell,
+) {
     let mut idle = 0_u32;
     let mut before = dpdk::tsc();
     while !leash.stop.load(Ordering::Relaxed) {
         let done = worker.poll(clock.at(before));
         let mut after = dpdk::tsc();
         if done != 0 {
+            if idle > RESTLESS {
+                bell.wake();
+            }
             idle = 0;
             let busy = leash.busy_cycles.load(Ordering::Relaxed).wrapping_add(after.wrapping_sub(before));
             leash.busy_cycles.store(busy, Ordering::Relaxed);
         } else if poll == Poll::Adaptive {
             idle = idle.saturating_add(1);
             if idle > RESTLESS {
-                std::thread::sleep(NAP);
+                if idle == RESTLESS + 1 {
+                    bell.rest();
+                }
+                std::thread::sleep(NAPS[usize::from(idle > RESTLESS + SHORT)]);
                 after = dpdk::tsc();
             }
         }

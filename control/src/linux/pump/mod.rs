@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Buffers belong to the workers: the pump gets each from a ring, gives it back through a ring to the same worker, and
-//! so never touches a packet pool. A worker makes no system call and so cannot wake the pump; the pump looks at the
-//! rings by itself, in `pump/pace.rs`'s rhythm.
+//! so never touches a packet pool. A worker at work makes no system call and so cannot wake the pump; the pump looks at the
+//! rings by itself, in `pump/pace.rs`'s rhythm. Only while all workers rest does it wait until one rings (`pump/bell.rs`).
 //!
 //! A frame whose next hop has no Ethernet address yet comes as [`ToHostKind::Resolve`], complete but for its first six
 //! bytes. It is parked while the kernel asks for the neighbour, and goes back through the FromHost ring when the mirror
@@ -35,11 +35,13 @@ use super::mirror::MirrorHandle;
 use super::resolve::Resolver;
 use super::tap::Tap;
 
+mod bell;
 mod counters;
 mod pace;
 mod park;
 mod run;
 
+pub use bell::Bell;
 pub use counters::{PumpCounters, PumpDrop, PumpTotals};
 
 /// The running pump. It stops when this is dropped, and the host interfaces go with it.
@@ -53,13 +55,20 @@ pub struct Pump<F> {
 impl<F: HostBuffer + 'static> Pump<F> {
     /// Starts the pump in the network namespace of the calling thread, on its CPUs.
     ///
-    /// `taps` are the host interfaces, one a port; `workers` the pump's ends of each worker's rings.
-    pub fn start(taps: Vec<Tap>, workers: Vec<PumpEnd<F>>, mirror: &MirrorHandle) -> io::Result<Self> {
+    /// `taps` are the host interfaces, one a port; `workers` the pump's ends of each worker's rings, `bell`
+    /// what these ring.
+    pub fn start(
+        taps: Vec<Tap>,
+        workers: Vec<PumpEnd<F>>,
+        mirror: &MirrorHandle,
+        bell: Arc<Bell>,
+    ) -> io::Result<Self> {
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let counters = Arc::new(PumpCounters::default());
         let (wanted, wants) = unbounded();
+        let resolver = Resolver::open()?;
         let runner =
-            run::Runner::new(taps, workers, mirror.clone(), Resolver::open()?, wants, Arc::clone(&counters));
+            run::Runner::new(taps, workers, mirror.clone(), resolver, wants, Arc::clone(&counters), bell);
         let thread = {
             let stop = Arc::clone(&stop);
             thread::Builder::new().name("vl-pump".into()).spawn(move || runner.run(&stop))?

@@ -19,12 +19,17 @@ use super::super::mirror::{MirrorEvent, MirrorHandle};
 use super::super::resolve::Resolver;
 use super::super::state::{Mac, MirrorState, NeighbourState};
 use super::super::tap::Tap;
+use super::bell::Bell;
 use super::counters::{PumpCounters, PumpDrop};
 use super::pace::Pace;
 use super::park::Park;
 
 /// Frames moved one way before the other way has its turn.
 const BURST: usize = 64;
+/// Sleeps of at least this length, which come after a while without work, become long ones while all workers rest.
+const PAUSE: Duration = Duration::from_micros(300);
+/// How long a sleep may be while all workers rest: what the mirror has to say waits no longer.
+const REST: Duration = Duration::from_millis(50);
 
 pub(super) struct Runner<F> {
     taps: Vec<Tap>,
@@ -38,6 +43,7 @@ pub(super) struct Runner<F> {
     changes: Receiver<MirrorEvent>,
     wants: Receiver<Vec<(PortId, IpAddr)>>,
     counters: Arc<PumpCounters>,
+    bell: Arc<Bell>,
 }
 
 struct Worker<F> {
@@ -56,13 +62,26 @@ impl<F: HostBuffer> Runner<F> {
         resolver: Resolver,
         wants: Receiver<Vec<(PortId, IpAddr)>>,
         counters: Arc<PumpCounters>,
+        bell: Arc<Bell>,
     ) -> Self {
         let changes = mirror.subscribe();
         let state = mirror.state();
         let workers =
             workers.into_iter().map(|rings| Worker { rings, blank: None, spent: VecDeque::new() }).collect();
         let gone = vec![false; taps.len()];
-        Self { taps, gone, workers, park: Park::new(), resolver, mirror, state, changes, wants, counters }
+        Self {
+            taps,
+            gone,
+            workers,
+            park: Park::new(),
+            resolver,
+            mirror,
+            state,
+            changes,
+            wants,
+            counters,
+            bell,
+        }
     }
 
     /// Runs until `stop` is written to; then every buffer is back in a ring, as far as there is room.
@@ -267,10 +286,21 @@ impl<F: HostBuffer> Runner<F> {
         }
     }
 
-    /// Sleeps until Linux sends something or time is up. Says whether it is time to stop.
+    /// Sleeps until Linux sends something, a worker rings, or time is up; for long when no worker can have anything
+    /// without ringing. Says whether it is time to stop.
     fn sleep(&mut self, stop: &EventFd, time: Duration) -> bool {
+        let mut time = time;
+        if time >= PAUSE && self.park.is_empty() && self.bell.listen() {
+            if !self.workers.iter().all(|worker| worker.rings.to_host.is_empty()) {
+                self.bell.heard();
+                return false;
+            }
+            time = REST;
+        }
+        let bell = Arc::clone(&self.bell);
         let workers = self.workers.len().max(1);
-        let mut fds = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+        let mut fds =
+            vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN), PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
         for (port, tap) in self.taps.iter().enumerate() {
             // A TAP that could not be read from would end the sleep at once.
             if !self.gone[port] && self.workers.get_mut(port % workers).is_some_and(Worker::has_room) {
@@ -279,6 +309,7 @@ impl<F: HostBuffer> Runner<F> {
         }
         // An interruption is as good as a timeout.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(time)), None);
+        bell.heard();
         fds.first().and_then(PollFd::any) == Some(true)
     }
 }
