@@ -260,7 +260,7 @@ fn connections_come_in_pages_and_filtered() {
         worker: 0,
         engine: None,
     };
-    let world = World { rows: (5000..5007).map(row).collect() };
+    let world = World { rows: (5000..5007).map(row).collect(), ..World::default() };
     let daemon = Daemon::with(ModelOptions::all(), world, ServerOptions::default());
     let mut client = Client::connect(daemon.runtime_dir()).unwrap();
     let mut seen = Vec::new();

@@ -91,7 +91,7 @@ fn status_and_stats_and_connections() {
         engine: None,
     };
     let rows = (1..=5).map(|number| row(number, if number == 3 { Protocol::Udp } else { Protocol::Tcp }));
-    let world = World { rows: rows.collect() };
+    let world = World { rows: rows.collect(), ..World::default() };
     let daemon = Daemon::with(ModelOptions::all(), world, ServerOptions::default());
     let dir = daemon.runtime_dir();
     let (out, err, code) = vipline(dir, "status");
@@ -116,6 +116,23 @@ fn status_and_stats_and_connections() {
         5
     );
     assert_eq!(vipline(dir, "conns --client bogus").2, 2);
+}
+
+#[test]
+fn stats_tell_a_response_time_where_there_is_one() {
+    let stats = |response_us| {
+        let world = World { response_us, ..World::default() };
+        let daemon = Daemon::with(ModelOptions::all(), world, ServerOptions::default());
+        let dir = daemon.runtime_dir();
+        assert_eq!(vipline(dir, "ipvsadm -A -t 10.0.0.1:80 -s wrt"), Default::default());
+        assert_eq!(vipline(dir, "ipvsadm -a -t 10.0.0.1:80 -r 10.0.1.1:8080 -m"), Default::default());
+        let json: serde_json::Value = serde_json::from_str(&vipline(dir, "stats --json").0).unwrap();
+        let text = vipline(dir, "stats").0.lines().last().unwrap().to_owned();
+        (text, json["services"][0]["destinations"][0]["response_us"].as_u64())
+    };
+    let line = "  -> 10.0.1.1:8080: 0 connections, 0 packets in, 0 out";
+    assert_eq!(stats(None), (line.to_owned(), None));
+    assert_eq!(stats(Some(1530)), (format!("{line}, answers after 1530 us"), Some(1530)));
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub trait Observed {
     fn destination(&self, id: DestId) -> Traffic;
     /// A destination's connections.
     fn load(&self, id: DestId) -> Load;
+    /// A destination's smoothed response time in microseconds, if it was measured.
+    fn response_us(&self, id: DestId) -> Option<u32>;
     /// Conflicts and connections of a service's local address.
     fn local_address(&self, service: ServiceId, addr: std::net::IpAddr) -> (u64, u64);
 }
@@ -30,6 +32,10 @@ impl Observed for () {
 
     fn load(&self, _: DestId) -> Load {
         Load::default()
+    }
+
+    fn response_us(&self, _: DestId) -> Option<u32> {
+        None
     }
 
     fn local_address(&self, _: ServiceId, _: std::net::IpAddr) -> (u64, u64) {
@@ -63,6 +69,7 @@ fn view(model: &Model, observed: &dyn Observed, id: ServiceId, service: &Service
         spec: destination.spec,
         load: observed.load(id),
         traffic: observed.destination(id),
+        response_us: observed.response_us(id),
     };
     let local_address = |addr: &std::net::IpAddr| {
         let (conflicts, conns) = observed.local_address(id, *addr);

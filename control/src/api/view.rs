@@ -52,6 +52,8 @@ pub struct DestView {
     pub load: Load,
     /// Its traffic.
     pub traffic: Traffic,
+    /// Its smoothed response time in microseconds, if it was measured (`wrt`).
+    pub response_us: Option<u32>,
 }
 
 /// How many connections a destination has.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dataplane::local::LocalAddress;
 use dataplane::stats::WorkerStats;
-use sched::DestId;
+use sched::{DestId, Loads};
 
 use crate::api::{Load, Observed, Traffic};
 use crate::model::{Counters, Model, Origin, Service, ServiceId, Statistics};
@@ -181,6 +181,13 @@ impl Observed for Collector {
             load.persistent += stats.persistent.get();
         }
         load
+    }
+
+    /// Each worker measures for itself; the middle of what they found.
+    fn response_us(&self, id: DestId) -> Option<u32> {
+        let known = self.workers.iter().filter_map(|worker| worker.response_time(id));
+        let (sum, count) = known.fold((0, 0), |(sum, count), micros| (sum + u64::from(micros), count + 1));
+        (count > 0).then(|| (sum / count.max(1)) as u32)
     }
 
     fn local_address(&self, _: ServiceId, addr: IpAddr) -> (u64, u64) {

@@ -120,9 +120,10 @@ pub(super) fn stats(stats: &Stats) -> String {
             let (conns, inpkts, outpkts) = (counted.conns, counted.inpkts, counted.outpkts);
             let (addr, port) = (dest.spec.key.addr, dest.spec.key.port);
             let at = std::net::SocketAddr::new(addr, port);
+            let answers = dest.response_us.map(|us| format!(", answers after {us} us")).unwrap_or_default();
             line(
                 &mut out,
-                format_args!("  -> {at}: {conns} connections, {inpkts} packets in, {outpkts} out"),
+                format_args!("  -> {at}: {conns} connections, {inpkts} packets in, {outpkts} out{answers}"),
             );
         }
     }

@@ -2,14 +2,16 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::thread::JoinHandle;
 
 use control::api::{
-    ConnectionRow, ListQuery, Observed, Request, Response, RuntimeDir, Server, ServerOptions, Status, Totals,
-    page,
+    ConnectionRow, ListQuery, Load, Observed, Request, Response, RuntimeDir, Server, ServerOptions, Status,
+    Totals, Traffic, page,
 };
-use control::model::{MarkTable, Model, ModelOptions};
+use control::model::{MarkTable, Model, ModelOptions, ServiceId};
+use sched::DestId;
 use tempfile::TempDir;
 
 /// A daemon with a runtime directory of its own.
@@ -25,6 +27,29 @@ pub(crate) struct Daemon {
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) rows: Vec<ConnectionRow>,
+    pub(crate) response_us: Option<u32>,
+}
+
+impl Observed for World {
+    fn service(&self, _: ServiceId) -> Traffic {
+        Traffic::default()
+    }
+
+    fn destination(&self, _: DestId) -> Traffic {
+        Traffic::default()
+    }
+
+    fn load(&self, _: DestId) -> Load {
+        Load::default()
+    }
+
+    fn response_us(&self, _: DestId) -> Option<u32> {
+        self.response_us
+    }
+
+    fn local_address(&self, _: ServiceId, _: IpAddr) -> (u64, u64) {
+        (0, 0)
+    }
 }
 
 impl Daemon {
@@ -68,7 +93,7 @@ pub(crate) fn answer(model: &mut Model, world: &World, request: &Request) -> Res
     match request.clone() {
         Request::Change(change) => Response::from_change(model.apply(change).map(drop)),
         Request::ChangeAll(changes) => Response::from_batch(model.apply_all(changes).map(drop)),
-        Request::List(query) => page(model, &() as &dyn Observed, &query),
+        Request::List(query) => page(model, world, &query),
         Request::Connections(query) => {
             let from = query.from.unwrap_or(0) as usize;
             let rows: Vec<_> = world.rows.iter().skip(from).take(2).cloned().collect();

@@ -20,7 +20,7 @@ fn counted(conns: u64, inpkts: u64, outpkts: u64, inbytes: u64, outbytes: u64) -
 
 fn dest(addr: &str, port: u16, method: Method, weight: i32, load: Load, traffic: Traffic) -> DestView {
     let spec = DestSpec::new(DestKey::new(addr.parse().unwrap(), port), method, weight);
-    DestView { id: 0, spec, load, traffic }
+    DestView { id: 0, spec, load, traffic, response_us: None }
 }
 
 fn web() -> ServiceView {

@@ -1,0 +1,65 @@
+//! What workers measured of real servers reaches those who ask the daemon.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
+#![allow(dead_code, unreachable_pub, reason = "modules of another test, of which this one uses a part")]
+
+#[path = "oracle/frame.rs"]
+mod frame;
+#[path = "oracle/network.rs"]
+mod network;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use control::api::{ListQuery, Request, Response};
+use control::ipvs::Client;
+use control::sim::{Outcome, Sim};
+use frame::Options;
+use network::{LAN, WAN};
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 100), 80);
+
+fn ipvsadm(sim: &mut Sim, line: &str) {
+    let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let said = sim.ipvsadm(&args);
+    assert_eq!((said.err.as_str(), said.code), ("", 0), "{line}");
+}
+
+/// Real servers by the last byte of their address, and their response times.
+fn response_times(mut sim: &mut Sim) -> Vec<(u8, Option<u32>)> {
+    let Ok(Response::Services { services, .. }) = sim.call(Request::List(ListQuery::default())) else {
+        panic!("no services")
+    };
+    let last = |addr: std::net::IpAddr| addr.to_string().rsplit('.').next().unwrap().parse().unwrap();
+    services[0].destinations.iter().map(|dest| (last(dest.spec.key.addr), dest.response_us)).collect()
+}
+
+/// Opens a connection that the real server answers after so many ticks.
+fn open(sim: &mut Sim, port: u16, ticks: u32) {
+    let client = SocketAddrV4::new(CLIENT, port);
+    let macs = |port, addr| (network::director(port), network::neighbour(port, addr));
+    let syn = frame::build(macs(WAN, CLIENT), (client, VIP), "syn", &Options::new(&[]));
+    let sent = sim.receive(WAN, &syn);
+    let [Outcome::Sent(LAN, sent)] = &sent[..] else { panic!("{sent:?}") };
+    let server = frame::answers_from(sent, VIP);
+    sim.wait(ticks);
+    let answer = frame::build(macs(LAN, *server.ip()), (server, client), "syn", &Options::new(&["ack"]));
+    assert_eq!(sim.receive(LAN, &answer).len(), 1);
+    // The client is done with it.
+    let reset = frame::build(macs(WAN, CLIENT), (client, VIP), "rst", &Options::new(&[]));
+    assert_eq!(sim.receive(WAN, &reset).len(), 1);
+}
+
+#[test]
+fn a_destination_shows_the_response_time_that_was_measured() {
+    let mut sim = network::sim();
+    ipvsadm(&mut sim, "-A -t 10.0.0.100:80 -s wrt");
+    ipvsadm(&mut sim, "-a -t 10.0.0.100:80 -r 10.0.1.11:80 -m");
+    assert_eq!(response_times(&mut sim), [(11, None)]);
+    open(&mut sim, 5000, 2);
+    assert_eq!(response_times(&mut sim), [(11, Some(20_000))]);
+    open(&mut sim, 5001, 10);
+    assert_eq!(response_times(&mut sim), [(11, Some(30_000))]);
+    ipvsadm(&mut sim, "-a -t 10.0.0.100:80 -r 10.0.1.12:80 -m");
+    assert_eq!(response_times(&mut sim), [(12, None), (11, Some(30_000))]);
+}
