@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use control::api::{ListQuery, Request, Response};
 use control::ipvs::Client;
 use control::sim::{Outcome, Sim};
+use dataplane::time::Ticks;
 use frame::Options;
 use network::{LAN, WAN};
 
@@ -62,4 +63,17 @@ fn a_destination_shows_the_response_time_that_was_measured() {
     assert_eq!(response_times(&mut sim), [(11, Some(30_000))]);
     ipvsadm(&mut sim, "-a -t 10.0.0.100:80 -r 10.0.1.12:80 -m");
     assert_eq!(response_times(&mut sim), [(12, None), (11, Some(30_000))]);
+}
+
+#[test]
+fn a_new_destination_in_an_old_slot_has_none() {
+    let mut sim = network::sim();
+    ipvsadm(&mut sim, "-A -t 10.0.0.100:80 -s wrt");
+    ipvsadm(&mut sim, "-a -t 10.0.0.100:80 -r 10.0.1.11:80 -m");
+    open(&mut sim, 5000, 2);
+    ipvsadm(&mut sim, "-d -t 10.0.0.100:80 -r 10.0.1.11:80");
+    // Deleted destinations are freed two minutes after their last connection.
+    sim.wait(300 * Ticks::PER_SECOND);
+    ipvsadm(&mut sim, "-a -t 10.0.0.100:80 -r 10.0.1.12:80 -m");
+    assert_eq!(response_times(&mut sim), [(12, None)]);
 }

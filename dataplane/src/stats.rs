@@ -89,7 +89,7 @@ pub struct DestStats {
 const _: () = assert!(size_of::<DestStats>() == 64);
 
 /// What only schedulers by traffic or response time read of a destination. Control writes the first two, every
-/// estimator tick; the worker writes the last.
+/// estimator tick; the worker writes the last, and control clears it when the slot is freed.
 #[derive(Debug, Default)]
 struct DestRates {
     /// Bytes a second in both directions, all workers together.
@@ -181,6 +181,15 @@ impl WorkerStats {
         if let (Some(rates), Some(stats)) = (self.rates.get(dest.index()), self.dest(dest)) {
             rates.traffic.store(bytes_per_second, Relaxed);
             rates.conns_then.store(stats.conns.get(), Relaxed);
+        }
+    }
+
+    /// Control: the destination is gone and its slot is free; whoever gets the slot was not measured yet. The worker
+    /// writes nothing of a destination that no connection names.
+    pub fn forget_rates(&self, dest: DestId) {
+        self.set_traffic(dest, 0);
+        if let Some(rates) = self.rates.get(dest.index()) {
+            rates.response.set(0);
         }
     }
 

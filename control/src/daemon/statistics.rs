@@ -81,6 +81,7 @@ impl Collector {
     /// The slot of a destination was reclaimed.
     pub(crate) fn dest_reclaimed(&mut self, dest: DestId) {
         self.dests.remove(&dest);
+        self.workers.iter().for_each(|worker| worker.forget_rates(dest));
     }
 
     /// Brings all counters up to date.
