@@ -136,6 +136,15 @@ spawn() {
 
 pid_of() { cat "$LAB_DIR/pids/$1"; }
 
+# waited NAME…: how long the threads of spawned processes were ready to run and did not, in ms: tells slow ones from a machine
+# that is taken.
+waited() {
+    local name
+    for name in "$@"; do
+        cat "/proc/$(pid_of "$name")"/task/*/schedstat
+    done | awk '{ sum += $2 } END { printf "%d", sum / 1e6 }'
+}
+
 # A zombie is dead: nobody may be there to collect it.
 alive() { [[ -e /proc/$1/stat && $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) =~ ^[^ZX]$ ]]; }
 dead() { ! alive "$1"; }

@@ -29,12 +29,10 @@ expect_true "idle for 5 s: the worker looked after its queues $worker times" "10
 expect_true "and the pump after its own $pump times" "under 500" "$pump" test "$pump" -lt 500
 
 ping_ms() { in_client ping -n -c 1 -W 1 "$VIP" | sed -n 's/.*time=\([0-9.]*\).*/\1/p'; }
-# How long its threads were ready to run and did not, in ms: tells a slow director from a machine that is taken.
-waited() { awk '{ sum += $2 } END { printf "%d", sum / 1e6 }' "/proc/$(pid_of viplined)"/task/*/schedstat; }
 
 measure() {
     local before
-    before=$(waited)
+    before=$(waited viplined)
     pings=() connects=()
     for _ in 1 2 3; do
         sleep 3
@@ -42,7 +40,7 @@ measure() {
         read -r _ ms < <(in_client timeout 8 "$PYTHON" "$LAB_HOME/connect.py" tcp "$VIP" 80 3)
         connects+=("$ms")
     done
-    waited=$(($(waited) - before))
+    waited=$(($(waited viplined) - before))
 }
 
 # The goal is a millisecond a packet; a connect is two of them. What is judged is far above, for clocks of shared machines

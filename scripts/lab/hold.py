@@ -1,0 +1,94 @@
+"""hold.py ADDRESS PORT SOURCE COUNT STATS…: holds COUNT connections to a `wrt` service and judges who got them.
+
+Opens them one after the other, from the source port SOURCE on, as far as it comes in ENOUGH seconds, and keeps them until
+it is ended. STATS is a command that
+prints the director's statistics as JSON. A few connections come first, and a tick of the estimator, until each real
+server has been measured. From then on the director is asked before every connection, and the real server that gets it
+must be the one with the least product of response time and active connections, counting the new one.
+
+Prints a line for each real server: address, active connections, mean response time in microseconds, and the least and the
+most connections that it should have. Shares, counting one more connection for each, are to each other as the reciprocals of
+the response times; these move with every answer, and a server keeps what it got in a good moment, so the bounds come of
+the least and the greatest times. Then `end RIGHT ALL`: so many connections went to the right server,
+of so many judged.
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+FEW = 12
+ENOUGH = 12
+
+
+class Service:
+    def __init__(self, address, port, source, command):
+        self.end, self.source, self.command = (address, port), source, command
+        self.held = []
+
+    def ask(self):
+        """The service's traffic, and its destinations in the order of the list."""
+        said = subprocess.run(self.command, check=True, stdout=subprocess.PIPE, timeout=10).stdout
+        for service in json.loads(said)["services"]:
+            key = service["spec"]["key"]["address"]
+            if (key["addr"], key["port"]) == self.end:
+                return service["traffic"], service["destinations"]
+        sys.exit(f"no service at {self.end}")
+
+    def open(self):
+        connection = socket.socket()
+        connection.settimeout(5)
+        connection.bind(("", self.source + len(self.held)))
+        connection.connect(self.end)
+        self.held.append(connection)
+
+
+def loads(dests):
+    return [dest["load"]["active"] for dest in dests]
+
+
+def times(dests):
+    return [dest["response_us"] for dest in dests]
+
+
+def choice(dests):
+    """What the definition says; the first of equals."""
+    products = [time * (load + 1) for time, load in zip(times(dests), loads(dests))]
+    return products.index(min(products))
+
+
+def main():
+    address, port, source, count = sys.argv[1], *map(int, sys.argv[2:5])
+    service = Service(address, port, source, sys.argv[5:])
+    for _ in range(FEW):
+        service.open()
+    traffic, dests = service.ask()
+    deadline = time.monotonic() + 10
+    while None in times(dests) or traffic["rates"]["cps"] == 0:
+        if time.monotonic() > deadline:
+            sys.exit(f"not all were measured: {times(dests)}")
+        time.sleep(0.1)
+        traffic, dests = service.ask()
+    seen, right = [[] for _ in dests], 0
+    deadline = time.monotonic() + ENOUGH
+    while len(seen[0]) < count and time.monotonic() < deadline:
+        wanted = [load + (n == choice(dests)) for n, load in enumerate(loads(dests))]
+        for column, time_now in zip(seen, times(dests)):
+            column.append(time_now)
+        service.open()
+        dests = service.ask()[1]
+        right += loads(dests) == wanted
+    total = sum(loads(dests)) + len(dests)
+    for n, (dest, load) in enumerate(zip(dests, loads(dests))):
+        mine, others = seen[n], seen[:n] + seen[n + 1 :]
+        least = total / (1 + sum(max(mine) / min(other) for other in others)) - 1
+        most = total / (1 + sum(min(mine) / max(other) for other in others)) - 1
+        print(dest["spec"]["key"]["addr"], load, round(sum(mine) / len(mine)), f"{least:.1f} {most:.1f}")
+    print("end", right, len(seen[0]), flush=True)
+    signal.pause()
+
+
+main()
