@@ -68,10 +68,12 @@ pub struct Hot {
     pub dest: u32,
     /// Adjacency that requests leave by, or [`NONE`] while unknown; indexed by [`Direction`] with `hop`.
     pub hops: [u32; 2],
-    /// One's-complement sums to add to the IPv4 header checksum, by [`Direction`] (RFC 1624).
-    pub l3_delta: [u16; 2],
+    /// One's-complement sum to add to the IPv4 header checksum of a request (RFC 1624); a reply's is its inverse.
+    pub l3_delta: u16,
     /// The same for the TCP or UDP checksum.
-    pub l4_delta: [u16; 2],
+    pub l4_delta: u16,
+    /// Due time of this slot's valid record in the timer wheel, which outlives the slot's tenant; 0 while it never had one.
+    pub wheel_at: Ticks,
     /// Forwarding method and marks.
     pub flags: Flags,
     /// Number of the protocol's state (`conn::tcp::TcpState`).
@@ -90,9 +92,8 @@ pub struct Cold {
     pub controlled: u32,
     /// The timeout in ticks that was last set; a template's own timeout.
     pub timeout: u32,
-    /// Due time of this entry's valid record in the timer wheel; 0 while the slot never had one.
-    pub wheel_at: Ticks,
-    /// Due time of a later record that `wheel_at` came before. It still lies in the wheel until then.
+    /// Due time of a later record that the hot line's `wheel_at` came before. It still lies in the wheel until then, and
+    /// belongs to the slot like that one.
     pub wheel_far: Ticks,
     /// Slot of the service, or [`NONE`].
     pub service: u32,
@@ -131,6 +132,8 @@ impl Flags {
     pub const METHOD: Self = Self(0x0007);
     /// How long the real server takes to answer is being measured. Ours alone, never sent.
     pub const MEASURED: Self = Self(0x0008);
+    /// It hangs on another one: the cold line's `control`. Ours alone, never sent.
+    pub const CONTROLLED: Self = Self(0x0010);
     /// The reply direction has not been seen (and for DR and TUN is not expected).
     pub const NOOUTPUT: Self = Self(0x0080);
     /// Counted among the inactive connections.
@@ -182,8 +185,9 @@ impl Hot {
         rules: 0,
         dest: NONE,
         hops: [NONE; 2],
-        l3_delta: [0; 2],
-        l4_delta: [0; 2],
+        l3_delta: 0,
+        l4_delta: 0,
+        wheel_at: Ticks::new(0),
         flags: Flags(0),
         state: 0,
         in_pkts: 0,
@@ -197,6 +201,18 @@ impl Hot {
             Direction::Reply => self.reply,
         }
     }
+
+    /// What a packet in `direction` adds to its IPv4 header checksum.
+    #[inline]
+    pub const fn l3_delta(&self, direction: Direction) -> u16 {
+        self.l3_delta ^ (direction as u16).wrapping_neg()
+    }
+
+    /// What a packet in `direction` adds to its TCP or UDP checksum.
+    #[inline]
+    pub const fn l4_delta(&self, direction: Direction) -> u16 {
+        self.l4_delta ^ (direction as u16).wrapping_neg()
+    }
 }
 
 impl Cold {
@@ -205,7 +221,6 @@ impl Cold {
         control: NONE,
         controlled: 0,
         timeout: 0,
-        wheel_at: Ticks::new(0),
         wheel_far: Ticks::new(0),
         service: NONE,
         fwmark: 0,
@@ -221,10 +236,42 @@ impl Cold {
         asked: 0,
     };
 
-    /// This line in a slot whose last tenant was `last`: records in the wheel are the slot's and outlive tenants.
-    #[must_use]
-    pub const fn succeeding(self, last: &Self) -> Self {
-        Self { wheel_at: last.wheel_at, wheel_far: last.wheel_far, ..self }
+    /// Takes a new tenant's values, but keeps what is the slot's: a record in the wheel outlives tenants. Reads nothing.
+    #[inline]
+    pub const fn succeed(&mut self, new: &Self) {
+        let Self {
+            control,
+            controlled,
+            timeout,
+            wheel_far: _,
+            service,
+            fwmark,
+            daddr,
+            dport,
+            sync_state,
+            family,
+            local,
+            more_in_pkts,
+            side,
+            created,
+            synced,
+            asked,
+        } = *new;
+        self.control = control;
+        self.controlled = controlled;
+        self.timeout = timeout;
+        self.service = service;
+        self.fwmark = fwmark;
+        self.daddr = daddr;
+        self.dport = dport;
+        self.sync_state = sync_state;
+        self.family = family;
+        self.local = local;
+        self.more_in_pkts = more_in_pkts;
+        self.side = side;
+        self.created = created;
+        self.synced = synced;
+        self.asked = asked;
     }
 }
 

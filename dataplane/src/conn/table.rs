@@ -103,37 +103,47 @@ impl FlowTable {
     pub fn insert(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
         let [request, reply] = keys_of(&hot);
         let Some(request) = request else { return Err(InsertError::Duplicate) };
-        if self.find(request).is_some()
-            || reply.is_some_and(|reply| reply == request || self.find(reply).is_some())
-        {
+        let home = self.place(request);
+        if self.find_at(request, home).is_some() || reply == Some(request) {
             return Err(InsertError::Duplicate);
         }
         if self.first_vacant == NONE {
-            return Err(InsertError::Full);
+            let taken = reply.is_some_and(|reply| self.find(reply).is_some());
+            return Err(if taken { InsertError::Duplicate } else { InsertError::Full });
         }
         let id = ConnId::new(self.first_vacant);
         // The entry comes first: making room for its second key may move its first.
-        let next = core::mem::replace(&mut self.hot[id.index()], hot).dest;
-        if !self.enter(request, Slot::new(id, Direction::Request)) {
-            self.hot[id.index()] = Hot { dest: next, ..Hot::VACANT };
+        let line = &mut self.hot[id.index()];
+        let vacant = core::mem::replace(line, Hot { wheel_at: line.wheel_at, ..hot });
+        if !self.enter(home, Slot::new(id, Direction::Request)) {
+            self.hot[id.index()] = vacant;
             return Err(InsertError::Full);
         }
+        self.cold[id.index()].succeed(&cold);
+        // The reply key comes last: whoever had its line fetched has gained time by now.
         if let Some(reply) = reply
-            && !self.enter(reply, Slot::new(id, Direction::Reply))
+            && let Err(error) = self.enter_reply(reply, Slot::new(id, Direction::Reply))
         {
-            self.leave(request, Slot::new(id, Direction::Request));
-            self.hot[id.index()] = Hot { dest: next, ..Hot::VACANT };
-            return Err(InsertError::Full);
+            self.leave(home, Slot::new(id, Direction::Request));
+            self.hot[id.index()] = vacant;
+            return Err(error);
         }
-        self.cold[id.index()] = cold.succeeding(&self.cold[id.index()]);
-        self.first_vacant = next;
-        if next != NONE {
-            prefetch(&self.hot, next as usize);
-            prefetch(&self.cold, next as usize);
+        self.first_vacant = vacant.dest;
+        if self.first_vacant != NONE {
+            prefetch(&self.hot, self.first_vacant as usize);
+            prefetch(&self.cold, self.first_vacant as usize);
         }
         self.len += 1;
         self.bump();
         Ok(id)
+    }
+
+    fn enter_reply(&mut self, reply: FlowKey, slot: Slot) -> Result<(), InsertError> {
+        let place = self.place(reply);
+        if self.find_at(reply, place).is_some() {
+            return Err(InsertError::Duplicate);
+        }
+        if self.enter(place, slot) { Ok(()) } else { Err(InsertError::Full) }
     }
 
     /// Takes an entry and its keys out. A vacant `id` is left as it is.
@@ -143,12 +153,13 @@ impl FlowTable {
         }
         let [request, reply] = keys_of(self.hot(id));
         if let Some(request) = request {
-            self.leave(request, Slot::new(id, Direction::Request));
+            self.leave(self.place(request), Slot::new(id, Direction::Request));
         }
         if let Some(reply) = reply {
-            self.leave(reply, Slot::new(id, Direction::Reply));
+            self.leave(self.place(reply), Slot::new(id, Direction::Reply));
         }
-        self.hot[id.index()] = Hot::VACANT;
+        let line = &mut self.hot[id.index()];
+        *line = Hot { wheel_at: line.wheel_at, ..Hot::VACANT };
         match self.first_vacant {
             NONE => self.first_vacant = id.as_u32(),
             _ => self.hot[self.last_vacant as usize].dest = id.as_u32(),
@@ -172,13 +183,13 @@ impl FlowTable {
             return Err(InsertError::Duplicate);
         }
         // Out first: its room is then free for the new key, and no entry is met that lacks a key.
-        let slot = Slot::new(id, Direction::Request);
-        self.leave(old, slot);
+        let (slot, place) = (Slot::new(id, Direction::Request), self.place(old));
+        self.leave(place, slot);
         self.hot[id.index()].request = request;
-        if !self.enter(request, slot) {
+        if !self.enter(self.place(request), slot) {
             self.hot[id.index()].request = old;
             // Fits: the stash is full, so nothing came out of it into the lane that the old key left.
-            let back = self.enter(old, slot);
+            let back = self.enter(place, slot);
             debug_assert!(back);
             return Err(InsertError::Full);
         }
@@ -217,7 +228,7 @@ impl FlowTable {
     /// that have something else to do meanwhile.
     #[inline]
     pub fn approach(&self, key: FlowKey) -> Approach {
-        let place = self.index.place(self.hasher.hash(key));
+        let place = self.place(key);
         self.index.prefetch_home(place);
         Approach(place)
     }
@@ -273,10 +284,22 @@ impl FlowTable {
         self.find(key)
     }
 
+    /// The entry that a guess names, if it is `key`'s (which is not zero): what [`Self::confirm`] finds without looking
+    /// further. Of a template it may name the wrong key.
+    #[inline(always)]
+    pub fn guessed(&mut self, key: FlowKey, candidate: Candidate) -> Option<(&mut Hot, Direction)> {
+        let (id, direction) = candidate.slot.parts();
+        let hot = self.hot.get_mut(id.index())?;
+        let own = match direction {
+            Direction::Request => hot.request,
+            Direction::Reply => hot.reply,
+        };
+        same(own, key).then_some((hot, direction))
+    }
+
     /// The connection that packets with `key` belong to, and their direction.
     pub fn find(&self, key: FlowKey) -> Option<(ConnId, Direction)> {
-        let slot = self.index.find(self.hasher.hash(key), |slot| self.names(slot, key))?;
-        Some(slot.parts())
+        self.find_at(key, self.place(key))
     }
 
     /// Whether `id` is a connection at present.
@@ -304,11 +327,17 @@ impl FlowTable {
         prefetch(&self.cold, id.index());
     }
 
+    /// Has the bucket of a key fetched.
+    #[inline]
+    pub fn prefetch_key(&self, key: FlowKey) {
+        self.index.prefetch_home(self.place(key));
+    }
+
     /// Has what removing the entry will touch fetched: the buckets of its keys. Reads the hot line.
     #[inline]
     pub fn prefetch_keys(&self, id: ConnId) {
         for key in self.hot.get(id.index()).into_iter().flat_map(keys_of).flatten() {
-            self.index.prefetch_home(self.index.place(self.hasher.hash(key)));
+            self.prefetch_key(key);
         }
     }
 
@@ -344,14 +373,24 @@ impl FlowTable {
         })
     }
 
-    fn enter(&mut self, key: FlowKey, slot: Slot) -> bool {
-        let (hasher, hot) = (&self.hasher, &self.hot);
-        self.index.enter(hasher.hash(key), slot, |slot| hasher.hash(key_of(hot, slot)))
+    #[inline]
+    fn place(&self, key: FlowKey) -> Place {
+        self.index.place(self.hasher.hash(key))
     }
 
-    fn leave(&mut self, key: FlowKey, slot: Slot) {
+    fn find_at(&self, key: FlowKey, place: Place) -> Option<(ConnId, Direction)> {
+        let slot = self.index.find(place, |slot| self.names(slot, key))?;
+        Some(slot.parts())
+    }
+
+    fn enter(&mut self, place: Place, slot: Slot) -> bool {
         let (hasher, hot) = (&self.hasher, &self.hot);
-        let left = self.index.leave(hasher.hash(key), slot, |slot| hasher.hash(key_of(hot, slot)));
+        self.index.enter(place, slot, |slot| hasher.hash(key_of(hot, slot)))
+    }
+
+    fn leave(&mut self, place: Place, slot: Slot) {
+        let (hasher, hot) = (&self.hasher, &self.hot);
+        let left = self.index.leave(place, slot, |slot| hasher.hash(key_of(hot, slot)));
         debug_assert!(left, "a key was changed behind the table's back");
     }
 

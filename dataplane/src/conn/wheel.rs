@@ -8,7 +8,7 @@
 //! times are cut to the horizon and judged again then. Records lie in chunks of one cache line.
 //!
 //! **The protocol.** Whoever schedules stores the due time that [`Wheel::schedule`] gives back in
-//! `cold.wheel_at`. A record is valid if the slot is live and `cold.wheel_at == due.at`; else it is stale
+//! `hot.wheel_at`. A record is valid if the slot is live and `hot.wheel_at == due.at`; else it is stale
 //! and dropped. Whoever takes a valid record removes the entry or calls [`Wheel::renew`], before the next
 //! [`Wheel::pop_due`]. When a timeout
 //!

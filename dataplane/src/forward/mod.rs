@@ -146,22 +146,21 @@ fn translate<F: Frame>(frame: &mut F, meta: &PacketMeta, conn: &Hot, direction: 
         Direction::Reply => conn.request,
     }
     .reversed();
-    let at = direction as usize;
     let (head, tail) = frame.bytes_mut().split_at_mut(usize::from(meta.l4));
     if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(&mut head[usize::from(meta.l3)..]) {
         ip.addrs = other.wire_addrs();
         ip.ttl = ip.ttl.wrapping_sub(u8::from(ttl_step != 0));
-        ip.checksum = checksum::apply(ip.checksum, checksum::add(conn.l3_delta[at], ttl_step));
+        ip.checksum = checksum::apply(ip.checksum, checksum::add(conn.l3_delta(direction), ttl_step));
     }
     if let Some(ports) = tail.first_chunk_mut::<4>() {
         *ports = other.wire_ports();
     }
     if meta.key.protocol() == l4::TCP {
         if let Some(field) = tail.get_mut(16..).and_then(|rest| rest.first_chunk_mut::<2>()) {
-            *field = checksum::apply(*field, conn.l4_delta[at]);
+            *field = checksum::apply(*field, conn.l4_delta(direction));
         }
     } else if let Some(field) = tail.get_mut(6..).and_then(|rest| rest.first_chunk_mut::<2>()) {
-        *field = checksum::apply_udp(*field, conn.l4_delta[at]);
+        *field = checksum::apply_udp(*field, conn.l4_delta(direction));
     }
 }
 

@@ -135,6 +135,7 @@ impl Flows {
     pub(crate) fn create(&mut self, snapshot: &Snapshot, intent: &Intent<'_>) -> Result<ConnId, DropReason> {
         let Intent { service, key, info, .. } = *intent;
         let (local, reply) = self.reply_key(intent)?;
+        self.table.prefetch_key(reply);
         let mut hot = compile(snapshot, key, reply, intent.dest, info);
         let cold = Cold {
             control: intent.control,
@@ -169,6 +170,8 @@ impl Flows {
         self.table.hot_mut(id).expires = self.now.plus(first_timeout(snapshot, intent));
         if intent.control != NONE {
             self.table.cold_mut(ConnId::new(intent.control)).controlled += 1;
+            let hot = self.table.hot_mut(id);
+            hot.flags = hot.flags.with(Flags::CONTROLLED);
         }
         self.bind(snapshot, id);
         if !self.start_timer(id) {
@@ -309,16 +312,14 @@ fn compile(snapshot: &Snapshot, key: FlowKey, reply: FlowKey, dest: DestId, info
     // Sums do not care for order, so keys need not be turned round to compare them.
     let l3 = checksum::delta(&key.wire_addrs(), &reply.wire_addrs());
     let l4 = checksum::add(l3, checksum::delta(&key.wire_ports(), &reply.wire_ports()));
-    let back = checksum::delta(&reply.wire_addrs(), &key.wire_addrs());
-    let back_l4 = checksum::add(back, checksum::delta(&reply.wire_ports(), &key.wire_ports()));
     Hot {
         request: key,
         reply,
         rules: snapshot.generation,
         dest: dest.as_u32(),
         hops: [info.hop, client],
-        l3_delta: [l3, back],
-        l4_delta: [l4, back_l4],
+        l3_delta: l3,
+        l4_delta: l4,
         flags,
         ..Hot::VACANT
     }

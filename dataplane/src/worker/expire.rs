@@ -17,37 +17,79 @@ use crate::snapshot::Snapshot;
 use crate::time::Ticks;
 use crate::worker::flows::Flows;
 
-/// Records looked at in one poll.
+/// Records handled together.
 const BATCH: usize = 32;
+
+/// A batch of due records on its way.
+#[derive(Debug, Default)]
+pub(super) struct DueBatch {
+    records: ArrayVec<Due, BATCH>,
+    /// Whether what their end touches has been sent for.
+    keys_fetched: bool,
+}
+
 /// How long an end is put off while other connections hang on this one (`ip_vs_conn.c: ip_vs_conn_expire`).
 const POSTPONED: u32 = 60 * Ticks::PER_SECOND;
 
 impl Flows {
-    /// Ends what is over, at most one batch a call; how many records were looked at, so 0 when none is due.
-    pub(crate) fn expire(&mut self, snapshot: &Snapshot) -> usize {
-        let mut due = ArrayVec::<Due, BATCH>::new();
-        self.wheel.pop_due(self.now, &mut due);
-        for record in &due {
+    /// Ends what is over, a batch of due records at a time; how many records there were, so 0 when none is due. In a
+    /// poll that carried packets (`busy`) it takes one step and leaves the others to the polls that follow: what a step
+    /// has fetched is there by the next.
+    pub(crate) fn expire(&mut self, snapshot: &Snapshot, busy: bool) -> usize {
+        if !busy {
+            self.pop_due();
+            self.fetch_keys();
+        }
+        let mut done = self.due.records.len();
+        if self.due.keys_fetched {
+            self.handle_due(snapshot);
+        } else if !self.due.records.is_empty() {
+            self.fetch_keys();
+        }
+        if busy && self.due.records.is_empty() {
+            done += self.pop_due();
+        }
+        done
+    }
+
+    /// Takes the next batch of due records, if there is none at hand, and has their connections fetched.
+    fn pop_due(&mut self) -> usize {
+        if !self.due.records.is_empty() {
+            return 0;
+        }
+        self.wheel.pop_due(self.now, &mut self.due.records);
+        for record in &self.due.records {
             self.table.prefetch_hot(ConnId::new(record.id));
             self.table.prefetch_cold(ConnId::new(record.id));
         }
-        for record in &due {
+        self.due.records.len()
+    }
+
+    /// Has what removing the batch's connections will touch fetched.
+    fn fetch_keys(&mut self) {
+        for record in &self.due.records {
             self.table.prefetch_keys(ConnId::new(record.id));
         }
+        self.due.keys_fetched = true;
+    }
+
+    fn handle_due(&mut self, snapshot: &Snapshot) {
         let mut ended = 0;
-        for record in &due {
-            ended += usize::from(self.fall_due(snapshot, *record));
+        for nth in 0..self.due.records.len() {
+            let record = self.due.records[nth];
+            ended += u64::from(self.fall_due(snapshot, record));
         }
+        self.due.records.clear();
+        self.due.keys_fetched = false;
         if ended != 0 {
-            self.stats.expired.add(ended as u64);
+            self.stats.expired.add(ended);
         }
-        due.len()
     }
 
     /// Looks at the connection of a due record; whether it ended.
     fn fall_due(&mut self, snapshot: &Snapshot, record: Due) -> bool {
         let id = ConnId::new(record.id);
-        if !self.table.is_live(id) || self.table.cold(id).wheel_at != record.at {
+        if !self.table.is_live(id) || self.table.hot(id).wheel_at != record.at {
             return false;
         }
         if self.table.hot(id).expires.not_after(self.now) {
@@ -63,7 +105,7 @@ impl Flows {
             return false;
         }
         match self.wheel.renew(id.as_u32(), self.table.hot(id).expires) {
-            Some(at) => self.table.cold_mut(id).wheel_at = at,
+            Some(at) => self.table.hot_mut(id).wheel_at = at,
             // The wheel keeps room for this; a connection without a record would never end.
             None => self.end(snapshot, id),
         }
@@ -84,8 +126,8 @@ impl Flows {
 
     /// Makes sure that the connection is looked at in time, after its end may have come nearer.
     pub(crate) fn wind(&mut self, id: ConnId) {
-        let expires = self.table.hot(id).expires;
-        if self.table.cold(id).wheel_at.not_after(expires) {
+        let Hot { expires, wheel_at, .. } = *self.table.hot(id);
+        if wheel_at.not_after(expires) {
             return;
         }
         // Without room for another record the old, later one serves: at most one horizon late.
@@ -98,27 +140,25 @@ impl Flows {
     /// this, connections that end before their time (a port used again, a reset) would fill the wheel with
     /// records that mean nothing.
     fn claim_record(&mut self, id: ConnId) -> bool {
-        let (now, expires) = (self.now, self.table.hot(id).expires);
-        let cold = self.table.cold_mut(id);
+        let (now, Hot { expires, wheel_at, .. }) = (self.now, *self.table.hot(id));
         // What lies ahead has not been popped: the wheel gives out what is due and no more.
         let serves = |at: Ticks| at.since(now) > 0 && at.not_after(expires) && at != Ticks::new(0);
-        if !serves(cold.wheel_at) {
-            if !serves(cold.wheel_far) {
+        if !serves(wheel_at) {
+            let far = self.table.cold(id).wheel_far;
+            if !serves(far) {
                 return false;
             }
-            cold.wheel_at = cold.wheel_far;
+            self.table.hot_mut(id).wheel_at = far;
         }
         true
     }
 
     /// Notes a new record, `at`, that comes before the one there may be.
     fn put_before(&mut self, id: ConnId, at: Ticks) {
-        let now = self.now;
-        let cold = self.table.cold_mut(id);
-        if cold.wheel_at.since(now) > 0 {
-            cold.wheel_far = cold.wheel_at;
+        let old = core::mem::replace(&mut self.table.hot_mut(id).wheel_at, at);
+        if old.since(self.now) > 0 {
+            self.table.cold_mut(id).wheel_far = old;
         }
-        cold.wheel_at = at;
     }
 
     /// Ends a connection now (`ip_vs_conn.c: ip_vs_conn_expire, ip_vs_unbind_dest`).

@@ -41,6 +41,7 @@ use crate::verdict::Verdict;
 use crate::wire::icmp::IcmpError;
 use crate::wire::l4;
 use crate::wire::l4::flag;
+use crate::worker::expire::DueBatch;
 
 /// A worker's connections, with all that they touch.
 pub struct Flows {
@@ -56,6 +57,8 @@ pub struct Flows {
     icmp_id: u16,
     /// The same moment as `now`, in microseconds.
     pub(crate) micros: u32,
+    /// Timers that are being looked at.
+    pub(super) due: DueBatch,
     /// When the schedulers were last tended.
     tended: Ticks,
     /// Estimator ticks seen.
@@ -79,6 +82,7 @@ impl Flows {
             limiter: IcmpLimiter::default(),
             icmp_id: seed as u16,
             micros: 0,
+            due: DueBatch::default(),
             tended: now,
             rate_ticks: 0,
         }
@@ -95,7 +99,7 @@ impl Flows {
     }
 
     /// Carries one frame from what it says to where it goes.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn handle<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
@@ -301,8 +305,8 @@ impl Flows {
 
     /// Marks the template that `id` hangs on as having led somewhere.
     fn assure(&mut self, id: ConnId) {
-        let control = self.table.cold(id).control;
-        if control != NONE {
+        if self.table.hot(id).flags.has(Flags::CONTROLLED) {
+            let control = self.table.cold(id).control;
             let template = self.table.hot_mut(ConnId::new(control));
             template.flags = template.flags.with(Flags::ASSURED);
         }

@@ -76,7 +76,7 @@ impl<Io: PacketIo> Worker<Io> {
         }
         self.io.housekeep();
         done += self.send_for_host();
-        done += self.flows.expire(self.rules.get());
+        done += self.flows.expire(self.rules.get(), done != 0);
         self.flows.tend_schedulers(self.rules.get());
         if let Some(reporter) = &mut self.reporter {
             done += reporter.serve(&self.flows.table, now.ticks);

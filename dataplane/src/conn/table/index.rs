@@ -131,10 +131,10 @@ impl Index {
         Self { buckets: Pages::new(buckets, |_| Bucket::EMPTY), stash: ArrayVec::new() }
     }
 
-    /// Adds a key that is not there; `hash_of` gives the hash of the key that another slot is there for.
+    /// Adds a key that is not there, at `place`; `hash_of` gives the hash of the key that another slot is there for.
     /// False when there is no room.
-    pub(super) fn enter(&mut self, hash: Hash, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
-        let key = Waiting { place: self.place(hash), slot };
+    pub(super) fn enter(&mut self, place: Place, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
+        let key = Waiting { place, slot };
         if self.settle(key, hash_of) {
             return true;
         }
@@ -146,8 +146,7 @@ impl Index {
     }
 
     /// Takes a key out; false when it was not there.
-    pub(super) fn leave(&mut self, hash: Hash, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
-        let place = self.place(hash);
+    pub(super) fn leave(&mut self, place: Place, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
         let (home, other) = (place.home(), self.other(place));
         if let Some(lane) = self.buckets[home].lane_of(place.tag, slot) {
             self.buckets[home].clear(lane);
@@ -174,8 +173,7 @@ impl Index {
 
     /// The first slot of the key's that `is_it` accepts.
     #[inline]
-    pub(super) fn find(&self, hash: Hash, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
-        let place = self.place(hash);
+    pub(super) fn find(&self, place: Place, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
         let home = &self.buckets[place.home()];
         if let Some(slot) = home.slots_with(place.tag).find(|slot| is_it(*slot)) {
             return Some(slot);
