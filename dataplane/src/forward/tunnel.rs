@@ -20,6 +20,13 @@ use crate::wire::l4;
 /// The smallest tunnel MTU that Linux accepts.
 const LEAST_MTU: u16 = 68;
 
+/// Whether a packet of this length, which has TTL left, gets through a tunnel over a way with this MTU as it is.
+#[inline]
+pub(crate) const fn fits(total_len: u16, mtu: u16) -> bool {
+    let inner = mtu.saturating_sub(IPV4_LEN as u16);
+    inner >= LEAST_MTU && total_len <= inner
+}
+
 /// Refuses what has no TTL left, or does not fit the way to the real server once encapsulated. `mtu` is that way's.
 pub(crate) fn admit<F: Frame>(
     frame: &mut F,

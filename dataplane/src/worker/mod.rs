@@ -10,6 +10,7 @@ pub mod outbox;
 pub mod persist;
 pub mod replay;
 pub mod report;
+mod steady;
 mod tunnels;
 pub mod wanted;
 
@@ -108,6 +109,10 @@ impl<Io: PacketIo> Worker<Io> {
         // Decide and rewrite, one by one, in order.
         self.flows.stats.received.add(frames.len() as u64);
         for ((mut frame, meta), candidate) in frames.drain(..).zip(&metas).zip(candidates) {
+            if let Some(port) = self.flows.steady(snapshot, &mut frame, meta, candidate) {
+                self.outbox.send(&mut self.io, &self.flows.stats, port, frame);
+                continue;
+            }
             let verdict = self.flows.handle(snapshot, &mut frame, meta, candidate, ingress);
             self.outbox.post(&mut self.io, &self.flows.stats, ingress, frame, verdict);
         }

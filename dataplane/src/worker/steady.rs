@@ -1,0 +1,143 @@
+//! Packets of connections in their steady state: nearly all packets, on one page.
+//!
+//! [`Flows::steady`] does at once what [`super::flows`] does step by step, for packets about which nothing has to be
+//! decided: the connection is established and judged by the present rules, the way is known, the packet fits and
+//! changes no state. For any other packet it changes nothing, and the steps are taken one by one. What both do must be
+//! the same: `dataplane/tests/steady.rs` compares them.
+
+use sched::DestId;
+
+use crate::conn::entry::Direction;
+use crate::conn::entry::Flags;
+use crate::conn::entry::Hot;
+use crate::conn::table::Candidate;
+use crate::conn::tcp::TcpState;
+use crate::forward::tunnel;
+use crate::io::Frame;
+use crate::io::PortId;
+use crate::meta::Class;
+use crate::meta::PacketMeta;
+use crate::snapshot::Snapshot;
+use crate::snapshot::dest::Method;
+use crate::snapshot::route::Reach;
+use crate::stats::WorkerStats;
+use crate::wire::checksum;
+use crate::wire::ether::ETHER_LEN;
+use crate::wire::ipv4;
+use crate::wire::ipv4::IPV4_LEN;
+use crate::wire::l4;
+use crate::wire::l4::flag;
+use crate::worker::flows::Flows;
+
+/// Where the transport header lies when the IP header has no options.
+const L4: usize = ETHER_LEN + IPV4_LEN;
+/// Headers up to the ports.
+const HEAD: usize = L4 + 4;
+const TTL: usize = ETHER_LEN + 8;
+const CHECKSUM: usize = ETHER_LEN + 10;
+const ADDRS: usize = ETHER_LEN + 12;
+/// Connections with any of these are never steady.
+const UNSTEADY: u16 =
+    Flags::GONE.bits() | Flags::TEMPLATE.bits() | Flags::MEASURED.bits() | Flags::ONE_PACKET.bits();
+
+impl Flows {
+    /// Forwards a packet of a connection in its steady state; gives the port it leaves by. `None`, and no change, for
+    /// any other packet.
+    #[inline(always)]
+    pub(crate) fn steady<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        candidate: Candidate,
+    ) -> Option<PortId> {
+        if meta.class != Class::Flow || usize::from(meta.l4) != L4 {
+            return None;
+        }
+        let (hot, direction) = self.table.guessed(meta.key, candidate)?;
+        if hot.rules != snapshot.generation || !is_steady(hot, direction, meta) {
+            return None;
+        }
+        let adjacency = snapshot.paths.adjacency(hot.hops[direction as usize])?;
+        let Reach::Port(port) = adjacency.reach else { return None };
+        let (head, rest) = frame.bytes_mut().split_first_chunk_mut::<HEAD>()?;
+        if head[TTL] <= 1 {
+            return None;
+        }
+        match Method::from_bits(hot.flags.bits()) {
+            // A reply that passes here all the same is Linux's to route.
+            Method::Tunnel | Method::DirectRoute if direction == Direction::Reply => return None,
+            Method::Tunnel => {
+                let dest = snapshot.dest(DestId::new(hot.dest))?;
+                if !tunnel::fits(meta.total_len, adjacency.mtu) {
+                    return None;
+                }
+                tunnel::encapsulate(frame, meta, dest, snapshot.tunables.pmtu_disc).ok()?;
+                *frame.bytes_mut().first_chunk_mut()? = adjacency.header;
+            }
+            _ if meta.total_len > adjacency.mtu => return None,
+            Method::DirectRoute => {
+                lower_ttl(head, ipv4::TTL_STEP);
+                head[..ETHER_LEN].copy_from_slice(&adjacency.header);
+            }
+            Method::Masquerade | Method::FullNat => {
+                let tcp = meta.key.protocol() == l4::TCP;
+                let field = rest.get_mut(if tcp { 12 } else { 2 }..)?.first_chunk_mut::<2>()?;
+                let delta = hot.l4_delta(direction);
+                *field =
+                    if tcp { checksum::apply(*field, delta) } else { checksum::apply_udp(*field, delta) };
+                let other = match direction {
+                    Direction::Request => hot.reply,
+                    Direction::Reply => hot.request,
+                }
+                .reversed();
+                lower_ttl(head, checksum::add(hot.l3_delta(direction), ipv4::TTL_STEP));
+                head[ADDRS..ADDRS + 8].copy_from_slice(&other.wire_addrs());
+                head[L4..].copy_from_slice(&other.wire_ports());
+                head[..ETHER_LEN].copy_from_slice(&adjacency.header);
+            }
+        }
+        let timeout = if meta.key.protocol() == l4::TCP {
+            snapshot.tunables.tcp_timeouts[TcpState::Established as usize]
+        } else {
+            snapshot.tunables.udp_timeout
+        };
+        hot.expires = self.now.plus(timeout);
+        hot.in_pkts = hot.in_pkts.saturating_add(u8::from(direction == Direction::Request));
+        count(&self.stats, DestId::new(hot.dest), direction, meta.total_len);
+        Some(port)
+    }
+}
+
+/// Whether the packet leaves its connection as it is, but for its end.
+#[inline(always)]
+fn is_steady(hot: &Hot, direction: Direction, meta: &PacketMeta) -> bool {
+    let reply = direction == Direction::Reply;
+    let odd = hot.flags.bits() & UNSTEADY != 0 || reply && hot.flags.has(Flags::NOOUTPUT);
+    let plain = if meta.key.protocol() == l4::TCP {
+        meta.tcp_flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK
+            && hot.state == TcpState::Established as u8
+    } else {
+        !reply || hot.state != 0
+    };
+    plain && !odd
+}
+
+/// Lowers the TTL, and adds `delta` to what the header's checksum covers.
+#[inline(always)]
+fn lower_ttl(head: &mut [u8; HEAD], delta: u16) {
+    head[TTL] -= 1;
+    let sum = checksum::apply([head[CHECKSUM], head[CHECKSUM + 1]], delta);
+    head[CHECKSUM..CHECKSUM + 2].copy_from_slice(&sum);
+}
+
+#[inline(always)]
+fn count(stats: &WorkerStats, dest: DestId, direction: Direction, total_len: u16) {
+    let Some(stats) = stats.dest(dest) else { return };
+    let (packets, bytes) = match direction {
+        Direction::Request => (&stats.in_pkts, &stats.in_bytes),
+        Direction::Reply => (&stats.out_pkts, &stats.out_bytes),
+    };
+    packets.add(1);
+    bytes.add(u64::from(total_len));
+}
