@@ -53,12 +53,26 @@ pub struct PacketMeta {
 impl PacketMeta {
     /// Reads `frame`, received on a port whose MAC is `mac`. `checksum` is what the device found of the
     /// IPv4 header; `verify` asks for a check in software when the device did not look.
-    #[inline(always)]
     pub fn parse(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
+        let mut meta = Self::nothing(Class::Host);
+        meta.read(frame, mac, checksum, verify);
+        meta
+    }
+
+    /// As [`Self::parse`], into a place that there is already; gives the key. The key is handed on in registers: read
+    /// back from where it was written just before, in pieces of another size, it would cost more than the parsing.
+    #[inline(always)]
+    pub(crate) fn read(&mut self, frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> FlowKey {
         let looked_at = checksum == RxChecksum::Good || checksum == RxChecksum::Unknown && !verify;
         match plain(frame, mac) {
-            Some(meta) if looked_at => meta,
-            _ => Self::parse_any(frame, mac, checksum, verify),
+            Some(meta) if looked_at => {
+                *self = meta;
+                meta.key
+            }
+            _ => {
+                *self = Self::parse_any(frame, mac, checksum, verify);
+                self.key
+            }
         }
     }
 
@@ -66,8 +80,13 @@ impl PacketMeta {
     fn parse_any(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
         match walk(frame, mac, checksum, verify) {
             Ok(meta) => meta,
-            Err(class) => Self { key: FlowKey::ZERO, total_len: 0, l3: 0, l4: 0, tcp_flags: 0, class },
+            Err(class) => Self::nothing(class),
         }
+    }
+
+    /// A frame of which nothing is known but its class.
+    pub(crate) const fn nothing(class: Class) -> Self {
+        Self { key: FlowKey::ZERO, total_len: 0, l3: 0, l4: 0, tcp_flags: 0, class }
     }
 }
 

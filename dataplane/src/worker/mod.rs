@@ -14,9 +14,8 @@ mod steady;
 mod tunnels;
 pub mod wanted;
 
+use std::boxed::Box;
 use std::sync::Arc;
-
-use arrayvec::ArrayVec;
 
 use crate::BURST;
 use crate::conn::table::Approach;
@@ -26,6 +25,7 @@ use crate::io::Burst;
 use crate::io::Frame;
 use crate::io::PacketIo;
 use crate::io::PortId;
+use crate::meta::Class;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
@@ -44,13 +44,31 @@ pub struct Worker<Io: PacketIo> {
     flows: Flows,
     outbox: Outbox<Io::Frame>,
     reporter: Option<Reporter>,
+    notes: Box<Notes>,
+}
+
+/// What the stages note of a burst's packets, by their place in it; nothing of it means anything between bursts.
+struct Notes {
+    metas: [PacketMeta; BURST],
+    approaches: [Approach; BURST],
+    candidates: [Candidate; BURST],
+}
+
+impl Notes {
+    fn new() -> Self {
+        Self {
+            metas: [PacketMeta::nothing(Class::Host); BURST],
+            approaches: [Approach::default(); BURST],
+            candidates: [Candidate::UNKNOWN; BURST],
+        }
+    }
 }
 
 impl<Io: PacketIo> Worker<Io> {
     /// A worker over `io` that follows `rules`.
     pub fn new(io: Io, rules: Reader<Snapshot>, flows: Flows) -> Self {
         let outbox = Outbox::new(io.ports());
-        Self { io, rules, flows, outbox, reporter: None }
+        Self { io, rules, flows, outbox, reporter: None, notes: Box::new(Notes::new()) }
     }
 
     /// Lets control ask for the connection table.
@@ -89,31 +107,28 @@ impl<Io: PacketIo> Worker<Io> {
 
     /// Carries one burst from parsing to transmission.
     #[inline]
-    fn carry(&mut self, ingress: PortId, mut frames: Burst<Io::Frame>) {
+    fn carry(&mut self, ingress: PortId, frames: Burst<Io::Frame>) {
         let snapshot = self.rules.get();
-        let mut metas = ArrayVec::<PacketMeta, BURST>::new();
-        let mut approaches = ArrayVec::<Approach, BURST>::new();
-        let mut candidates = [Candidate::UNKNOWN; BURST];
+        let Notes { metas, approaches, candidates } = &mut *self.notes;
         let facts = snapshot.paths.ports.get(ingress.index()).copied().unwrap_or_default();
+        let count = frames.len();
 
         // Parse, with the header lines of the whole burst on their way, and send for the table's lines.
         frames.iter().for_each(Frame::prefetch);
-        for frame in &frames {
-            let meta =
-                PacketMeta::parse(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum);
-            approaches.push(self.flows.table.approach(meta.key));
-            metas.push(meta);
+        for ((frame, meta), approach) in frames.iter().zip(metas.iter_mut()).zip(approaches.iter_mut()) {
+            let key = meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum);
+            *approach = self.flows.table.approach(key);
         }
         // Look up: all buckets are here by now, then all entries.
-        self.flows.table.guess(&approaches, &mut candidates[..approaches.len()]);
+        self.flows.table.guess(&approaches[..count], &mut candidates[..count]);
         // Decide and rewrite, one by one, in order.
-        self.flows.stats.received.add(frames.len() as u64);
-        for ((mut frame, meta), candidate) in frames.drain(..).zip(&metas).zip(candidates) {
-            if let Some(port) = self.flows.steady(snapshot, &mut frame, meta, candidate) {
+        self.flows.stats.received.add(count as u64);
+        for ((mut frame, meta), candidate) in frames.into_iter().zip(metas.iter()).zip(candidates.iter()) {
+            if let Some(port) = self.flows.steady(snapshot, &mut frame, meta, *candidate) {
                 self.outbox.send(&mut self.io, &self.flows.stats, port, frame);
                 continue;
             }
-            let verdict = self.flows.handle(snapshot, &mut frame, meta, candidate, ingress);
+            let verdict = self.flows.handle(snapshot, &mut frame, meta, *candidate, ingress);
             self.outbox.post(&mut self.io, &self.flows.stats, ingress, frame, verdict);
         }
         // Transmit.

@@ -57,7 +57,7 @@ impl<F> Outbox<F> {
     }
 
     /// Queues a frame for `port`.
-    #[inline]
+    #[inline(always)]
     pub fn send<Io>(&mut self, io: &mut Io, stats: &WorkerStats, port: PortId, frame: F)
     where
         Io: PacketIo<Frame = F>,
@@ -86,6 +86,7 @@ impl<F> Outbox<F> {
         }
     }
 
+    #[inline(never)]
     fn flush_port<Io>(&mut self, io: &mut Io, stats: &WorkerStats, port: PortId)
     where
         Io: PacketIo<Frame = F>,
@@ -101,7 +102,7 @@ impl<F> Outbox<F> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn drop<Io>(&mut self, io: &mut Io, stats: &WorkerStats, frame: F, reason: DropReason)
     where
         Io: PacketIo<Frame = F>,
