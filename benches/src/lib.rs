@@ -4,5 +4,6 @@
 //! it under callgrind and prints instructions a packet. Unlike nanoseconds they are the same on every
 //! run. What cache misses cost is for `vipline bench` to say.
 
+pub mod farm;
 pub mod io;
 pub mod rig;
