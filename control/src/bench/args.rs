@@ -32,6 +32,9 @@ pub struct BenchArgs {
     /// Frame length on the wire, the 4 bytes of FCS included
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub frame: u16,
+    /// SYNs a second of a flood [default: twice what the worker can take with its table full]
+    #[arg(long, value_name = "N")]
+    pub syn_rate: Option<u32>,
     /// How long to measure; setting up comes before that
     #[arg(long, value_name = "S", default_value_t = 5)]
     pub seconds: u32,

@@ -2,8 +2,8 @@
 //!
 //! 1. What established packets cost, and what a SYN from anywhere costs, with room in the table and with none.
 //! 2. The flood: established connections at a moderate rate, some clients that mean it, and [`FLOOD`] times as
-//!    many SYNs as the worker can take with the table full, all in receive queues of [`line::DEPTH`] packets. Nobody
-//!    answers the flood's SYNs; a flood for a real server's port is that server's business.
+//!    many SYNs as the worker can take with the table full, or as many as asked for. All wait in receive queues
+//!    of [`line::DEPTH`] packets. Nobody answers the flood's SYNs.
 //! 3. The same without the SYNs, until nothing is lost and newcomers are let in. What takes longer than
 //!    [`WATCHED`] is found out without packets of established connections, so that minutes pass in a moment.
 //!
@@ -90,7 +90,7 @@ pub(super) fn run(
     scene.let_time_out(args.flows)?;
 
     let established = MODERATE / measured.whole.0;
-    let syns = FLOOD / when_full;
+    let syns = args.syn_rate.map_or(FLOOD / when_full, |rate| f64::from(rate) / hz as f64);
     let newcomers = NEWCOMERS / hz as f64;
     let rates = |syns: f64| {
         let requests = if translated { established / 2.0 } else { established };
