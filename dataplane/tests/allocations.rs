@@ -3,19 +3,14 @@
 //! The allocator counts only what the measuring thread does. Frames live in an arena and go round, as
 //! packet buffers do.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(unsafe_code, reason = "a counting allocator is one")]
 
+#[path = "rig/counting.rs"]
+mod counting;
 mod rig;
 
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
-use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use dataplane::epoch::Publisher;
-use dataplane::epoch::Workers;
 use dataplane::io::Burst;
 use dataplane::io::Frame;
 use dataplane::io::HostFrame;
@@ -30,74 +25,9 @@ use dataplane::marks::rule::Side;
 use dataplane::marks::rule::Term;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::service::ServiceKey;
-use dataplane::stats::WorkerStats;
-use dataplane::time::Ticks;
-use dataplane::worker::Worker;
-use dataplane::worker::flows::Flows;
+use rig::arena::Slot;
 use rig::*;
 use sched::Kind;
-
-thread_local! {
-    static COUNTING: Cell<bool> = const { Cell::new(false) };
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    if COUNTING.get() {
-        CALLS.set(CALLS.get() + 1);
-    }
-}
-
-// SAFETY: everything is the system allocator's; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// A frame of the arena: 256 bytes, the packet somewhere in the middle.
-struct Slot {
-    bytes: Box<[u8; 1024]>,
-    start: usize,
-    end: usize,
-}
-
-impl Frame for Slot {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.end]
-    }
-
-    fn grow_front(&mut self, n: usize) -> bool {
-        let room = self.start >= n;
-        self.start -= if room { n } else { 0 };
-        room
-    }
-
-    fn shrink_front(&mut self, n: usize) {
-        self.start += n;
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.start + len);
-    }
-}
 
 /// Ports whose frames come from templates and go back to the arena.
 struct Loop {
@@ -127,8 +57,7 @@ impl PacketIo for Loop {
                 break;
             }
             let Some(mut slot) = self.free.pop() else { return };
-            (slot.start, slot.end) = (128, 128 + bytes.len());
-            slot.bytes_mut().copy_from_slice(bytes);
+            slot.fill(bytes);
             // Every eighth round of templates is another client: connections come and go.
             let client = (self.next / self.templates.len() / 8) as u16;
             if port == WAN && bytes.len() > 40 && bytes[12..14] == [8, 0] && client % 4 == 3 {
@@ -207,34 +136,22 @@ fn a_million_packets_allocate_nothing() {
     let marked = rig.service_with(TCP, 0, Kind::Lblcr, |spec| spec.key = ServiceKey::Mark(1));
     let marked = rig.dest(marked, 11, 0, Method::Masquerade, 1);
 
-    let (workers, mut tokens) = Workers::new(1);
-    let mut master = rig.master.clone();
-    let mut fresh = dataplane::snapshot::master::Master::new(workers, sched::MhSize::default());
-    // The rig's rules, for a worker of another director.
-    *fresh.paths_mut() = master.paths_mut().clone();
-    fresh.set_local(0, LIP);
-    rig.replant(&mut fresh);
-    fresh.set_marks(Arc::new(marks()));
-    let (_publisher, mut readers) = Publisher::new(fresh.release(0), 1);
-    let stats = Arc::new(WorkerStats::new(256));
-    let mut now = Ticks::from_secs(1000);
-    let flows = Flows::new(4096, 7, stats.clone(), tokens.remove(0), now);
-    let slot = || Slot { bytes: Box::new([0; 1024]), start: 0, end: 0 };
-    let free: Vec<Slot> = (0..256).map(|_| slot()).collect();
-    let io = Loop { free, templates: templates(), next: 0, sent: 0 };
-    let mut worker = Worker::new(io, readers.remove(0), flows);
+    let io = Loop { free: Slot::arena(256), templates: templates(), next: 0, sent: 0 };
+    rig.master.set_marks(Arc::new(marks()));
+    let (_publisher, mut worker) = rig.over(io, 4096);
+    let (stats, mut now) = (worker.stats().clone(), rig.now);
     worker.io_mut().free.reserve(256);
     for _ in 0..100 {
         worker.poll(now);
     }
 
-    COUNTING.set(true);
-    while stats.received.get() < 1_000_000 {
-        now = now.plus(3);
-        worker.poll(now);
-    }
-    COUNTING.set(false);
-    assert_eq!(CALLS.get(), 0, "calls of the allocator");
+    let calls = counting::calls(|| {
+        while stats.received.get() < 1_000_000 {
+            now = now.plus(3);
+            worker.poll(now);
+        }
+    });
+    assert_eq!(calls, 0, "calls of the allocator");
     assert!(stats.created.get() > 1000 && stats.expired.get() > 1000);
     assert!(stats.icmp_sent.get() > 0 && stats.host.get() > 0 && stats.dropped() > 0);
     let of_mark = stats.dest(marked).map_or(0, |dest| dest.conns.get());

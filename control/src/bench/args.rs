@@ -10,16 +10,20 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, or make and end connections
+    /// What to do: carry packets of standing connections, make and end connections, or stand a flood of SYNs
     #[arg(long, value_enum, default_value_t = Workload::Established)]
     pub workload: Workload,
     /// Forwarding method
     #[arg(long, value_enum, default_value_t = MethodName::Nat)]
     pub method: MethodName,
-    /// Connections in the table: all of the time, or (workload connections) about as many
+    /// Connections in the table: all of the time, or (workload connections) about as many; a flood finds room for as
+    /// many again
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub flows: u32,
-    /// Real servers behind the one service
+    /// Services; connections are spread evenly over them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub services: u32,
+    /// Real servers behind each service
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub destinations: u32,
     /// Scheduler, by its IPVS name
@@ -28,6 +32,9 @@ pub struct BenchArgs {
     /// Frame length on the wire, the 4 bytes of FCS included
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub frame: u16,
+    /// SYNs a second of a flood [default: twice what the worker can take with its table full]
+    #[arg(long, value_name = "N")]
+    pub syn_rate: Option<u32>,
     /// How long to measure; setting up comes before that
     #[arg(long, value_name = "S", default_value_t = 5)]
     pub seconds: u32,
@@ -44,6 +51,8 @@ pub enum Workload {
     Established,
     /// Whole TCP connections, from the SYN to the timeout
     Connections,
+    /// Standing connections under twice as many SYNs as can be handled
+    Flood,
 }
 
 /// A forwarding method, as users write it.
@@ -75,6 +84,9 @@ impl MethodName {
 /// The most connections a run may ask for.
 pub(super) const MOST_FLOWS: u32 = 50_000_000;
 const MOST_DESTINATIONS: u32 = 65_536;
+const MOST_SERVICES: u32 = 65_536;
+/// All services' together: each has a next hop and counters of its own.
+const MOST_SERVERS: u32 = 1_000_000;
 /// Ethernet, IPv4 and TCP headers and the FCS fit into the smallest frame.
 const FRAMES: core::ops::RangeInclusive<u16> = 64..=1518;
 const LONGEST: u32 = 600;
@@ -90,6 +102,17 @@ impl BenchArgs {
         }
         if !(1..=MOST_DESTINATIONS).contains(&self.destinations) {
             return bad("destinations", &self.destinations, format!("1 to {MOST_DESTINATIONS}"));
+        }
+        if !(1..=MOST_SERVICES).contains(&self.services) {
+            return bad("services", &self.services, format!("1 to {MOST_SERVICES}"));
+        }
+        if self.services.saturating_mul(self.destinations) > MOST_SERVERS {
+            let most = MOST_SERVERS / self.services;
+            return bad(
+                "destinations",
+                &self.destinations,
+                format!("at most {most} for each of {} services", self.services),
+            );
         }
         if !FRAMES.contains(&self.frame) {
             return bad("frame", &self.frame, format!("{} to {} bytes", FRAMES.start(), FRAMES.end()));

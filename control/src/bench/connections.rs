@@ -97,7 +97,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
     let pace = Pace { elapsed: 0, step: (u128::from(GROUP_TIME) << 32) / polls };
     let stride = coprime(size as usize);
     let mut script = Script { templates, size: size as usize, stride, translated, pace };
-    let clients = (0..size * GROUPS).map(rules::client).collect();
+    let clients = (0..size * GROUPS).map(|n| rules::client(n, args.services)).collect();
     director.worker.io_mut().sources[WAN.index()].set_records(clients);
 
     for nth in 0..GROUPS {

@@ -25,7 +25,7 @@ use crate::bench::rules::MACS;
 
 /// Director time over which the connections are set up: the wheel's horizon, so that the timers come due
 /// as evenly afterwards as those of connections that came one by one.
-const SETUP: u32 = 64 * Ticks::PER_SECOND;
+pub(super) const SETUP: u32 = 64 * Ticks::PER_SECOND;
 /// Polls in one measurement: about half a millisecond.
 const BATCH: usize = 128;
 /// Measurements in a row with and without the director; the first of each row is not counted.
@@ -88,7 +88,8 @@ fn set_up(director: &mut Director, args: &BenchArgs) -> Result<Vec<Record>, Benc
     let syn_ack = to_director(1, flag::SYN | flag::ACK);
     let ack = to_director(0, flag::ACK);
     let mut replies = Vec::with_capacity(if translated { args.flows as usize } else { 0 });
-    director.worker.io_mut().sources[WAN.index()].set_records((0..args.flows).map(rules::client).collect());
+    let clients = (0..args.flows).map(|n| rules::client(n, args.services)).collect();
+    director.worker.io_mut().sources[WAN.index()].set_records(clients);
     for first in (0..args.flows as usize).step_by(BURST) {
         let count = BURST.min(args.flows as usize - first);
         let elapsed = u64::from(SETUP) * first as u64 / u64::from(args.flows);
@@ -109,7 +110,7 @@ fn set_up(director: &mut Director, args: &BenchArgs) -> Result<Vec<Record>, Benc
         director.worker.poll(now);
     }
     nothing_lost(director, "while setting up")?;
-    let open: u64 = (0..args.destinations).map(|n| active(&director.stats, n)).sum();
+    let open: u64 = (0..args.services * args.destinations).map(|n| active(&director.stats, n)).sum();
     if open != u64::from(args.flows) {
         return Err(BenchError::Void(format!("{open} of {} connections were established", args.flows)));
     }

@@ -17,6 +17,8 @@ use dpdk::Mbuf;
 const L3: usize = ETHER_LEN;
 const L4: usize = L3 + IPV4_LEN;
 const HEADERS: usize = L4 + TCP_LEN;
+/// The last byte of the sequence number: no method changes it.
+const TAG: usize = L4 + 7;
 /// The frame check sequence, which is on the wire but in no buffer.
 const FCS: u16 = 4;
 
@@ -47,10 +49,23 @@ impl Record {
         Some(Self::of([e, f, g, h, a, b, c, d], [k, l, i, j]))
     }
 
+    #[cfg(test)]
+    pub(super) fn source(&self) -> Ipv4Addr {
+        let [a, b, c, d, ..] = self.addrs;
+        Ipv4Addr::new(a, b, c, d)
+    }
+
     fn of(addrs: [u8; 8], ports: [u8; 4]) -> Self {
         let l3_sum = checksum::sum(&addrs);
         Self { addrs, ports, l3_sum, l4_sum: checksum::add(l3_sum, checksum::sum(&ports)) }
     }
+}
+
+/// The tag of a packet's template, from what the director made of the packet.
+#[inline]
+pub(super) fn tag(frame: &[u8]) -> Option<u8> {
+    let outer = if frame.get(L3 + 9) == Some(&l4::IPIP) { IPV4_LEN } else { 0 };
+    frame.get(outer + TAG).copied()
 }
 
 /// All that the packets of one kind have in common.
@@ -67,6 +82,11 @@ pub(super) struct Template {
 impl Template {
     /// TCP packets with `flags` and nothing but zeros inside, sent to `mac`, `frame` bytes long on the wire.
     pub(super) fn new(mac: Mac, flags: u8, frame: u16) -> Self {
+        Self::tagged(mac, flags, frame, 0)
+    }
+
+    /// The same, to be known again by its [`tag`].
+    pub(super) fn tagged(mac: Mac, flags: u8, frame: u16, tag: u8) -> Self {
         let len = frame - FCS;
         let (ip_len, tcp_len) = (len - L3 as u16, len - L4 as u16);
         let mut headers = [0; HEADERS];
@@ -78,6 +98,7 @@ impl Template {
         headers[L3 + 6] = 0x40; // don't fragment
         headers[L3 + 8] = 64; // TTL
         headers[L3 + 9] = l4::TCP;
+        headers[TAG] = tag;
         headers[L4 + 12] = (TCP_LEN as u8 / 4) << 4;
         headers[L4 + 13] = flags;
         headers[L4 + 14] = 0xff; // window

@@ -11,6 +11,7 @@ use dataplane::io::PortId;
 use dpdk::Mbuf;
 use dpdk::Mempool;
 
+use crate::bench::flood::offer::Offer;
 use crate::bench::frame::Record;
 use crate::bench::frame::Template;
 
@@ -110,11 +111,13 @@ pub(super) struct BenchIo {
     pub(super) sent: u64,
     /// Takes down how real servers will answer what the director sends them.
     pub(super) answers: Option<Vec<Record>>,
+    /// Load that comes at its own pace, in place of the sources.
+    pub(super) offer: Option<Box<Offer>>,
 }
 
 impl BenchIo {
     pub(super) fn new(pool: Mempool, sources: [Source; PORTS as usize]) -> Self {
-        Self { pool, sources, received: 0, sent: 0, answers: None }
+        Self { pool, sources, received: 0, sent: 0, answers: None, offer: None }
     }
 
     /// Takes a burst from each port and sends it straight out of the other: what a run costs without
@@ -151,6 +154,10 @@ impl PacketIo for BenchIo {
 
     #[inline]
     fn receive(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        if let Some(offer) = &mut self.offer {
+            self.received += offer.deliver(port, &self.pool, burst);
+            return;
+        }
         let source = &mut self.sources[port.index()];
         if source.left != 0 {
             self.received += source.fill(&self.pool, burst);
@@ -162,6 +169,9 @@ impl PacketIo for BenchIo {
         self.sent += burst.len() as u64;
         if port == LAN && self.answers.is_some() {
             self.take_down(burst);
+        }
+        if let Some(offer) = &mut self.offer {
+            offer.account(burst);
         }
         Mbuf::free_bulk(burst);
     }

@@ -9,6 +9,7 @@ mod args;
 mod connections;
 mod error;
 mod established;
+mod flood;
 mod frame;
 mod io;
 mod meter;
@@ -27,6 +28,8 @@ pub use self::args::BenchArgs;
 pub use self::args::MethodName;
 pub use self::args::Workload;
 pub use self::error::BenchError;
+pub use self::flood::report::Fates;
+pub use self::flood::report::FloodReport;
 pub use self::report::BenchReport;
 
 use self::frame::Template;
@@ -80,24 +83,38 @@ pub fn run(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     let lcore = eal.worker_lcores().into_iter().next().ok_or(BenchError::NoCpu)?;
     let hz = eal.tsc_hz();
     let theirs = args.clone();
-    let measured = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
-    Ok(BenchReport::new(args, hugepages, hz, &measured))
+    let (measured, flood) = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
+    let mut report = BenchReport::new(args, hugepages, hz, &measured);
+    report.flood = flood;
+    Ok(report)
 }
 
 /// On the measuring core: makes a director and runs the workload on it.
-fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<Measured, BenchError> {
+fn measure(
+    pool: Mempool,
+    args: &BenchArgs,
+    kind: Kind,
+    tsc_hz: u64,
+) -> Result<(Measured, Option<FloodReport>), BenchError> {
     let silent = |port: usize| Source::silent(Template::new(MACS[port], 0, args.frame));
     let io = BenchIo::new(pool, [silent(0), silent(1)]);
     let capacity = match args.workload {
         Workload::Established => args.flows,
         Workload::Connections => connections::capacity(args.flows),
+        Workload::Flood => flood::capacity(args.flows),
     };
-    let size = Size { method: args.method.method(), kind, destinations: args.destinations, capacity };
+    let (services, destinations) = (args.services, args.destinations);
+    let size = Size { method: args.method.method(), kind, services, destinations, capacity };
     let mut director = Director::new(io, &size)?;
-    match args.workload {
-        Workload::Established => established::run(&mut director, args, tsc_hz),
-        Workload::Connections => connections::run(&mut director, args, tsc_hz),
-    }
+    let measured = match args.workload {
+        Workload::Established => established::run(&mut director, args, tsc_hz)?,
+        Workload::Connections => connections::run(&mut director, args, tsc_hz)?,
+        Workload::Flood => {
+            let (measured, flood) = flood::run(&mut director, args, tsc_hz)?;
+            return Ok((measured, Some(flood)));
+        }
+    };
+    Ok((measured, None))
 }
 
 /// The CPUs that this process may run on, in order.

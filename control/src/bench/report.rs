@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::bench::args::BenchArgs;
 use crate::bench::args::MethodName;
 use crate::bench::args::Workload;
+use crate::bench::flood::report::FloodReport;
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -17,7 +18,9 @@ pub struct BenchReport {
     pub method: MethodName,
     /// Connections in the table.
     pub flows: u32,
-    /// Real servers.
+    /// Services.
+    pub services: u32,
+    /// Real servers of each.
     pub destinations: u32,
     /// Scheduler.
     pub scheduler: String,
@@ -51,6 +54,9 @@ pub struct BenchReport {
     pub tsc_hz: u64,
     /// Distance of the quartiles of `ns_per_packet`, as a part of it: how quiet the machine was.
     pub spread: f64,
+    /// What a flood did; the figures above are then of the established connections before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<FloodReport>,
 }
 
 /// What a workload measured, in cycles of the time-stamp counter.
@@ -75,6 +81,7 @@ impl BenchReport {
             workload: args.workload,
             method: args.method,
             flows: args.flows,
+            services: args.services,
             destinations: args.destinations,
             scheduler: args.scheduler.clone(),
             frame: args.frame,
@@ -92,6 +99,7 @@ impl BenchReport {
             hugepages,
             tsc_hz,
             spread: round(measured.whole.1, 3),
+            flood: None,
         }
     }
 
@@ -107,12 +115,14 @@ impl fmt::Display for BenchReport {
         let Self { ns_per_packet, ns_source_sink, ns_director, mpps, .. } = self;
         let method = format!("{:?}", self.method).to_uppercase();
         let what = match self.workload {
-            Workload::Established => "standing connections",
+            Workload::Established | Workload::Flood => "standing connections",
             Workload::Connections => "connections at a time, made and ended",
         };
+        let services =
+            if self.services == 1 { String::new() } else { format!("{} services of ", self.services) };
         writeln!(
             f,
-            "{method}, {} {what}, {} real servers ({}), {}-byte frames",
+            "{method}, {} {what}, {services}{} real servers ({}), {}-byte frames",
             self.flows, self.destinations, self.scheduler, self.frame
         )?;
         writeln!(
@@ -129,7 +139,11 @@ impl fmt::Display for BenchReport {
             "  {} bytes a connection; packet buffers in {pages}; quartiles {:.1} % apart",
             self.bytes_per_connection,
             self.spread * 100.0
-        )
+        )?;
+        match &self.flood {
+            Some(flood) => write!(f, "\n{flood}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The director that is measured: one service, its real servers, two ports, no network.
+//! The director that is measured: services, their real servers, two ports, no network.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -45,7 +45,10 @@ pub(super) const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 
 pub(super) const START: Ticks = Ticks::from_secs(1000);
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The first service's port; the others' are above it.
 const SERVICE_PORT: u16 = 80;
+/// Ports of one VIP that are services.
+const SERVICES_OF_A_VIP: u32 = 100;
 const SERVER_PORT: u16 = 8080;
 /// Holds a full frame with an outer header in front.
 const MTU: u16 = 1600;
@@ -66,6 +69,8 @@ pub(super) struct Director {
 pub(super) struct Size {
     pub(super) method: Method,
     pub(super) kind: Kind,
+    pub(super) services: u32,
+    /// Of each service.
     pub(super) destinations: u32,
     /// Slots of the connection table.
     pub(super) capacity: u32,
@@ -76,21 +81,25 @@ impl Director {
     pub(super) fn new(io: BenchIo, size: &Size) -> Result<Self, BenchError> {
         let (workers, tokens) = Workers::new(1);
         let mut master = Master::new(workers, MhSize::default());
-        set_paths(&mut master, size.destinations);
+        let servers = size.services * size.destinations;
+        set_paths(&mut master, servers);
         let locals = set_locals(&mut master, size);
-        let service = ServiceSpec {
-            id: ServiceId::new(0),
-            key: ServiceKey::Address { protocol: l4::TCP, addr: VIP, port: SERVICE_PORT },
-            kind: size.kind,
-            flags: sched::Flags::from_bits(0),
-            persistence: None,
-            one_packet: false,
-            locals,
-        };
-        let dests = set_dests(&mut master, size);
-        master.set_service(&service, dests)?;
+        for nth in 0..size.services {
+            let (addr, port) = service(nth);
+            let spec = ServiceSpec {
+                id: ServiceId::new(nth),
+                key: ServiceKey::Address { protocol: l4::TCP, addr, port },
+                kind: size.kind,
+                flags: sched::Flags::from_bits(0),
+                persistence: None,
+                one_packet: false,
+                locals: locals.clone(),
+            };
+            let dests = set_dests(&mut master, size, nth);
+            master.set_service(&spec, dests)?;
+        }
         let (publisher, readers) = Publisher::new(master.release(0), 1);
-        let stats = Arc::new(WorkerStats::new(size.destinations as usize));
+        let stats = Arc::new(WorkerStats::new(servers as usize));
         let (reporter, reports) = report::channel();
         let (Some(token), Some(reader)) = (tokens.into_iter().next(), readers.into_iter().next()) else {
             return Err(BenchError::NoCpu);
@@ -107,22 +116,32 @@ impl Director {
     }
 }
 
-/// The packets of client connection `n`.
-pub(super) fn client(n: u32) -> Record {
+/// The packets of client connection `n`, when there are so many services.
+pub(super) fn client(n: u32, services: u32) -> Record {
     let addr = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(100, 64, 0, 1)) + n / CLIENT_PORTS);
-    Record::new((addr, 1024 + (n % CLIENT_PORTS) as u16), (VIP, SERVICE_PORT))
+    packet((addr, 1024 + (n % CLIENT_PORTS) as u16), n % services)
+}
+
+/// Packets from anywhere to service `nth`.
+pub(super) fn packet(from: (Ipv4Addr, u16), nth: u32) -> Record {
+    Record::new(from, service(nth))
+}
+
+fn service(nth: u32) -> (Ipv4Addr, u16) {
+    let addr = Ipv4Addr::from_bits(u32::from(VIP) + nth / SERVICES_OF_A_VIP);
+    (addr, SERVICE_PORT + (nth % SERVICES_OF_A_VIP) as u16)
 }
 
 fn server(n: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + n)
 }
 
-fn set_paths(master: &mut Master, destinations: u32) {
+fn set_paths(master: &mut Master, servers: u32) {
     let paths = master.paths_mut();
     let port = |mac| PortFacts { mac, mtu: MTU, addr: None, verify_checksum: false };
     paths.ports = Arc::new(MACS.map(port));
     *paths.adjacencies.entry(GATEWAY as usize) = adjacency(WAN, 0xff_ffff);
-    for n in 0..destinations {
+    for n in 0..servers {
         *paths.adjacencies.entry(n as usize + 1) = adjacency(LAN, n);
     }
     let everywhere = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, RouteTarget::Gateway(GATEWAY));
@@ -151,18 +170,19 @@ fn set_locals(master: &mut Master, size: &Size) -> Vec<u32> {
     (0..count).collect()
 }
 
-fn set_dests(master: &mut Master, size: &Size) -> Vec<Dest> {
+fn set_dests(master: &mut Master, size: &Size, nth: u32) -> Vec<Dest> {
     let mut dests = Vec::new();
+    let first = nth * size.destinations;
     // New destinations come first in the list.
-    for n in (0..size.destinations).rev() {
+    for n in (first..first + size.destinations).rev() {
         let id = DestId::new(n);
         let info = DestInfo {
             available: true,
             method: size.method,
             weight: 1,
             addr: server(n),
-            port: if size.method.is_translated() { SERVER_PORT } else { SERVICE_PORT },
-            service: ServiceId::new(0),
+            port: if size.method.is_translated() { SERVER_PORT } else { service(nth).1 },
+            service: ServiceId::new(nth),
             hop: n + 1,
             tunnel_source: Ipv4Addr::new(10, 255, 255, 254),
             ..DestInfo::default()

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test rig fails by panicking")]
 
+pub mod arena;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use dataplane::conn::tcp::TcpState;
 use dataplane::epoch::Publisher;
 use dataplane::epoch::Workers;
 use dataplane::io::Frame;
+use dataplane::io::PacketIo;
 use dataplane::io::PortId;
 use dataplane::mem::MemFrame;
 use dataplane::mem::MemIo;
@@ -289,8 +292,21 @@ impl Rig {
         self.publish();
     }
 
-    /// Writes this director's rules into the master of another one.
-    pub fn replant(&self, master: &mut Master) {
+    /// Another director over `io`, with the same rules and marks and a table of its own.
+    pub fn over<Io: PacketIo>(&mut self, io: Io, capacity: u32) -> (Publisher<Snapshot>, Worker<Io>) {
+        let (workers, mut tokens) = Workers::new(1);
+        let mut master = Master::new(workers, MhSize::default());
+        *master.paths_mut() = self.master.paths_mut().clone();
+        master.set_local(0, LIP);
+        self.replant(&mut master);
+        master.set_marks(self.master.snapshot().marks.clone());
+        let (publisher, mut readers) = Publisher::new(master.release(0), 1);
+        let stats = Arc::new(WorkerStats::new(256));
+        let flows = flows::Flows::new(capacity, 7, stats, tokens.remove(0), self.now);
+        (publisher, Worker::new(io, readers.remove(0), flows))
+    }
+
+    fn replant(&self, master: &mut Master) {
         for (spec, (id, dests)) in self.specs.iter().zip(&self.dests) {
             master.set_service(spec, dests.clone()).unwrap();
             for dest in dests {

@@ -1,0 +1,274 @@
+//! Workload "flood": what a SYN flood leaves of established connections, and how soon it is over.
+//!
+//! 1. What established packets cost, and what a SYN from anywhere costs, with room in the table and with none.
+//! 2. The flood: established connections at a moderate rate, some clients that mean it, and [`FLOOD`] times as
+//!    many SYNs as the worker can take with the table full, or as many as asked for. All wait in receive queues
+//!    of [`line::DEPTH`] packets. Nobody answers the flood's SYNs.
+//! 3. The same without the SYNs, until nothing is lost and newcomers are let in. What takes longer than
+//!    [`WATCHED`] is found out without packets of established connections, so that minutes pass in a moment.
+//!
+//! Making the packets is done by the worker's own core and counts as its work, before the flood as in it.
+
+mod accounts;
+mod line;
+pub(super) mod offer;
+mod recovery;
+pub(super) mod report;
+
+use std::sync::Arc;
+
+use dataplane::stats::WorkerStats;
+use dataplane::time::Ticks;
+use dataplane::verdict::DropReason;
+
+use crate::bench::args::BenchArgs;
+use crate::bench::error::BenchError;
+use crate::bench::established;
+use crate::bench::io::LAN;
+use crate::bench::io::WAN;
+use crate::bench::meter::Samples;
+use crate::bench::report::Measured;
+use crate::bench::rules;
+use crate::bench::rules::Director;
+
+use self::accounts::Accounts;
+use self::accounts::What;
+use self::line::Rates;
+use self::offer::Offer;
+use self::recovery::IN_A_ROW;
+use self::recovery::Recovery;
+use self::report::Fates;
+use self::report::FloodReport;
+
+/// SYNs offered, in terms of what the worker can take.
+const FLOOD: f64 = 2.0;
+/// Established packets offered, in terms of what the worker can carry.
+const MODERATE: f64 = 0.2;
+/// Clients that mean it, a second.
+const NEWCOMERS: f64 = 1000.0;
+/// How long after the flood packets come as they did before, in windows.
+const WATCHED: u32 = 100;
+/// Windows a second: the resolution of the time to recovery.
+const WINDOWS: u64 = 100;
+/// Longer than any timeout of a connection that was never established, in seconds.
+const PATIENCE: u64 = 200;
+/// Polls in one sample of what a SYN costs, samples of each kind, and the seconds after which there are no more.
+const BATCH: usize = 64;
+const SAMPLES: usize = 500;
+const SATURATED: u64 = 5;
+
+/// Slots of the table: half of them for the flood.
+pub(super) fn capacity(flows: u32) -> u32 {
+    flows.saturating_mul(2)
+}
+
+struct Scene<'a> {
+    director: &'a mut Director,
+    stats: Arc<WorkerStats>,
+    hz: u64,
+    /// Packets that the director had been given before.
+    received: u64,
+}
+
+/// Measures, floods, and waits for the end of it.
+pub(super) fn run(
+    director: &mut Director,
+    args: &BenchArgs,
+    hz: u64,
+) -> Result<(Measured, FloodReport), BenchError> {
+    let measured = established::run(director, &BenchArgs { seconds: 1, ..args.clone() }, hz)?;
+    let io = director.worker.io_mut();
+    let records = (io.sources[WAN.index()].take_records(), io.sources[LAN.index()].take_records());
+    let translated = !records.1.is_empty();
+    // The established connections were measured for about a second.
+    let start = rules::START.plus(established::SETUP + 10 * Ticks::PER_SECOND);
+    io.offer = Some(Box::new(Offer::new(args, records, start, hz)));
+    let stats = director.stats.clone();
+    let received = stats.received.get();
+    let mut scene = Scene { director, stats, hz, received };
+    let (with_room, when_full) = scene.saturate();
+    scene.let_time_out(args.flows)?;
+
+    let established = MODERATE / measured.whole.0;
+    let syns = args.syn_rate.map_or(FLOOD / when_full, |rate| f64::from(rate) / hz as f64);
+    let newcomers = NEWCOMERS / hz as f64;
+    let rates = |syns: f64| {
+        let requests = if translated { established / 2.0 } else { established };
+        let wan = Rates::default().with(What::Request, requests).with(What::Newcomer, newcomers);
+        let lan = Rates::default().with(What::Reply, established - requests);
+        [wan.with(What::Syn, syns), if translated { lan } else { Rates::default() }]
+    };
+    let memory = (scene.memory_bytes(), resident_kb());
+    let (before, drops, stolen) = (*scene.offer().accounts(), scene.drops(), scene.offer().stolen());
+    scene.offer().set_rates(rates(syns));
+    let filled = scene.run_for(u64::from(args.seconds) * hz);
+    let during = scene.offer().accounts().since(&before);
+    let drops = scene.drops().into_iter().zip(drops).map(|((word, now), (_, then))| (word, now - then));
+    let drops = drops.filter(|(_, count)| *count != 0).collect();
+    let connections = scene.stats.connections.get();
+    let grown_kb = resident_kb() - memory.1;
+    scene.offer().set_rates(rates(0.0));
+    let (calm, admitted) = scene.recover();
+    scene.check_accounts()?;
+
+    let per_second = |cycles: f64| if cycles > 0.0 { hz as f64 / cycles } else { 0.0 };
+    let report = FloodReport {
+        capacity: scene.director.worker.flows().capacity(),
+        established_rate: per_second(measured.whole.0).round(),
+        syn_rate_with_room: per_second(with_room).round(),
+        syn_rate_when_full: per_second(when_full).round(),
+        offered_established: (established * hz as f64).round(),
+        offered_syns: (syns * hz as f64).round(),
+        requests: Fates::of(&during, What::Request),
+        replies: Fates::of(&during, What::Reply),
+        syns: Fates::of(&during, What::Syn),
+        newcomers: Fates::of(&during, What::Newcomer),
+        opened: during.sent[What::Ack],
+        filled_seconds: filled.map(|cycles| cycles as f64 / hz as f64),
+        drops,
+        connections,
+        memory_bytes_before: memory.0,
+        memory_bytes_after: scene.memory_bytes(),
+        resident_grown_kb: grown_kb,
+        lossless_after_seconds: calm,
+        admitting_after_seconds: admitted,
+        stolen_seconds: (scene.offer().stolen() - stolen) as f64 / hz as f64,
+    };
+    Ok((measured, report))
+}
+
+impl Scene<'_> {
+    /// SYNs from anywhere and nothing else, until the table has been full for a while: cycles that one takes
+    /// with room in the table, and with none.
+    fn saturate(&mut self) -> (f64, f64) {
+        self.offer().saturate();
+        let (mut with_room, mut when_full) = (Samples::default(), Samples::default());
+        let end = self.offer().now() + SATURATED * self.hz;
+        while when_full.len() < SAMPLES && self.offer().now() < end {
+            let (held, begun) = (self.stats.connections.get(), self.offer().now());
+            let taken = self.offer().accounts().taken[What::Syn];
+            for _ in 0..BATCH {
+                self.poll();
+            }
+            let (cycles, syns) =
+                (self.offer().now() - begun, self.offer().accounts().taken[What::Syn] - taken);
+            // Full is what does not grow any more, wherever the director draws the line.
+            let full = self.stats.connections.get() <= held;
+            if full { &mut when_full } else { &mut with_room }.add(cycles, syns);
+        }
+        let with_room = with_room.median().0;
+        let when_full = if when_full.len() == 0 { with_room } else { when_full.median().0 };
+        (with_room, when_full)
+    }
+
+    /// Silence until the established connections are alone again.
+    fn let_time_out(&mut self, flows: u32) -> Result<(), BenchError> {
+        self.offer().set_rates([Rates::default(); 2]);
+        for _ in 0..PATIENCE {
+            while self.poll() != 0 {}
+            if self.stats.connections.get() <= flows {
+                break;
+            }
+            let second = self.hz;
+            self.offer().skip(second);
+        }
+        let left = self.stats.connections.get();
+        if left == flows {
+            return Ok(());
+        }
+        Err(BenchError::Void(format!(
+            "{left} connections were left of {flows} after {PATIENCE} s of silence"
+        )))
+    }
+
+    /// Lets packets come for so many cycles; after how many of them the table was full first.
+    fn run_for(&mut self, cycles: u64) -> Option<u64> {
+        let (begun, capacity) = (self.offer().now(), self.director.worker.flows().capacity());
+        let mut filled = None;
+        loop {
+            let passed = self.offer().now() - begun;
+            if passed >= cycles {
+                return filled;
+            }
+            if filled.is_none() && self.stats.connections.get() >= capacity {
+                filled = Some(passed);
+            }
+            self.poll();
+        }
+    }
+
+    /// After the flood: seconds until established packets are lost no more, and until newcomers are let in.
+    fn recover(&mut self) -> (Option<f64>, Option<f64>) {
+        let (begun, window) = (self.offer().now(), self.hz / WINDOWS);
+        let mut calm = Recovery::default();
+        let mut admitted = Recovery::default();
+        for _ in 0..WATCHED {
+            let before = *self.offer().accounts();
+            self.run_for(window);
+            let (what, now) = (self.offer().accounts().since(&before), self.offer().now() - begun);
+            calm.note(what.missing(What::Request) + what.missing(What::Reply) == 0, now);
+            admitted.note(what.missing(What::Newcomer) == 0, now);
+        }
+        self.offer().set_rates([Rates::default(); 2]);
+        for _ in 0..PATIENCE * WINDOWS {
+            if admitted.in_a_row >= IN_A_ROW {
+                break;
+            }
+            let before = *self.offer().accounts();
+            self.offer().skip(window);
+            self.offer().call();
+            while self.poll() != 0 {}
+            let (what, now) = (self.offer().accounts().since(&before), self.offer().now() - begun);
+            admitted.note(what.missing(What::Newcomer) == 0, now);
+        }
+        (calm.seconds(self.hz), admitted.seconds(self.hz))
+    }
+
+    /// Whether all packets of the workload are accounted for, here and in the director.
+    fn check_accounts(&mut self) -> Result<(), BenchError> {
+        let waiting = self.offer().waiting() as u64;
+        let Accounts { offered, lost, taken, sent } = *self.offer().accounts();
+        let stats = &self.stats;
+        let ended = stats.transmitted.get() + stats.host.get() + stats.resolve.get() + stats.dropped();
+        let received = stats.received.get() - self.received;
+        let here = offered.total() == lost.total() + waiting + taken.total() && taken.total() == received;
+        let there = stats.received.get() + stats.icmp_sent.get() == ended;
+        if here && there && sent.total() <= taken.total() {
+            return Ok(());
+        }
+        Err(BenchError::Void(format!(
+            "packets do not add up: offered {}, lost {}, waiting {waiting}, taken {}, received {received}, ended {ended}",
+            offered.total(),
+            lost.total(),
+            taken.total(),
+        )))
+    }
+
+    fn poll(&mut self) -> usize {
+        let now = self.offer().ticks();
+        self.director.worker.poll(now)
+    }
+
+    fn offer(&mut self) -> &mut Offer {
+        // Set before the scene is.
+        match &mut self.director.worker.io_mut().offer {
+            Some(offer) => offer,
+            None => unreachable!("a scene has an offer"),
+        }
+    }
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        DropReason::ALL.iter().map(|reason| (reason.word(), self.stats.drops(*reason).get())).collect()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.director.worker.flows().memory_bytes()
+    }
+}
+
+/// Memory of this process that is in use.
+fn resident_kb() -> i64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}
