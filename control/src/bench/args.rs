@@ -10,7 +10,8 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, or make and end connections
+    /// What to do: carry packets of standing connections, make and end connections, or carry packets of standing
+    /// connections at a constant rate and measure how long each takes
     #[arg(long, value_enum, default_value_t = Workload::Established)]
     pub workload: Workload,
     /// Forwarding method
@@ -44,6 +45,8 @@ pub enum Workload {
     Established,
     /// Whole TCP connections, from the SYN to the timeout
     Connections,
+    /// Packets of connections that are there, at constant rates below throughput
+    Latency,
 }
 
 /// A forwarding method, as users write it.

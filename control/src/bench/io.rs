@@ -10,9 +10,12 @@ use dataplane::io::PacketIo;
 use dataplane::io::PortId;
 use dpdk::Mbuf;
 use dpdk::Mempool;
+use dpdk::tsc;
 
+use crate::bench::frame;
 use crate::bench::frame::Record;
 use crate::bench::frame::Template;
+use crate::bench::offer::Offer;
 
 /// The clients' side.
 pub(super) const WAN: PortId = PortId::new(0);
@@ -59,6 +62,11 @@ impl Source {
         self.set_records(Vec::new())
     }
 
+    /// Bytes behind the headers of its packets.
+    fn payload(&self) -> usize {
+        self.template.payload()
+    }
+
     /// How many records there are.
     pub(super) fn len(&self) -> usize {
         self.records.len()
@@ -74,14 +82,15 @@ impl Source {
         self.left = count as u64;
     }
 
-    /// Fills `burst`; how many packets there were.
+    /// Fills `burst` with `most` packets; how many there were.
     #[inline]
-    fn fill(&mut self, pool: &Mempool, burst: &mut Burst<Mbuf>) -> u64 {
-        if self.left >= BURST as u64 && burst.is_empty() {
+    fn fill(&mut self, pool: &Mempool, burst: &mut Burst<Mbuf>, most: usize) -> u64 {
+        let wanted = self.left.min(most as u64);
+        if wanted >= BURST as u64 && burst.is_empty() {
             // A pool that has run dry shows as fewer packets.
             let _ = pool.alloc_bulk(burst);
         } else {
-            while (burst.len() as u64) < self.left && !burst.is_full() {
+            while (burst.len() as u64) < wanted && !burst.is_full() {
                 let Some(frame) = pool.alloc() else { break };
                 burst.push(frame);
             }
@@ -110,11 +119,13 @@ pub(super) struct BenchIo {
     pub(super) sent: u64,
     /// Takes down how real servers will answer what the director sends them.
     pub(super) answers: Option<Vec<Record>>,
+    /// What comes at a constant rate; without it a port always has as much as is taken.
+    pub(super) offer: Option<Offer>,
 }
 
 impl BenchIo {
     pub(super) fn new(pool: Mempool, sources: [Source; PORTS as usize]) -> Self {
-        Self { pool, sources, received: 0, sent: 0, answers: None }
+        Self { pool, sources, received: 0, sent: 0, answers: None, offer: None }
     }
 
     /// Takes a burst from each port and sends it straight out of the other: what a run costs without
@@ -131,6 +142,34 @@ impl BenchIo {
             }
         }
         passed
+    }
+
+    /// Takes what is due at `port` and waits there.
+    fn receive_offered(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        let Some(queue) = self.offer.as_mut().and_then(|offer| offer.queues.get_mut(port.index())) else {
+            return;
+        };
+        let waiting = queue.arrive(tsc());
+        if waiting == 0 {
+            return;
+        }
+        self.received += self.sources[port.index()].fill(&self.pool, burst, waiting);
+        for frame in burst {
+            let Some(due) = queue.take() else { break };
+            frame::stamp(frame, due);
+        }
+    }
+
+    /// Records how long ago each packet was due.
+    fn record(&mut self, burst: &Burst<Mbuf>) {
+        let now = tsc();
+        let Some(offer) = &mut self.offer else { return };
+        for frame in burst {
+            // All packets of a run are equally long, but for what is put in front of them.
+            if let Some(age) = frame::age(frame.data(), self.sources[WAN.index()].payload(), now) {
+                offer.sent(age);
+            }
+        }
     }
 
     #[cold]
@@ -151,9 +190,12 @@ impl PacketIo for BenchIo {
 
     #[inline]
     fn receive(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        if self.offer.is_some() {
+            return self.receive_offered(port, burst);
+        }
         let source = &mut self.sources[port.index()];
         if source.left != 0 {
-            self.received += source.fill(&self.pool, burst);
+            self.received += source.fill(&self.pool, burst, BURST);
         }
     }
 
@@ -162,6 +204,9 @@ impl PacketIo for BenchIo {
         self.sent += burst.len() as u64;
         if port == LAN && self.answers.is_some() {
             self.take_down(burst);
+        }
+        if self.offer.is_some() {
+            self.record(burst);
         }
         Mbuf::free_bulk(burst);
     }

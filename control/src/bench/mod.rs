@@ -4,6 +4,9 @@
 //! ([`io`]): no network, no root, no daemon. The same run with the worker taken out is subtracted, so
 //! that making packets is not counted. Everything runs on a DPDK core, pinned to the last CPU that the
 //! process may use; the packet pool's caches want that.
+//!
+//! Costs are measured with as many packets as the director takes; latency ([`latency`]) by packets
+//! that come at a constant rate ([`offer`]).
 
 mod args;
 mod connections;
@@ -11,9 +14,12 @@ mod error;
 mod established;
 mod frame;
 mod io;
+mod latency;
 mod meter;
+mod offer;
 mod report;
 mod rules;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -27,12 +33,13 @@ pub use self::args::BenchArgs;
 pub use self::args::MethodName;
 pub use self::args::Workload;
 pub use self::error::BenchError;
+pub use self::latency::LoadLatency;
 pub use self::report::BenchReport;
 
 use self::frame::Template;
 use self::io::BenchIo;
 use self::io::Source;
-use self::report::Measured;
+use self::report::Findings;
 use self::rules::Director;
 use self::rules::MACS;
 use self::rules::Size;
@@ -80,23 +87,24 @@ pub fn run(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     let lcore = eal.worker_lcores().into_iter().next().ok_or(BenchError::NoCpu)?;
     let hz = eal.tsc_hz();
     let theirs = args.clone();
-    let measured = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
-    Ok(BenchReport::new(args, hugepages, hz, &measured))
+    let findings = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
+    Ok(BenchReport::new(args, hugepages, hz, findings))
 }
 
 /// On the measuring core: makes a director and runs the workload on it.
-fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<Measured, BenchError> {
+fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<Findings, BenchError> {
     let silent = |port: usize| Source::silent(Template::new(MACS[port], 0, args.frame));
     let io = BenchIo::new(pool, [silent(0), silent(1)]);
     let capacity = match args.workload {
-        Workload::Established => args.flows,
+        Workload::Established | Workload::Latency => args.flows,
         Workload::Connections => connections::capacity(args.flows),
     };
     let size = Size { method: args.method.method(), kind, destinations: args.destinations, capacity };
     let mut director = Director::new(io, &size)?;
     match args.workload {
-        Workload::Established => established::run(&mut director, args, tsc_hz),
-        Workload::Connections => connections::run(&mut director, args, tsc_hz),
+        Workload::Established => established::run(&mut director, args, tsc_hz).map(Findings::from),
+        Workload::Connections => connections::run(&mut director, args, tsc_hz).map(Findings::from),
+        Workload::Latency => latency::run(&mut director, args, tsc_hz),
     }
 }
 

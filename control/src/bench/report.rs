@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::bench::args::BenchArgs;
 use crate::bench::args::MethodName;
 use crate::bench::args::Workload;
+use crate::bench::latency::LoadLatency;
+use crate::bench::offer::RING;
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -27,7 +29,7 @@ pub struct BenchReport {
     pub seconds: u32,
     /// Packets that the director carried meanwhile.
     pub packets: u64,
-    /// Packets that were not forwarded: 0, or there is no report.
+    /// Packets that the director took and did not forward: 0, or there is no report.
     pub drops: u64,
     /// A packet's cost with everything.
     pub ns_per_packet: f64,
@@ -51,6 +53,22 @@ pub struct BenchReport {
     pub tsc_hz: u64,
     /// Distance of the quartiles of `ns_per_packet`, as a part of it: how quiet the machine was.
     pub spread: f64,
+    /// Latency at each load (workload latency).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<LoadLatency>,
+}
+
+/// All that a run found.
+#[derive(Clone, Debug)]
+pub(super) struct Findings {
+    pub(super) measured: Measured,
+    pub(super) latency: Vec<LoadLatency>,
+}
+
+impl From<Measured> for Findings {
+    fn from(measured: Measured) -> Self {
+        Self { measured, latency: Vec::new() }
+    }
 }
 
 /// What a workload measured, in cycles of the time-stamp counter.
@@ -67,7 +85,8 @@ pub(super) struct Measured {
 }
 
 impl BenchReport {
-    pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, measured: &Measured) -> Self {
+    pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, findings: Findings) -> Self {
+        let Findings { measured, latency } = findings;
         let ns = |cycles: f64| cycles * 1e9 / tsc_hz as f64;
         let (whole, source_sink) = (ns(measured.whole.0), ns(measured.source_sink));
         let each = measured.packets_per_connection;
@@ -92,6 +111,7 @@ impl BenchReport {
             hugepages,
             tsc_hz,
             spread: round(measured.whole.1, 3),
+            latency,
         }
     }
 
@@ -107,7 +127,7 @@ impl fmt::Display for BenchReport {
         let Self { ns_per_packet, ns_source_sink, ns_director, mpps, .. } = self;
         let method = format!("{:?}", self.method).to_uppercase();
         let what = match self.workload {
-            Workload::Established => "standing connections",
+            Workload::Established | Workload::Latency => "standing connections",
             Workload::Connections => "connections at a time, made and ended",
         };
         writeln!(
@@ -122,6 +142,19 @@ impl fmt::Display for BenchReport {
         writeln!(f, "  {mpps} million packets a second on one core")?;
         if let (Some(ns), Some(rate)) = (self.ns_per_connection, self.connections_per_second) {
             writeln!(f, "  {ns} ns a connection in the director, {rate} connections a second on one core")?;
+        }
+        if !self.latency.is_empty() {
+            writeln!(
+                f,
+                "  from when a packet was due to when it was sent, {RING} packets may wait at a port:"
+            )?;
+            writeln!(
+                f,
+                "    load     packets/s    p50 ns    p90 ns    p99 ns  p99.9 ns    max ns      lost"
+            )?;
+        }
+        for load in &self.latency {
+            writeln!(f, "    {load}")?;
         }
         let pages = if self.hugepages { "hugepages" } else { "ordinary pages" };
         write!(
