@@ -64,7 +64,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
             max_ns: rig.latency(1.0),
         });
     }
-    Ok(Findings { measured, latency })
+    Ok(Findings { measured, latency, search: None })
 }
 
 impl fmt::Display for LoadLatency {

@@ -5,8 +5,8 @@
 //! that making packets is not counted. Everything runs on a DPDK core, pinned to the last CPU that the
 //! process may use; the packet pool's caches want that.
 //!
-//! Costs are measured with as many packets as the director takes; latency ([`latency`]) by packets
-//! that come at a constant rate ([`offer`]).
+//! Costs are measured with as many packets as the director takes; latency ([`latency`]) and the rates at
+//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]).
 
 mod args;
 mod connections;
@@ -19,6 +19,8 @@ mod meter;
 mod offer;
 mod report;
 mod rules;
+mod search;
+mod throughput;
 mod trial;
 
 use std::process::ExitCode;
@@ -35,6 +37,9 @@ pub use self::args::Workload;
 pub use self::error::BenchError;
 pub use self::latency::LoadLatency;
 pub use self::report::BenchReport;
+pub use self::throughput::GoalReport;
+pub use self::throughput::SearchReport;
+pub use self::throughput::TrialReport;
 
 use self::frame::Template;
 use self::io::BenchIo;
@@ -102,6 +107,7 @@ fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<F
     let size = Size { method: args.method.method(), kind, destinations: args.destinations, capacity };
     let mut director = Director::new(io, &size)?;
     match args.workload {
+        Workload::Established if args.search => throughput::run(&mut director, args, tsc_hz),
         Workload::Established => established::run(&mut director, args, tsc_hz).map(Findings::from),
         Workload::Connections => connections::run(&mut director, args, tsc_hz).map(Findings::from),
         Workload::Latency => latency::run(&mut director, args, tsc_hz),

@@ -9,6 +9,7 @@ use crate::bench::args::MethodName;
 use crate::bench::args::Workload;
 use crate::bench::latency::LoadLatency;
 use crate::bench::offer::RING;
+use crate::bench::throughput::SearchReport;
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -56,6 +57,9 @@ pub struct BenchReport {
     /// Latency at each load (workload latency).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LoadLatency>,
+    /// What the search found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchReport>,
 }
 
 /// All that a run found.
@@ -63,11 +67,12 @@ pub struct BenchReport {
 pub(super) struct Findings {
     pub(super) measured: Measured,
     pub(super) latency: Vec<LoadLatency>,
+    pub(super) search: Option<SearchReport>,
 }
 
 impl From<Measured> for Findings {
     fn from(measured: Measured) -> Self {
-        Self { measured, latency: Vec::new() }
+        Self { measured, latency: Vec::new(), search: None }
     }
 }
 
@@ -86,7 +91,7 @@ pub(super) struct Measured {
 
 impl BenchReport {
     pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, findings: Findings) -> Self {
-        let Findings { measured, latency } = findings;
+        let Findings { measured, latency, search } = findings;
         let ns = |cycles: f64| cycles * 1e9 / tsc_hz as f64;
         let (whole, source_sink) = (ns(measured.whole.0), ns(measured.source_sink));
         let each = measured.packets_per_connection;
@@ -112,6 +117,7 @@ impl BenchReport {
             tsc_hz,
             spread: round(measured.whole.1, 3),
             latency,
+            search,
         }
     }
 
@@ -156,6 +162,9 @@ impl fmt::Display for BenchReport {
         for load in &self.latency {
             writeln!(f, "    {load}")?;
         }
+        if let Some(search) = &self.search {
+            writeln!(f, "{search}")?;
+        }
         let pages = if self.hugepages { "hugepages" } else { "ordinary pages" };
         write!(
             f,
@@ -166,7 +175,7 @@ impl fmt::Display for BenchReport {
     }
 }
 
-fn round(value: f64, digits: i32) -> f64 {
+pub(super) fn round(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (value * scale).round() / scale
 }
