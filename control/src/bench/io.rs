@@ -144,7 +144,9 @@ impl BenchIo {
         passed
     }
 
-    /// Takes what is due at `port` and waits there.
+    /// Takes what is due at `port` and waits there. Apart, so that other workloads' loops stay as they are.
+    #[cold]
+    #[inline(never)]
     fn receive_offered(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
         let Some(queue) = self.offer.as_mut().and_then(|offer| offer.queues.get_mut(port.index())) else {
             return;
@@ -161,6 +163,8 @@ impl BenchIo {
     }
 
     /// Records how long ago each packet was due.
+    #[cold]
+    #[inline(never)]
     fn record(&mut self, burst: &Burst<Mbuf>) {
         let now = tsc();
         let Some(offer) = &mut self.offer else { return };
