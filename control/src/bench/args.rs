@@ -10,7 +10,8 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, make and end connections, or stand a flood of SYNs
+    /// What to do: carry packets of standing connections, make and end connections, stand a flood of SYNs, or carry packets
+    /// of standing connections at a constant rate and measure how long each takes
     #[arg(long, value_enum, default_value_t = Workload::Established)]
     pub workload: Workload,
     /// Forwarding method
@@ -35,9 +36,18 @@ pub struct BenchArgs {
     /// SYNs a second of a flood [default: twice what the worker can take with its table full]
     #[arg(long, value_name = "N")]
     pub syn_rate: Option<u32>,
-    /// How long to measure; setting up comes before that
+    /// How long to measure; setting up comes before that. With --search, how long a load near the result is tried
     #[arg(long, value_name = "S", default_value_t = 5)]
     pub seconds: u32,
+    /// Search the highest rates at which nothing (NDR) and at most 0.5 % (PDR) is lost
+    #[arg(long)]
+    pub search: bool,
+    /// The smallest load that --search tries, in packets a second, both directions together
+    #[arg(long, value_name = "PPS", requires = "search", default_value_t = 10_000)]
+    pub min_load: u32,
+    /// The largest; unless given, the packets that 100 Gb/s Ethernet carries
+    #[arg(long, value_name = "PPS", requires = "search")]
+    pub max_load: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -53,6 +63,8 @@ pub enum Workload {
     Connections,
     /// Standing connections under twice as many SYNs as can be handled
     Flood,
+    /// Packets of connections that are there, at constant rates below throughput
+    Latency,
 }
 
 /// A forwarding method, as users write it.
@@ -91,7 +103,19 @@ const MOST_SERVERS: u32 = 1_000_000;
 const FRAMES: core::ops::RangeInclusive<u16> = 64..=1518;
 const LONGEST: u32 = 600;
 
+/// Some packets come due even in the shortest trial.
+const LEAST_LOAD: u32 = 1000;
+/// Bits a second of the fastest Ethernet in common use, and the bytes that it spends on a frame beside the frame.
+const WIRE: u64 = 100_000_000_000;
+const WIRE_OVERHEAD: u64 = 20;
+
 impl BenchArgs {
+    /// The largest load to try, in packets a second.
+    pub(super) fn largest_load(&self) -> u32 {
+        let wire = WIRE / (8 * (u64::from(self.frame) + WIRE_OVERHEAD));
+        self.max_load.unwrap_or(u32::try_from(wire).unwrap_or(u32::MAX))
+    }
+
     /// Refuses what no run can do; gives the scheduler.
     pub(super) fn check(&self) -> Result<Kind, BenchError> {
         let bad = |what: &str, value: &dyn core::fmt::Display, expected: String| {
@@ -120,6 +144,17 @@ impl BenchArgs {
         if !(1..=LONGEST).contains(&self.seconds) {
             return bad("seconds", &self.seconds, format!("1 to {LONGEST}"));
         }
+        if self.search && self.workload != Workload::Established {
+            return Err(BenchError::Argument("--search: expected --workload established".to_owned()));
+        }
+        let (min, max) = (self.min_load, self.largest_load());
+        if !(LEAST_LOAD..max).contains(&min) {
+            return bad(
+                "min-load",
+                &min,
+                format!("{LEAST_LOAD} or more, and less than the largest load, {max}"),
+            );
+        }
         match Kind::from_name(&self.scheduler) {
             Some(kind) if kind != Kind::None => Ok(kind),
             _ => {
@@ -128,5 +163,38 @@ impl BenchArgs {
                 bad("scheduler", &self.scheduler, format!("one of {}", names.join(", ")))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    fn check(words: &str) -> Result<Kind, String> {
+        let cli = Cli::try_parse_from(words.split(' ')).map_err(|error| error.to_string())?;
+        cli.args.check().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_search_wants_the_established_workload_and_loads_in_order() {
+        assert!(check("bench --search --min-load 5000 --max-load 20000").is_ok());
+        assert!(check("bench --search --workload latency").is_err());
+        assert!(check("bench --search --min-load 5000 --max-load 5000").is_err());
+        assert!(check("bench --search --min-load 999").is_err());
+        assert!(check("bench --max-load 20000").is_err());
+    }
+
+    #[test]
+    fn the_largest_load_is_what_fits_on_the_wire() {
+        let cli = Cli::try_parse_from(["bench", "--search"]).map(|cli| cli.args.largest_load());
+        assert_eq!(cli.ok(), Some(148_809_523));
     }
 }

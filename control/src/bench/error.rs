@@ -22,6 +22,9 @@ pub enum BenchError {
     /// The measuring core ended early.
     #[error(transparent)]
     Join(#[from] dpdk::JoinError),
+    /// No room to record latencies in.
+    #[error(transparent)]
+    Histogram(#[from] hdrhistogram::CreationError),
     /// The process may run nowhere, or DPDK found no core.
     #[error("No CPU to measure on: give the process one that it may run on (taskset)")]
     NoCpu,

@@ -34,12 +34,26 @@ const WITHOUT: usize = 40;
 
 /// Sets up, measures, and checks that nothing was lost.
 pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Measured, BenchError> {
+    let mut clock = prepare(director, args, tsc_hz)?;
+    measure(director, args.flows, &mut clock, u64::from(args.seconds) * tsc_hz)
+}
+
+/// Opens all connections and has packets of all of them wait; gives director time from now on.
+pub(super) fn prepare(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Clock, BenchError> {
     let replies = set_up(director, args)?;
     aim(director, args, replies);
+    Ok(Clock::new(rules::START.plus(SETUP), tsc(), tsc_hz))
+}
 
+/// Measures for so many cycles, and checks that nothing was lost.
+pub(super) fn measure(
+    director: &mut Director,
+    flows: u32,
+    clock: &mut Clock,
+    cycles: u64,
+) -> Result<Measured, BenchError> {
     let begin = tsc();
-    let end = begin + u64::from(args.seconds) * tsc_hz;
-    let mut clock = Clock::new(rules::START.plus(SETUP), begin, tsc_hz);
+    let end = begin + cycles;
     let (mut with, mut without) = (Samples::default(), Samples::default());
     let mut packets = 0;
     let mut now = begin;
@@ -72,7 +86,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
     nothing_lost(director, "while measuring")?;
     Ok(Measured {
         packets,
-        connections: u64::from(args.flows),
+        connections: u64::from(flows),
         whole: with.median(),
         source_sink: without.median().0,
         packets_per_connection: None,

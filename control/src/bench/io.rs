@@ -10,10 +10,13 @@ use dataplane::io::PacketIo;
 use dataplane::io::PortId;
 use dpdk::Mbuf;
 use dpdk::Mempool;
+use dpdk::tsc;
 
-use crate::bench::flood::offer::Offer;
+use crate::bench::flood;
+use crate::bench::frame;
 use crate::bench::frame::Record;
 use crate::bench::frame::Template;
+use crate::bench::offer::Offer;
 
 /// The clients' side.
 pub(super) const WAN: PortId = PortId::new(0);
@@ -60,6 +63,11 @@ impl Source {
         self.set_records(Vec::new())
     }
 
+    /// Bytes behind the headers of its packets.
+    fn payload(&self) -> usize {
+        self.template.payload()
+    }
+
     /// How many records there are.
     pub(super) fn len(&self) -> usize {
         self.records.len()
@@ -75,14 +83,15 @@ impl Source {
         self.left = count as u64;
     }
 
-    /// Fills `burst`; how many packets there were.
+    /// Fills `burst` with `most` packets; how many there were.
     #[inline]
-    fn fill(&mut self, pool: &Mempool, burst: &mut Burst<Mbuf>) -> u64 {
-        if self.left >= BURST as u64 && burst.is_empty() {
+    fn fill(&mut self, pool: &Mempool, burst: &mut Burst<Mbuf>, most: usize) -> u64 {
+        let wanted = self.left.min(most as u64);
+        if wanted >= BURST as u64 && burst.is_empty() {
             // A pool that has run dry shows as fewer packets.
             let _ = pool.alloc_bulk(burst);
         } else {
-            while (burst.len() as u64) < self.left && !burst.is_full() {
+            while (burst.len() as u64) < wanted && !burst.is_full() {
                 let Some(frame) = pool.alloc() else { break };
                 burst.push(frame);
             }
@@ -111,13 +120,15 @@ pub(super) struct BenchIo {
     pub(super) sent: u64,
     /// Takes down how real servers will answer what the director sends them.
     pub(super) answers: Option<Vec<Record>>,
-    /// Load that comes at its own pace, in place of the sources.
-    pub(super) offer: Option<Box<Offer>>,
+    /// A flood, in place of the sources.
+    pub(super) flood: Option<Box<flood::offer::Offer>>,
+    /// What comes at a constant rate; without it a port always has as much as is taken.
+    pub(super) offer: Option<Offer>,
 }
 
 impl BenchIo {
     pub(super) fn new(pool: Mempool, sources: [Source; PORTS as usize]) -> Self {
-        Self { pool, sources, received: 0, sent: 0, answers: None, offer: None }
+        Self { pool, sources, received: 0, sent: 0, answers: None, flood: None, offer: None }
     }
 
     /// Takes a burst from each port and sends it straight out of the other: what a run costs without
@@ -134,6 +145,38 @@ impl BenchIo {
             }
         }
         passed
+    }
+
+    /// Takes what is due at `port` and waits there. Apart, so that other workloads' loops stay as they are.
+    #[cold]
+    #[inline(never)]
+    fn receive_offered(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        let Some(queue) = self.offer.as_mut().and_then(|offer| offer.queues.get_mut(port.index())) else {
+            return;
+        };
+        let waiting = queue.arrive(tsc());
+        if waiting == 0 {
+            return;
+        }
+        self.received += self.sources[port.index()].fill(&self.pool, burst, waiting);
+        for frame in burst {
+            let Some(due) = queue.take() else { break };
+            frame::stamp(frame, due);
+        }
+    }
+
+    /// Records how long ago each packet was due.
+    #[cold]
+    #[inline(never)]
+    fn record(&mut self, burst: &Burst<Mbuf>) {
+        let now = tsc();
+        let Some(offer) = &mut self.offer else { return };
+        for frame in burst {
+            // All packets of a run are equally long, but for what is put in front of them.
+            if let Some(age) = frame::age(frame.data(), self.sources[WAN.index()].payload(), now) {
+                offer.sent(age);
+            }
+        }
     }
 
     #[cold]
@@ -154,13 +197,16 @@ impl PacketIo for BenchIo {
 
     #[inline]
     fn receive(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
-        if let Some(offer) = &mut self.offer {
-            self.received += offer.deliver(port, &self.pool, burst);
+        if let Some(flood) = &mut self.flood {
+            self.received += flood.deliver(port, &self.pool, burst);
             return;
+        }
+        if self.offer.is_some() {
+            return self.receive_offered(port, burst);
         }
         let source = &mut self.sources[port.index()];
         if source.left != 0 {
-            self.received += source.fill(&self.pool, burst);
+            self.received += source.fill(&self.pool, burst, BURST);
         }
     }
 
@@ -170,8 +216,11 @@ impl PacketIo for BenchIo {
         if port == LAN && self.answers.is_some() {
             self.take_down(burst);
         }
-        if let Some(offer) = &mut self.offer {
-            offer.account(burst);
+        if let Some(flood) = &mut self.flood {
+            flood.account(burst);
+        }
+        if self.offer.is_some() {
+            self.record(burst);
         }
         Mbuf::free_bulk(burst);
     }

@@ -4,6 +4,9 @@
 //! ([`io`]): no network, no root, no daemon. The same run with the worker taken out is subtracted, so
 //! that making packets is not counted. Everything runs on a DPDK core, pinned to the last CPU that the
 //! process may use; the packet pool's caches want that.
+//!
+//! Costs are measured with as many packets as the director takes; latency ([`latency`]) and the rates at
+//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]).
 
 mod args;
 mod connections;
@@ -12,9 +15,14 @@ mod established;
 mod flood;
 mod frame;
 mod io;
+mod latency;
 mod meter;
+mod offer;
 mod report;
 mod rules;
+mod search;
+mod throughput;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -30,12 +38,16 @@ pub use self::args::Workload;
 pub use self::error::BenchError;
 pub use self::flood::report::Fates;
 pub use self::flood::report::FloodReport;
+pub use self::latency::LoadLatency;
 pub use self::report::BenchReport;
+pub use self::throughput::GoalReport;
+pub use self::throughput::SearchReport;
+pub use self::throughput::TrialReport;
 
 use self::frame::Template;
 use self::io::BenchIo;
 use self::io::Source;
-use self::report::Measured;
+use self::report::Findings;
 use self::rules::Director;
 use self::rules::MACS;
 use self::rules::Size;
@@ -83,38 +95,30 @@ pub fn run(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     let lcore = eal.worker_lcores().into_iter().next().ok_or(BenchError::NoCpu)?;
     let hz = eal.tsc_hz();
     let theirs = args.clone();
-    let (measured, flood) = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
-    let mut report = BenchReport::new(args, hugepages, hz, &measured);
-    report.flood = flood;
-    Ok(report)
+    let findings = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
+    Ok(BenchReport::new(args, hugepages, hz, findings))
 }
 
 /// On the measuring core: makes a director and runs the workload on it.
-fn measure(
-    pool: Mempool,
-    args: &BenchArgs,
-    kind: Kind,
-    tsc_hz: u64,
-) -> Result<(Measured, Option<FloodReport>), BenchError> {
+fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<Findings, BenchError> {
     let silent = |port: usize| Source::silent(Template::new(MACS[port], 0, args.frame));
     let io = BenchIo::new(pool, [silent(0), silent(1)]);
     let capacity = match args.workload {
-        Workload::Established => args.flows,
+        Workload::Established | Workload::Latency => args.flows,
         Workload::Connections => connections::capacity(args.flows),
         Workload::Flood => flood::capacity(args.flows),
     };
     let (services, destinations) = (args.services, args.destinations);
     let size = Size { method: args.method.method(), kind, services, destinations, capacity };
     let mut director = Director::new(io, &size)?;
-    let measured = match args.workload {
-        Workload::Established => established::run(&mut director, args, tsc_hz)?,
-        Workload::Connections => connections::run(&mut director, args, tsc_hz)?,
-        Workload::Flood => {
-            let (measured, flood) = flood::run(&mut director, args, tsc_hz)?;
-            return Ok((measured, Some(flood)));
-        }
-    };
-    Ok((measured, None))
+    match args.workload {
+        Workload::Established if args.search => throughput::run(&mut director, args, tsc_hz),
+        Workload::Established => established::run(&mut director, args, tsc_hz).map(Findings::from),
+        Workload::Connections => connections::run(&mut director, args, tsc_hz).map(Findings::from),
+        Workload::Flood => flood::run(&mut director, args, tsc_hz)
+            .map(|(measured, flood)| Findings { flood: Some(flood), ..Findings::from(measured) }),
+        Workload::Latency => latency::run(&mut director, args, tsc_hz),
+    }
 }
 
 /// The CPUs that this process may run on, in order.

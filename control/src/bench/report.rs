@@ -8,6 +8,9 @@ use crate::bench::args::BenchArgs;
 use crate::bench::args::MethodName;
 use crate::bench::args::Workload;
 use crate::bench::flood::report::FloodReport;
+use crate::bench::latency::LoadLatency;
+use crate::bench::offer::RING;
+use crate::bench::throughput::SearchReport;
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +33,7 @@ pub struct BenchReport {
     pub seconds: u32,
     /// Packets that the director carried meanwhile.
     pub packets: u64,
-    /// Packets that were not forwarded: 0, or there is no report.
+    /// Packets that the director took and did not forward: 0, or there is no report.
     pub drops: u64,
     /// A packet's cost with everything.
     pub ns_per_packet: f64,
@@ -57,6 +60,27 @@ pub struct BenchReport {
     /// What a flood did; the figures above are then of the established connections before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flood: Option<FloodReport>,
+    /// Latency at each load (workload latency).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<LoadLatency>,
+    /// What the search found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchReport>,
+}
+
+/// All that a run found.
+#[derive(Clone, Debug)]
+pub(super) struct Findings {
+    pub(super) measured: Measured,
+    pub(super) flood: Option<FloodReport>,
+    pub(super) latency: Vec<LoadLatency>,
+    pub(super) search: Option<SearchReport>,
+}
+
+impl From<Measured> for Findings {
+    fn from(measured: Measured) -> Self {
+        Self { measured, flood: None, latency: Vec::new(), search: None }
+    }
 }
 
 /// What a workload measured, in cycles of the time-stamp counter.
@@ -73,7 +97,8 @@ pub(super) struct Measured {
 }
 
 impl BenchReport {
-    pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, measured: &Measured) -> Self {
+    pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, findings: Findings) -> Self {
+        let Findings { measured, flood, latency, search } = findings;
         let ns = |cycles: f64| cycles * 1e9 / tsc_hz as f64;
         let (whole, source_sink) = (ns(measured.whole.0), ns(measured.source_sink));
         let each = measured.packets_per_connection;
@@ -99,7 +124,9 @@ impl BenchReport {
             hugepages,
             tsc_hz,
             spread: round(measured.whole.1, 3),
-            flood: None,
+            flood,
+            latency,
+            search,
         }
     }
 
@@ -115,7 +142,7 @@ impl fmt::Display for BenchReport {
         let Self { ns_per_packet, ns_source_sink, ns_director, mpps, .. } = self;
         let method = format!("{:?}", self.method).to_uppercase();
         let what = match self.workload {
-            Workload::Established | Workload::Flood => "standing connections",
+            Workload::Established | Workload::Latency | Workload::Flood => "standing connections",
             Workload::Connections => "connections at a time, made and ended",
         };
         let services =
@@ -133,6 +160,22 @@ impl fmt::Display for BenchReport {
         if let (Some(ns), Some(rate)) = (self.ns_per_connection, self.connections_per_second) {
             writeln!(f, "  {ns} ns a connection in the director, {rate} connections a second on one core")?;
         }
+        if !self.latency.is_empty() {
+            writeln!(
+                f,
+                "  from when a packet was due to when it was sent, {RING} packets may wait at a port:"
+            )?;
+            writeln!(
+                f,
+                "    load     packets/s    p50 ns    p90 ns    p99 ns  p99.9 ns    max ns      lost"
+            )?;
+        }
+        for load in &self.latency {
+            writeln!(f, "    {load}")?;
+        }
+        if let Some(search) = &self.search {
+            writeln!(f, "{search}")?;
+        }
         let pages = if self.hugepages { "hugepages" } else { "ordinary pages" };
         write!(
             f,
@@ -147,7 +190,7 @@ impl fmt::Display for BenchReport {
     }
 }
 
-fn round(value: f64, digits: i32) -> f64 {
+pub(super) fn round(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (value * scale).round() / scale
 }

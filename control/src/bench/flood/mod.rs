@@ -82,7 +82,7 @@ pub(super) fn run(
     let translated = !records.1.is_empty();
     // The established connections were measured for about a second.
     let start = rules::START.plus(established::SETUP + 10 * Ticks::PER_SECOND);
-    io.offer = Some(Box::new(Offer::new(args, records, start, hz)));
+    io.flood = Some(Box::new(Offer::new(args, records, start, hz)));
     let stats = director.stats.clone();
     let received = stats.received.get();
     let mut scene = Scene { director, stats, hz, received };
@@ -251,7 +251,7 @@ impl Scene<'_> {
 
     fn offer(&mut self) -> &mut Offer {
         // Set before the scene is.
-        match &mut self.director.worker.io_mut().offer {
+        match &mut self.director.worker.io_mut().flood {
             Some(offer) => offer,
             None => unreachable!("a scene has an offer"),
         }
