@@ -203,12 +203,14 @@ impl WorkerStats {
         self.rate_ticks.load(Relaxed)
     }
 
-    /// The worker: a real server took `micros` to answer. The first sample stands for itself, later ones count an eighth.
-    pub(crate) fn answered_after(&self, dest: DestId, micros: u32) {
-        let Some(rates) = self.rates.get(dest.index()) else { return };
+    /// The worker: a real server took `micros` to answer. The first sample stands for itself, later ones count an eighth;
+    /// whether it was the first.
+    pub(crate) fn answered_after(&self, dest: DestId, micros: u32) -> bool {
+        let Some(rates) = self.rates.get(dest.index()) else { return false };
         let (old, sample) = (i64::from(rates.response.get()), i64::from(micros.max(1)));
         let new = if old == 0 { sample } else { old + (sample - old) / 8 };
         rates.response.set(new.max(1) as u32);
+        old == 0
     }
 }
 

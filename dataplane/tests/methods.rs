@@ -2,6 +2,8 @@
 
 mod rig;
 
+use dataplane::io::Frame;
+use dataplane::mem::MemFrame;
 use dataplane::snapshot::dest::Method;
 use dataplane::verdict::DropReason;
 use rig::*;
@@ -136,4 +138,21 @@ fn what_does_not_fit_with_df_is_answered_with_the_mtu() {
     assert_eq!(seen.payload.len() + 20, 576);
     assert_eq!(seen.payload[8 + 8], 63, "the quote shows the lowered TTL");
     assert_eq!(rig.stats.drops(DropReason::TooBig).get(), 1);
+}
+
+#[test]
+fn a_tunnel_without_headroom_drops_the_packet_and_does_nothing_else() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Rr);
+    rig.dest(service, 11, 80, Method::Tunnel, 1);
+    rig.tcp(5000, 80, SYN);
+    rig.tcp(5000, 80, ACK);
+    let bytes = tcp_ttl(MACS[0], (CLIENT, 5000), (VIP, 80), ACK, &[7; 200], 2);
+    let mut frame = MemFrame::new(&bytes[128..]);
+    assert!(frame.grow_front(128), "all of its headroom");
+    frame.bytes_mut().copy_from_slice(&bytes);
+    rig.worker.io_mut().rx[WAN.index()].push_back(frame);
+    rig.worker.poll(rig.now);
+    rig.out().nothing();
+    assert_eq!((rig.drops(DropReason::NoHeadroom), rig.drops(DropReason::TtlExceeded)), (1, 0));
 }

@@ -113,3 +113,17 @@ fn lt_follows_the_estimator_and_counts_what_came_since() {
     assert_eq!(picks.iter().filter(|n| **n == 12).count(), 3, "{picks:?}");
     assert_eq!(picks.iter().filter(|n| **n == 13).count(), 2, "{picks:?}");
 }
+
+#[test]
+fn wrt_takes_who_has_not_answered_for_the_fastest_as_soon_as_anybody_has() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    rig.dest(service, 11, 80, Method::Masquerade, 1);
+    rig.dest(service, 12, 80, Method::Masquerade, 1);
+    // 12 is the first in the list and silent; 11 answers after a millisecond.
+    assert_eq!(rig.syn_to(4000, 80), 12);
+    assert_eq!(open(&mut rig, 4001, |_| 1000), 11);
+    // One active connection each, both taken for as fast: in turns, and not all to the silent one.
+    let picks: Vec<u8> = (0..6).map(|c| rig.syn_to(5000 + c, 80)).collect();
+    assert_eq!(picks, [12, 11, 12, 11, 12, 11]);
+}

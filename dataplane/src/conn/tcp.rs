@@ -142,7 +142,7 @@ const TABLE: [[[TcpState; TcpState::COUNT]; 4]; 3] = [
     [
         [SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR],
         [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
-        [ES, ES, SS, ES, FW, TW, CL, CW, CL, ES, ES],
+        [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
         [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
     ],
     [
@@ -202,6 +202,12 @@ mod tests {
         assert_eq!(SynRecv.next(Row::Input, flag::RST), SynRecv);
         assert_eq!(SynRecv.next(Row::InputOnly, flag::RST), SynRecv);
         assert_eq!(SynRecv.next(Row::Output, flag::RST), Close);
+    }
+
+    #[test]
+    fn the_last_ack_is_the_clients() {
+        assert_eq!(LastAck.next(Row::Output, flag::ACK), LastAck);
+        assert_eq!(LastAck.next(Row::Input, flag::ACK), Close);
     }
 
     #[test]

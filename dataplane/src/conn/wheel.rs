@@ -143,6 +143,11 @@ impl Wheel {
         if held.not_after(due) { held } else { self.schedule(id, at).unwrap_or(held) }
     }
 
+    /// When a record for `at` would come due.
+    pub fn due_for(&self, at: Ticks) -> Ticks {
+        self.slot_for(at).1
+    }
+
     /// Takes the records that are due by `now`, oldest first, until `out` is full: when it is not full
     /// afterwards, no more are due. What is left over comes first next time.
     pub fn pop_due<const N: usize>(&mut self, now: Ticks, out: &mut ArrayVec<Due, N>) {

@@ -10,6 +10,7 @@ use crate::io::Frame;
 use crate::meta::PacketMeta;
 use crate::snapshot::dest::DestInfo;
 use crate::verdict::DropReason;
+use crate::wire::checksum;
 use crate::wire::ether::ETHER_LEN;
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4;
@@ -53,23 +54,26 @@ pub(crate) fn admit<F: Frame>(
     Ok(())
 }
 
-/// Lowers the inner TTL and puts an outer header in front; one Ethernet header's room is left before it.
+/// Lowers the inner TTL and puts an outer header in front; one Ethernet header's room is left before it. An error leaves
+/// the frame as it was.
 pub(crate) fn encapsulate<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
     dest: &DestInfo,
     pmtu_disc: bool,
 ) -> Result<(), DropReason> {
-    lower_ttl(frame, meta);
-    let Ok((inner, _)) = Ipv4Header::read_from_prefix(&frame.bytes()[usize::from(meta.l3)..]) else {
+    let l3 = usize::from(meta.l3);
+    let Ok((mut inner, _)) = Ipv4Header::read_from_prefix(&frame.bytes()[l3..]) else {
         return Err(DropReason::Truncated);
     };
-    // Padding stays behind: inside a tunnel it would only make the frame longer.
-    frame.truncate(usize::from(meta.l3) + usize::from(meta.total_len));
-    frame.shrink_front(usize::from(meta.l3) - ETHER_LEN);
     if !frame.grow_front(IPV4_LEN) {
         return Err(DropReason::NoHeadroom);
     }
+    // Padding stays behind: inside a tunnel it would only make the frame longer.
+    frame.truncate(l3 + IPV4_LEN + usize::from(meta.total_len));
+    frame.shrink_front(l3 - ETHER_LEN);
+    inner.ttl = inner.ttl.wrapping_sub(1);
+    inner.checksum = checksum::apply(inner.checksum, ipv4::TTL_STEP);
     let keep_df = pmtu_disc && inner.dont_fragment();
     let mut addrs = [0; 8];
     addrs[..4].copy_from_slice(&dest.tunnel_source.octets());
@@ -87,7 +91,9 @@ pub(crate) fn encapsulate<F: Frame>(
         addrs,
     };
     outer.seal();
-    frame.bytes_mut()[ETHER_LEN..ETHER_LEN + IPV4_LEN].copy_from_slice(outer.as_bytes());
+    let headers = &mut frame.bytes_mut()[ETHER_LEN..ETHER_LEN + 2 * IPV4_LEN];
+    headers[..IPV4_LEN].copy_from_slice(outer.as_bytes());
+    headers[IPV4_LEN..].copy_from_slice(inner.as_bytes());
     Ok(())
 }
 

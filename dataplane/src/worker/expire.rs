@@ -7,6 +7,7 @@
 use arrayvec::ArrayVec;
 use sched::DestId;
 
+use crate::BURST;
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
@@ -17,8 +18,10 @@ use crate::snapshot::Snapshot;
 use crate::time::Ticks;
 use crate::worker::flows::Flows;
 
-/// Records handled together.
-const BATCH: usize = 32;
+/// Records handled together: as many as connections can be made in a poll of two ports.
+const BATCH: usize = 2 * BURST;
+/// In the place of a record's time: there is none.
+const NO_RECORD: Ticks = Ticks::new(0);
 
 /// A batch of due records on its way.
 #[derive(Debug, Default)]
@@ -48,6 +51,10 @@ impl Flows {
         }
         if busy && self.due.records.is_empty() {
             done += self.pop_due();
+            if self.due.records.is_full() {
+                // A backlog: a batch a poll, however long its lines take.
+                self.fetch_keys();
+            }
         }
         done
     }
@@ -89,7 +96,14 @@ impl Flows {
     /// Looks at the connection of a due record; whether it ended.
     fn fall_due(&mut self, snapshot: &Snapshot, record: Due) -> bool {
         let id = ConnId::new(record.id);
-        if !self.table.is_live(id) || self.table.hot(id).wheel_at != record.at {
+        // The record is in the wheel no longer, whosever it is now.
+        let valid = self.table.hot(id).wheel_at == record.at;
+        if valid {
+            self.table.hot_mut(id).wheel_at = NO_RECORD;
+        } else if self.table.cold(id).wheel_far == record.at {
+            self.table.cold_mut(id).wheel_far = NO_RECORD;
+        }
+        if !valid || !self.table.is_live(id) {
             return false;
         }
         if self.table.hot(id).expires.not_after(self.now) {
@@ -131,7 +145,8 @@ impl Flows {
             return;
         }
         // Without room for another record the old, later one serves: at most one horizon late.
-        if let Some(at) = self.wheel.schedule(id.as_u32(), expires) {
+        let at = self.wheel.hasten(id.as_u32(), expires, wheel_at);
+        if at != wheel_at {
             self.put_before(id, at);
         }
     }
@@ -142,7 +157,8 @@ impl Flows {
     fn claim_record(&mut self, id: ConnId) -> bool {
         let (now, Hot { expires, wheel_at, .. }) = (self.now, *self.table.hot(id));
         // What lies ahead has not been popped: the wheel gives out what is due and no more.
-        let serves = |at: Ticks| at.since(now) > 0 && at.not_after(expires) && at != Ticks::new(0);
+        let wanted = self.wheel.due_for(expires);
+        let serves = |at: Ticks| at.since(now) > 0 && at.not_after(wanted) && at != NO_RECORD;
         if !serves(wheel_at) {
             let far = self.table.cold(id).wheel_far;
             if !serves(far) {

@@ -347,7 +347,10 @@ impl Flows {
             return;
         }
         let micros = self.micros.wrapping_sub(self.table.cold(id).asked);
-        self.stats.answered_after(dest, micros);
+        if self.stats.answered_after(dest, micros) {
+            // What is assumed of servers that have not answered may be another from now on.
+            self.loads_changed(snapshot, dest);
+        }
         self.load_changed(snapshot, dest);
     }
 
@@ -357,6 +360,13 @@ impl Flows {
         let Some(service) = snapshot.services.by_id(info.service) else { return };
         let state = service.cells.states.get_mut(&mut self.token);
         state.load_changed(&service.plan, dest, &*self.stats);
+    }
+
+    /// Has the scheduler of a destination's service look at all destinations anew.
+    fn loads_changed(&mut self, snapshot: &Snapshot, dest: DestId) {
+        let Some(info) = snapshot.dest(dest).filter(|info| info.available) else { return };
+        let Some(service) = snapshot.services.by_id(info.service) else { return };
+        service.cells.states.get_mut(&mut self.token).loads_changed();
     }
 
     /// Whether a SYN on this connection starts a new one (`ip_vs_core.c: is_new_conn_expected`).

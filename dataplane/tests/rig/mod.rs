@@ -126,7 +126,10 @@ impl Rig {
         let (reporter, listing) = report::channel();
         let worker = Worker::new(MemIo::new(2), readers.remove(0), flows).with_reporter(reporter);
         let (dests, specs) = (Vec::new(), Vec::new());
-        Self { worker, master, publisher, stats, now, listing, dests, specs, next_dest: 0 }
+        let mut rig = Self { worker, master, publisher, stats, now, listing, dests, specs, next_dest: 0 };
+        // Off the timer wheel's slot boundaries, where a director almost never is.
+        rig.wait_ticks(7);
+        rig
     }
 
     /// The connection table, as control reads it.
