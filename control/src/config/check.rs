@@ -29,9 +29,12 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
         number(source, file.max_destinations, "max_destinations", 1..=1 << 24, Config::MAX_DESTINATIONS)?;
     let memory_mb = memory(source, file.memory_mb, sized_at, max_connections, max_destinations)?;
     let mh_size = mh_size(source, file.mh_table_index)?;
-    let rules = file.rules.map(|rules| rules_file(source, rules, "ipvsadm-save writes")).transpose()?;
-    let marks =
-        file.marks.map(|marks| rules_file(source, marks, "`vipline mark save` writes")).transpose()?;
+    let rules =
+        file.rules.map(|rules| named_file(source, rules, "rules", "ipvsadm-save writes")).transpose()?;
+    let marks = file
+        .marks
+        .map(|marks| named_file(source, marks, "marks", "`vipline mark save` writes"))
+        .transpose()?;
     if file.port.is_empty() {
         return Err(source.error(
             source.text.len()..source.text.len(),
@@ -177,19 +180,24 @@ fn memory(
     ))
 }
 
-/// The file that `rules` names, which should be as `writer` it.
-fn rules_file(source: Source<'_>, rules: Spanned<String>, writer: &str) -> Result<PathBuf, ConfigError> {
+/// The file of `what` that a key names, which should be as `writer` it.
+fn named_file(
+    source: Source<'_>,
+    rules: Spanned<String>,
+    what: &str,
+    writer: &str,
+) -> Result<PathBuf, ConfigError> {
     let path = source.path.parent().unwrap_or(source.path).join(rules.get_ref());
     match std::fs::metadata(&path) {
         Ok(found) if found.is_file() => Ok(path),
         Ok(_) => Err(source.error(
             rules.span(),
-            format!("the rules {} are not a file; expected a file as {writer} it", path.display()),
+            format!("the {what} {} are not a file; expected a file as {writer} it", path.display()),
         )),
         Err(why) => Err(source.error(
             rules.span(),
             format!(
-                "the rules file {} cannot be read: {why}; expected a path relative to this file",
+                "the {what} file {} cannot be read: {why}; expected a path relative to this file",
                 path.display()
             ),
         )),

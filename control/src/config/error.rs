@@ -121,6 +121,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("max_connections", "a whole number from 1 to 134217728"),
     ("max_destinations", "a whole number from 1 to 16777216"),
     ("memory_mb", "a whole number of megabytes"),
+    ("mh_table_index", "a whole number from 8 to 17"),
     ("name", "a string, as in \"wan\""),
     ("poll", "\"adaptive\" or \"busy\""),
     ("port", "one [[port]] section for each port"),

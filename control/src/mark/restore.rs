@@ -4,15 +4,30 @@ use super::parse::{Command, UsageError, parse};
 use crate::ipvs::Names;
 use crate::model::{MarkChange, MarkTable};
 
-/// Reads a file of rules; each change with its line, counted from 1.
+/// Reads a file of rules; each change with its line, counted from 1. A file that was cut off is told by the `COMMIT` that
+/// its `*mangle` lacks.
 pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>, UsageError> {
     let mut changes = Vec::new();
+    let mut open = None;
     for (number, line) in (1..).zip(text.lines()) {
+        match line.trim() {
+            "*mangle" => open = Some(number),
+            "COMMIT" => open = None,
+            _ => {}
+        }
         let read = read(line.trim(), names);
         let read = read.map_err(|UsageError(text)| UsageError(format!("line {number}: {text}")))?;
         changes.extend(read.into_iter().map(|change| (number, change)));
     }
-    Ok(changes)
+    match open {
+        Some(number) => Err(UsageError(format!("line {number}: *mangle: expected a COMMIT at its end"))),
+        None => Ok(changes),
+    }
+}
+
+/// Whether a file says anything at all: an empty one is more likely a mistake than the wish to have no rules.
+pub fn is_blank(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
 }
 
 /// Reads a file of rules into a table: all of them, or none.

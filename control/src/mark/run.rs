@@ -64,6 +64,11 @@ fn carry_out<C: Client>(
             let mut input = String::new();
             let read = console.stdin.read_to_string(&mut input);
             read.map_err(|error| Failure::refused(format!("stdin: {error}")))?;
+            if restore::is_blank(&input) {
+                let nothing =
+                    "restore: nothing on stdin: expected rules as save prints them, or -F to delete all";
+                return Err(UsageError(nothing.to_owned()).into());
+            }
             let script = restore::script(&input, console.names)?;
             let (mut lines, mut changes): (Vec<_>, Vec<_>) = script.into_iter().unzip();
             if flush {
