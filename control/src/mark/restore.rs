@@ -26,7 +26,7 @@ pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>,
 }
 
 /// Whether a file says anything at all: an empty one is more likely a mistake than the wish to have no rules.
-pub fn is_blank(text: &str) -> bool {
+pub(super) fn is_blank(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
 }
 
