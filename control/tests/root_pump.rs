@@ -1,7 +1,10 @@
 //! The pump between host interfaces and a worker that this test plays, neighbours and all.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,6 +87,8 @@ struct Bench {
     pump: Pump<Buffer>,
     mirror: Mirror,
     ifindex: u32,
+    /// What the worker, which is the test, rings.
+    bell: Arc<Bell>,
 }
 
 const RING: usize = 256;
@@ -99,9 +104,9 @@ impl Bench {
         for _ in 0..64 {
             worker.blank.push(Buffer::new(&[])).ok().unwrap();
         }
-        let pump =
-            Pump::start(vec![tap], vec![ends], &mirror.handle(), Arc::new(Bell::new(1).unwrap())).unwrap();
-        Self { worker, pump, mirror, ifindex }
+        let bell = Arc::new(Bell::new(1).unwrap());
+        let pump = Pump::start(vec![tap], vec![ends], &mirror.handle(), Arc::clone(&bell)).unwrap();
+        Self { worker, pump, mirror, ifindex, bell }
     }
 
     fn deliver(&mut self, frame: &[u8]) {
@@ -207,8 +212,7 @@ fn frames_pass_between_linux_and_the_worker() {
         // A host interface that someone deletes does not keep the pump from sleeping.
         ip("link del vl0");
         thread::sleep(Duration::from_millis(100));
-        let cpu = pump_cpu(Duration::from_millis(500));
-        assert!(cpu < 0.15, "{cpu}");
+        assert!(fewest_sleeps(Duration::from_millis(500)) >= 5, "it spins");
     });
 }
 
@@ -371,8 +375,7 @@ fn a_worker_that_does_not_take_frames_pushes_back_on_linux() {
         // 64 blanks are all it was given; the pump sleeps rather than spin on a TAP that has more.
         thread::sleep(Duration::from_millis(200));
         assert_eq!(bench.totals().taken, 64);
-        let cpu = pump_cpu(Duration::from_millis(500));
-        assert!(cpu < 0.1, "{cpu}");
+        assert!(fewest_sleeps(Duration::from_millis(500)) >= 5, "it spins");
         let mut seen = 0;
         eventually("all frames", || {
             while let Some(item) = Came::next(&mut bench.worker) {
@@ -387,55 +390,43 @@ fn a_worker_that_does_not_take_frames_pushes_back_on_linux() {
     });
 }
 
-/// The part of a CPU that this process's pump takes.
-fn pump_cpu(over: Duration) -> f64 {
-    let ticks = || -> u64 {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("schedstat")).unwrap();
-        tasks
-            .map(Result::unwrap)
-            .filter(|task| {
-                std::fs::read_to_string(task.path().join("comm")).is_ok_and(|c| c.trim() == "vl-pump")
-            })
-            .map(|task| stat(task).split(' ').next().unwrap().parse::<u64>().unwrap())
-            .sum()
+/// How often the pump of this process that slept least often did so. Other tests have pumps too, but only one rests.
+fn fewest_sleeps(over: Duration) -> u64 {
+    let sleeps = || -> HashMap<OsString, u64> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let pumps = tasks
+            .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|c| c.trim() == "vl-pump"));
+        let count = |task: PathBuf| {
+            let status = std::fs::read_to_string(task.join("status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            Some((task.file_name()?.to_owned(), line.trim().parse().ok()?))
+        };
+        pumps.filter_map(count).collect()
     };
-    let (begun, before) = (Instant::now(), ticks());
+    let before = sleeps();
     thread::sleep(over);
-    (ticks() - before) as f64 / begun.elapsed().as_nanos() as f64
+    sleeps().iter().filter_map(|(task, now)| Some(now - before.get(task)?)).min().unwrap()
 }
 
+/// Clocks are no judges on a machine that others use: what is judged is how often the pump wakes, and that it does when it
+/// has to.
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
-fn an_idle_pump_costs_little_and_still_answers_soon() {
+fn while_the_worker_rests_the_pump_sleeps_until_it_is_rung_for() {
     in_netns(|| {
         let mut bench = Bench::new();
         ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev vl0");
         eventually("the mirror has it", || bench.state_of(PEER4).is_some());
-        thread::sleep(Duration::from_millis(100));
-        let idle = pump_cpu(Duration::from_secs(2));
-        // From the worker's ring and back, with nothing before it for some time. Much is left to whatever else runs
-        // on this machine.
-        let mut measure = |gap: Duration| {
-            let mut waits: Vec<Duration> = (0..200)
-                .map(|_| {
-                    thread::sleep(gap);
-                    let begun = Instant::now();
-                    bench.resolve(PEER4, 1);
-                    while !Came::next(&mut bench.worker).is_some_and(|item| item.resolved()) {
-                        thread::sleep(Duration::from_micros(5));
-                    }
-                    begun.elapsed()
-                })
-                .collect();
-            waits.sort_unstable();
-            [waits[0], waits[50], waits[100], waits[150], waits[199]]
-        };
-        let (long, short) = (measure(Duration::from_millis(30)), measure(Duration::from_micros(500)));
-        println!("idle: {:.2} % of a CPU", idle * 100.0);
-        println!("least, quartiles and longest wait: {long:?} after 30 ms, {short:?} after 0.5 ms");
-        // The budget is for the build that is shipped.
-        assert!(idle < if cfg!(debug_assertions) { 0.1 } else { 0.05 }, "{idle}");
-        assert!(long[1] < Duration::from_millis(1), "{long:?}");
+        bench.bell.rest();
+        thread::sleep(Duration::from_millis(200));
+        let sleeps = fewest_sleeps(Duration::from_secs(2));
+        assert!((1..200).contains(&sleeps), "{sleeps} times in 2 s");
+        for _ in 0..20 {
+            bench.resolve(PEER4, 1);
+            bench.bell.wake();
+            eventually("it comes back", || Came::next(&mut bench.worker).is_some_and(|item| item.resolved()));
+            bench.bell.rest();
+            thread::sleep(Duration::from_millis(60));
+        }
     });
 }
