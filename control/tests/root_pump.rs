@@ -420,7 +420,8 @@ fn while_the_worker_rests_the_pump_sleeps_until_it_is_rung_for() {
         bench.bell.rest();
         thread::sleep(Duration::from_millis(200));
         let sleeps = fewest_sleeps(Duration::from_secs(2));
-        assert!((1..200).contains(&sleeps), "{sleeps} times in 2 s");
+        // Some 3500 when it looks after its rings by itself, 40 when nothing comes from Linux either.
+        assert!((1..1000).contains(&sleeps), "{sleeps} times in 2 s");
         for _ in 0..20 {
             bench.resolve(PEER4, 1);
             bench.bell.wake();
