@@ -57,14 +57,6 @@ impl Ipv4Header {
         self.fragment.get() & DONT_FRAGMENT != 0
     }
 
-    /// Replaces the addresses and lowers the TTL by one; `delta` is the addresses' checksum delta.
-    #[inline]
-    pub fn rewrite(&mut self, addrs: [u8; 8], delta: u16) {
-        self.addrs = addrs;
-        self.ttl = self.ttl.wrapping_sub(1);
-        self.checksum = checksum::apply(self.checksum, checksum::add(delta, TTL_STEP));
-    }
-
     /// Sets the checksum of a header without options.
     pub fn seal(&mut self) {
         self.checksum = [0, 0];
@@ -92,7 +84,10 @@ mod tests {
             };
             header.seal();
             let new = [10, 0, 0, 2, 10, 0, 1, 11];
-            header.rewrite(new, checksum::delta(&header.addrs.clone(), &new));
+            let delta = checksum::delta(&header.addrs, &new);
+            header.addrs = new;
+            header.ttl -= 1;
+            header.checksum = checksum::apply(header.checksum, checksum::add(delta, TTL_STEP));
             let changed = header.checksum;
             header.seal();
             assert_eq!((changed, header.ttl), (header.checksum, ttl - 1));
