@@ -19,6 +19,7 @@ mod log;
 mod mbuf;
 mod mempool;
 mod port;
+mod prefetch;
 mod tsc;
 
 pub use attach::AttachError;
@@ -59,4 +60,5 @@ pub use port::rss::RssFields;
 pub use port::rss::RssGranted;
 pub use port::stats::Link;
 pub use port::stats::PortStats;
+pub use prefetch::prefetch;
 pub use tsc::tsc;

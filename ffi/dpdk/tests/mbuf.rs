@@ -133,7 +133,7 @@ fn fresh_packet_carries_no_opinion() {
     frame.clear_tx_checksum_offload();
     assert_eq!(frame.rx_checksum(), RxChecksum { l3: Sum::Unknown, l4: Sum::Unknown });
     frame.prefetch();
-    frame.prefetch_descriptor();
+    dpdk::prefetch(frame.data());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use arrayvec::ArrayVec;
 use dpdk_sys::rte_mbuf;
 
 use crate::port::PortId;
+use crate::prefetch::prefetch_at;
 
 /// A packet.
 #[must_use = "dropping a packet frees it"]
@@ -200,26 +201,7 @@ impl Mbuf {
     /// Starts loading the packet's first line: its Ethernet, IP and most of its transport header.
     #[inline(always)]
     pub fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use core::arch::x86_64::_MM_HINT_T0;
-            use core::arch::x86_64::_mm_prefetch;
-            let start = self.start().cast_const().cast();
-            // SAFETY: a hint; it never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start) };
-        }
-    }
-
-    /// Starts loading what this crate knows about the packet, which [`Mbuf::prefetch`] itself has to read.
-    #[inline(always)]
-    pub fn prefetch_descriptor(&self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use core::arch::x86_64::_MM_HINT_T0;
-            use core::arch::x86_64::_mm_prefetch;
-            // SAFETY: a hint; it never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.0.as_ptr().cast_const().cast()) };
-        }
+        prefetch_at(self.start());
     }
 
     #[inline(always)]
