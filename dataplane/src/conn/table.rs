@@ -242,33 +242,35 @@ impl FlowTable {
             for (approach, key) in approaches.iter_mut().zip(keys) {
                 *approach = self.approach(*key);
             }
-            self.guess(&approaches, out);
+            for (out, approach) in out.iter_mut().zip(approaches) {
+                let (candidate, away) = self.guess(approach);
+                *out = if away { self.guess_away(approach, candidate) } else { candidate };
+            }
         }
     }
 
-    /// The second step of [`Self::probe`], for a burst: looks at the lines that were fetched by then and
-    /// has those fetched that [`Self::confirm`] will read. What `approaches` has beyond `out` is not looked at.
-    #[inline]
-    pub fn guess(&self, approaches: &[Approach], out: &mut [Candidate]) {
-        let mut away = 0_u32;
-        for (nth, (out, Approach(place))) in out.iter_mut().zip(approaches).enumerate() {
-            let slot = self.index.guess_home(*place);
-            *out = Candidate { slot, version: self.version };
-            if slot != Slot::NONE {
-                prefetch(&self.hot, slot.id().index());
-            } else if self.index.prefetch_away(*place) {
-                away |= 1 << nth;
-            }
+    /// The second step of [`Self::probe`]: looks at the line that was fetched by then, and has the one fetched that
+    /// [`Self::confirm`] will read. The flag says that the key may be elsewhere: that line is fetched then, for
+    /// [`Self::guess_away`].
+    #[inline(always)]
+    pub fn guess(&self, Approach(place): Approach) -> (Candidate, bool) {
+        let slot = self.index.guess_home(place);
+        let mut away = false;
+        if slot != Slot::NONE {
+            prefetch(&self.hot, slot.id().index());
+        } else {
+            away = self.index.prefetch_away(place);
         }
-        while away != 0 {
-            let nth = away.trailing_zeros() as usize;
-            away &= away - 1;
-            let slot = self.index.guess_away(approaches[nth].0);
-            out[nth].slot = slot;
-            if slot != Slot::NONE {
-                prefetch(&self.hot, slot.id().index());
-            }
+        (Candidate { slot, version: self.version }, away)
+    }
+
+    /// The third step, when it takes one: looks at the other line. `candidate` is what the second step gave.
+    pub fn guess_away(&self, Approach(place): Approach, candidate: Candidate) -> Candidate {
+        let slot = self.index.guess_away(place);
+        if slot != Slot::NONE {
+            prefetch(&self.hot, slot.id().index());
         }
+        Candidate { slot, ..candidate }
     }
 
     /// What `key` is now, given what [`Self::probe`] made of it.

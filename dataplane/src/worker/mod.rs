@@ -10,32 +10,30 @@ pub mod outbox;
 pub mod persist;
 pub mod replay;
 pub mod report;
+mod stage;
 mod steady;
 mod tunnels;
 pub mod wanted;
 
-use std::boxed::Box;
 use std::sync::Arc;
 
 use crate::BURST;
-use crate::conn::table::Approach;
-use crate::conn::table::Candidate;
 use crate::epoch::Reader;
-use crate::io::Burst;
-use crate::io::Frame;
 use crate::io::PacketIo;
 use crate::io::PortId;
-use crate::meta::Class;
-use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::time::Moment;
 use crate::worker::flows::Flows;
 use crate::worker::outbox::Outbox;
 use crate::worker::report::Reporter;
+use crate::worker::stage::Stage;
 
 /// Frames taken from the host's ring in one poll.
 const FROM_HOST: usize = BURST;
+/// Bursts taken from a port in one poll. While one is followed by another, its packets wait for it to be parsed, and
+/// their lines are there by then.
+const ROUNDS: usize = 8;
 
 /// One core's packet path.
 pub struct Worker<Io: PacketIo> {
@@ -44,31 +42,16 @@ pub struct Worker<Io: PacketIo> {
     flows: Flows,
     outbox: Outbox<Io::Frame>,
     reporter: Option<Reporter>,
-    notes: Box<Notes>,
-}
-
-/// What the stages note of a burst's packets, by their place in it; nothing of it means anything between bursts.
-struct Notes {
-    metas: [PacketMeta; BURST],
-    approaches: [Approach; BURST],
-    candidates: [Candidate; BURST],
-}
-
-impl Notes {
-    fn new() -> Self {
-        Self {
-            metas: [PacketMeta::nothing(Class::Host); BURST],
-            approaches: [Approach::default(); BURST],
-            candidates: [Candidate::UNKNOWN; BURST],
-        }
-    }
+    /// The burst that is coming in, and the one before it, which is on its way out. Both are empty between polls.
+    coming: Stage<Io::Frame>,
+    going: Stage<Io::Frame>,
 }
 
 impl<Io: PacketIo> Worker<Io> {
     /// A worker over `io` that follows `rules`.
     pub fn new(io: Io, rules: Reader<Snapshot>, flows: Flows) -> Self {
         let outbox = Outbox::new(io.ports());
-        Self { io, rules, flows, outbox, reporter: None, notes: Box::new(Notes::new()) }
+        Self { io, rules, flows, outbox, reporter: None, coming: Stage::new(), going: Stage::new() }
     }
 
     /// Lets control ask for the connection table.
@@ -78,24 +61,35 @@ impl<Io: PacketIo> Worker<Io> {
         self
     }
 
-    /// One round at the moment `now`: takes what waits, a burst from each port at most, and sends it on. Gives the
-    /// number of frames taken and timers looked at: 0 means that there was nothing to do.
+    /// One round at the moment `now`: takes what waits, up to [`ROUNDS`] bursts from each port, and sends it on. Gives
+    /// the number of frames taken and timers looked at: 0 means that there was nothing to do.
     pub fn poll(&mut self, now: impl Into<Moment>) -> usize {
         let now = now.into();
         self.follow_rules(now);
         let mut done = 0;
-        for port in 0..self.io.ports() {
-            let port = PortId::new(port);
-            let mut frames = Burst::new();
-            self.io.receive(port, &mut frames);
-            if !frames.is_empty() {
-                done += frames.len();
-                self.carry(port, frames);
+        for round in 1..=ROUNDS {
+            let mut more = false;
+            for port in 0..self.io.ports() {
+                let port = PortId::new(port);
+                self.io.receive(port, &mut self.coming.frames);
+                if !self.coming.frames.is_empty() {
+                    done += self.coming.frames.len();
+                    more |= self.coming.frames.is_full();
+                    self.take_in(port);
+                }
+            }
+            // A full burst is hardly the last one.
+            more &= round < ROUNDS;
+            if !more && !self.going.frames.is_empty() {
+                self.forward();
+            }
+            done += self.flows.expire(self.rules.get(), done != 0);
+            if !more {
+                break;
             }
         }
         self.io.housekeep();
         done += self.send_for_host();
-        done += self.flows.expire(self.rules.get(), done != 0);
         self.flows.tend_schedulers(self.rules.get());
         if let Some(reporter) = &mut self.reporter {
             done += reporter.serve(&self.flows.table, now.ticks);
@@ -105,34 +99,42 @@ impl<Io: PacketIo> Worker<Io> {
         done
     }
 
-    /// Carries one burst from parsing to transmission.
+    /// Parses the burst that came in, and forwards the one before it.
     #[inline]
-    fn carry(&mut self, ingress: PortId, frames: Burst<Io::Frame>) {
-        let snapshot = self.rules.get();
-        let Notes { metas, approaches, candidates } = &mut *self.notes;
-        let facts = snapshot.paths.ports.get(ingress.index()).copied().unwrap_or_default();
-        let count = frames.len();
+    fn take_in(&mut self, ingress: PortId) {
+        let facts = self.rules.get().paths.ports.get(ingress.index()).copied().unwrap_or_default();
+        self.coming.ingress = ingress;
+        self.coming.parse(facts, &self.flows.table);
+        self.flows.stats.received.add(self.coming.frames.len() as u64);
+        self.forward();
+        core::mem::swap(&mut self.coming, &mut self.going);
+    }
 
-        // Parse, with the header lines of the whole burst on their way, and send for the table's lines.
-        frames.iter().for_each(Frame::prefetch);
-        for ((frame, meta), approach) in frames.iter().zip(metas.iter_mut()).zip(approaches.iter_mut()) {
-            let key = meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum);
-            *approach = self.flows.table.approach(key);
-        }
-        // Look up: all buckets are here by now, then all entries.
-        self.flows.table.guess(&approaches[..count], &mut candidates[..count]);
-        // Decide and rewrite, one by one, in order.
-        self.flows.stats.received.add(count as u64);
-        for ((mut frame, meta), candidate) in frames.into_iter().zip(metas.iter()).zip(candidates.iter()) {
-            if let Some(port) = self.flows.steady(snapshot, &mut frame, meta, *candidate) {
-                self.outbox.send(&mut self.io, &self.flows.stats, port, frame);
+    /// Forwards the burst that is on its way out, one packet after the other, and looks for the connections of the one
+    /// that is coming in: a packet out, a packet in, so that the lines of one are fetched while the other is worked on.
+    #[inline(never)]
+    fn forward(&mut self) {
+        let snapshot = self.rules.get();
+        let Self { io, flows, outbox, coming, going, .. } = self;
+        let Stage { frames, ingress, notes } = going;
+        let mut waiting = 0..coming.frames.len();
+        for (nth, mut frame) in frames.drain(..).enumerate() {
+            if let Some(nth) = waiting.next() {
+                coming.notes.guess(nth, &flows.table);
+            }
+            let (meta, candidate) = (&notes.metas[nth], notes.candidates[nth]);
+            if let Some(port) = flows.steady(snapshot, &mut frame, meta, candidate) {
+                outbox.send(io, &flows.stats, port, frame);
                 continue;
             }
-            let verdict = self.flows.handle(snapshot, &mut frame, meta, *candidate, ingress);
-            self.outbox.post(&mut self.io, &self.flows.stats, ingress, frame, verdict);
+            let verdict = flows.handle(snapshot, &mut frame, meta, candidate, *ingress);
+            outbox.post(io, &flows.stats, *ingress, frame, verdict);
         }
-        // Transmit.
-        self.outbox.flush(&mut self.io, &self.flows.stats);
+        for nth in waiting {
+            coming.notes.guess(nth, &flows.table);
+        }
+        coming.notes.guess_away(&flows.table);
+        outbox.flush(io, &flows.stats);
     }
 
     /// Sends what Linux put on the host interfaces, or what waited for a MAC.

@@ -1,0 +1,79 @@
+//! One burst between parsing and forwarding.
+//!
+//! A worker has two: while the packets of one are forwarded, what those of the other will touch is on its way from
+//! memory.
+
+use std::boxed::Box;
+
+use crate::BURST;
+use crate::conn::table::Approach;
+use crate::conn::table::Candidate;
+use crate::conn::table::FlowTable;
+use crate::io::Burst;
+use crate::io::Frame;
+use crate::io::PortId;
+use crate::meta::Class;
+use crate::meta::PacketMeta;
+use crate::snapshot::route::PortFacts;
+
+/// The frames of a burst and what is noted of each, by its place. Notes beyond the frames mean nothing.
+pub(super) struct Stage<F> {
+    pub(super) frames: Burst<F>,
+    /// Where they came from.
+    pub(super) ingress: PortId,
+    pub(super) notes: Box<Notes>,
+}
+
+/// What is noted of a burst's packets.
+pub(super) struct Notes {
+    pub(super) metas: [PacketMeta; BURST],
+    approaches: [Approach; BURST],
+    pub(super) candidates: [Candidate; BURST],
+    /// Packets whose connection was not where it is looked for first: bit n for packet n.
+    away: u32,
+}
+
+const _: () = assert!(BURST <= 32, "a bit each in `Notes::away`");
+
+impl<F: Frame> Stage<F> {
+    pub(super) fn new() -> Self {
+        let notes = Notes {
+            metas: [PacketMeta::nothing(Class::Host); BURST],
+            approaches: [Approach::default(); BURST],
+            candidates: [Candidate::UNKNOWN; BURST],
+            away: 0,
+        };
+        Self { frames: Burst::new(), ingress: PortId::new(0), notes: Box::new(notes) }
+    }
+
+    /// Parses the frames, and sends for where the table may have their connections.
+    #[inline]
+    pub(super) fn parse(&mut self, facts: PortFacts, table: &FlowTable) {
+        let Notes { metas, approaches, .. } = &mut *self.notes;
+        self.frames.iter().for_each(Frame::prefetch);
+        for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
+            let key = meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum);
+            *approach = table.approach(key);
+        }
+    }
+}
+
+impl Notes {
+    /// Looks for the connection of packet `nth`, and sends for it. Every packet must be looked for, each once.
+    #[inline(always)]
+    pub(super) fn guess(&mut self, nth: usize, table: &FlowTable) {
+        let (candidate, away) = table.guess(self.approaches[nth]);
+        self.candidates[nth] = candidate;
+        self.away |= u32::from(away) << nth;
+    }
+
+    /// Looks for the connections that [`Self::guess`] did not find, where else they may be.
+    #[inline]
+    pub(super) fn guess_away(&mut self, table: &FlowTable) {
+        while self.away != 0 {
+            let nth = self.away.trailing_zeros() as usize;
+            self.away &= self.away - 1;
+            self.candidates[nth] = table.guess_away(self.approaches[nth], self.candidates[nth]);
+        }
+    }
+}
