@@ -5,9 +5,11 @@
 //! meanwhile, [`GROUP_TIME`] a group, so that of [`HELD`] groups before it all linger in the table and
 //! those before them time out while the present one is carried.
 
+use dataplane::BURST;
 use dataplane::conn::wheel::SLOT_TICKS;
 use dataplane::time::Ticks;
 use dataplane::wire::l4::flag;
+use dataplane::worker::ROUNDS;
 use dpdk::tsc;
 
 use crate::bench::args::BenchArgs;
@@ -30,6 +32,8 @@ const GROUPS: u32 = 20;
 const GROUP_TIME: u32 = 8 * Ticks::PER_SECOND;
 /// Longer than anything takes to time out.
 const DRAIN_TIME: u32 = 1000 * Ticks::PER_SECOND;
+/// Packets of one port in a poll.
+const POLL: u32 = (ROUNDS * BURST) as u32;
 /// One group in so many goes without the director.
 const WITHOUT: u32 = 4;
 
@@ -93,7 +97,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
         .map(|(port, flags)| (port, Template::new(MACS[port], flags, args.frame)))
         .collect();
     let stages = templates.len();
-    let polls = u128::from(size / 32) * stages as u128;
+    let polls = size.div_ceil(POLL) as u128 * stages as u128;
     let pace = Pace { elapsed: 0, step: (u128::from(GROUP_TIME) << 32) / polls };
     let stride = coprime(size as usize);
     let mut script = Script { templates, size: size as usize, stride, translated, pace };
@@ -140,8 +144,8 @@ impl Script {
     /// Takes the `nth` group through all stages, with the director.
     fn carry(&mut self, director: &mut Director, nth: u32) {
         for stage in 0..self.templates.len() {
-            let polls = self.set_scene(director, nth, stage);
-            for _ in 0..polls {
+            let packets = self.set_scene(director, nth, stage);
+            for _ in 0..packets.div_ceil(POLL as usize) {
                 director.worker.poll(self.pace.tick());
             }
         }
@@ -150,15 +154,15 @@ impl Script {
     /// The same packets without the director.
     fn pass_through(&self, director: &mut Director, nth: u32) {
         for stage in 0..self.templates.len() {
-            let polls = self.set_scene(director, nth, stage);
+            let packets = self.set_scene(director, nth, stage);
             let io = director.worker.io_mut();
-            for _ in 0..polls {
+            for _ in 0..packets.div_ceil(BURST) {
                 io.pass_through();
             }
         }
     }
 
-    /// Has the packets of one stage arrive; how many bursts they are.
+    /// Has the packets of one stage arrive; how many they are.
     fn set_scene(&self, director: &mut Director, nth: u32, stage: usize) -> usize {
         let io = director.worker.io_mut();
         let Some((port, template)) = self.templates.get(stage) else { return 0 };
@@ -176,7 +180,7 @@ impl Script {
         // An answer is missing only when a packet was lost, which is found out later.
         let count = self.size.min(source.len() - from);
         source.play(template, from, count, if stage == 0 { 1 } else { self.stride });
-        count.div_ceil(dataplane::BURST)
+        count
     }
 
     /// Lets all that is left time out.
@@ -186,7 +190,7 @@ impl Script {
             if director.stats.connections.get() == 0 {
                 break;
             }
-            // A poll looks at 32 timers, and no more than a group's come due in one slot of the wheel.
+            // A poll looks at 32 timers at least, and no more than a group's come due in one slot of the wheel.
             for _ in 0..=self.size / 32 {
                 director.worker.poll(now.plus(slot * SLOT_TICKS));
             }

@@ -134,6 +134,8 @@ impl Flags {
     pub const MEASURED: Self = Self(0x0008);
     /// It hangs on another one: the cold line's `control`. Ours alone, never sent.
     pub const CONTROLLED: Self = Self(0x0010);
+    /// Its reply key is not in the index yet. Ours alone, and of no connection between two bursts.
+    pub const OPENING: Self = Self(0x0020);
     /// The reply direction has not been seen (and for DR and TUN is not expected).
     pub const NOOUTPUT: Self = Self(0x0080);
     /// Counted among the inactive connections.

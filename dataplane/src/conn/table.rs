@@ -18,7 +18,7 @@
 //! another entry) must still be able to tell that the slot has another tenant.
 
 use crate::BURST;
-use crate::conn::entry::{Cold, ConnId, Direction, Hot, NONE};
+use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot, NONE};
 use crate::conn::key::FlowKey;
 
 use self::arch::prefetch;
@@ -101,8 +101,26 @@ impl FlowTable {
 
     /// Inserts an entry under its keys (see `keys_of`), or changes nothing.
     pub fn insert(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
+        let id = self.begin(hot, cold)?;
+        match self.complete(id) {
+            Ok(()) => Ok(id),
+            Err(error) => {
+                self.remove(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first half of [`Self::insert`], or no change: inserts the entry under its request key, has the line fetched
+    /// that its reply key goes to, and marks it as opening when it has one. [`Self::complete`] does the rest.
+    pub fn begin(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
         let [request, reply] = keys_of(&hot);
         let Some(request) = request else { return Err(InsertError::Duplicate) };
+        let mut flags = hot.flags;
+        if let Some(reply) = reply {
+            self.prefetch_key(reply);
+            flags = flags.with(Flags::OPENING);
+        }
         let home = self.place(request);
         if self.find_at(request, home).is_some() || reply == Some(request) {
             return Err(InsertError::Duplicate);
@@ -112,22 +130,14 @@ impl FlowTable {
             return Err(if taken { InsertError::Duplicate } else { InsertError::Full });
         }
         let id = ConnId::new(self.first_vacant);
-        // The entry comes first: making room for its second key may move its first.
+        // The entry comes first: making room for its key may ask for it.
         let line = &mut self.hot[id.index()];
-        let vacant = core::mem::replace(line, Hot { wheel_at: line.wheel_at, ..hot });
+        let vacant = core::mem::replace(line, Hot { wheel_at: line.wheel_at, flags, ..hot });
         if !self.enter(home, Slot::new(id, Direction::Request)) {
             self.hot[id.index()] = vacant;
             return Err(InsertError::Full);
         }
         self.cold[id.index()].succeed(&cold);
-        // The reply key comes last: whoever had its line fetched has gained time by now.
-        if let Some(reply) = reply
-            && let Err(error) = self.enter_reply(reply, Slot::new(id, Direction::Reply))
-        {
-            self.leave(home, Slot::new(id, Direction::Request));
-            self.hot[id.index()] = vacant;
-            return Err(error);
-        }
         self.first_vacant = vacant.dest;
         if self.first_vacant != NONE {
             prefetch(&self.hot, self.first_vacant as usize);
@@ -138,12 +148,25 @@ impl FlowTable {
         Ok(id)
     }
 
-    fn enter_reply(&mut self, reply: FlowKey, slot: Slot) -> Result<(), InsertError> {
+    /// The second half of [`Self::insert`]: has the entry found by its reply key too. An error changes nothing: the
+    /// entry stays, and is opening still.
+    pub fn complete(&mut self, id: ConnId) -> Result<(), InsertError> {
+        let hot = &self.hot[id.index()];
+        if !hot.flags.has(Flags::OPENING) {
+            return Ok(());
+        }
+        let (reply, slot) = (hot.reply, Slot::new(id, Direction::Reply));
         let place = self.place(reply);
         if self.find_at(reply, place).is_some() {
             return Err(InsertError::Duplicate);
         }
-        if self.enter(place, slot) { Ok(()) } else { Err(InsertError::Full) }
+        if !self.enter(place, slot) {
+            return Err(InsertError::Full);
+        }
+        let hot = &mut self.hot[id.index()];
+        hot.flags = hot.flags.without(Flags::OPENING);
+        self.bump();
+        Ok(())
     }
 
     /// Takes an entry and its keys out. A vacant `id` is left as it is.
@@ -409,10 +432,11 @@ fn same(one: FlowKey, two: FlowKey) -> bool {
 }
 
 /// The request and the reply key under which an entry is found: those that are not zero, and of a
-/// template the request key alone.
+/// template or of what is opening the request key alone.
 fn keys_of(hot: &Hot) -> [Option<FlowKey>; 2] {
     let some = |key| (key != FlowKey::ZERO).then_some(key);
-    [some(hot.request), some(hot.reply).filter(|_| !hot.request.is_template())]
+    let alone = hot.request.is_template() || hot.flags.has(Flags::OPENING);
+    [some(hot.request), some(hot.reply).filter(|_| !alone)]
 }
 
 /// The key that put `slot` into the index.

@@ -16,7 +16,6 @@ use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
 use crate::conn::entry::NONE;
 use crate::conn::key::FlowKey;
-use crate::conn::table::InsertError;
 use crate::conn::tcp::TcpState;
 use crate::forward;
 use crate::forward::Refusal;
@@ -36,6 +35,7 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
+use crate::worker::opening::Outcome;
 use crate::worker::wanted::Intent;
 use crate::worker::wanted::Wanted;
 
@@ -52,27 +52,27 @@ impl Flows {
         frame: &mut F,
         meta: &PacketMeta,
         ingress: PortId,
-    ) -> Verdict {
+    ) -> Outcome {
         let key = meta.key;
         if is_nobody(key.src()) {
-            return Verdict::Drop(DropReason::Martian);
+            return Verdict::Drop(DropReason::Martian).into();
         }
         if key.protocol() == l4::TCP {
             let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
             if meta.tcp_flags & flag::RST != 0 || !opens {
-                return Verdict::Forward(Egress::Host);
+                return Verdict::Forward(Egress::Host).into();
             }
         }
         let mark = snapshot.marks.mark(key, ingress);
         let Some(service) = snapshot.services.find(mark, key) else {
-            return Verdict::Forward(Egress::Host);
+            return Verdict::Forward(Egress::Host).into();
         };
         let wanted = Wanted { service, key, mark };
         if key.sport() == FTP_DATA {
-            return Verdict::Forward(Egress::Host);
+            return Verdict::Forward(Egress::Host).into();
         }
         if service.one_packet && key.protocol() == l4::UDP {
-            return self.one_packet(snapshot, wanted, frame, meta);
+            return self.one_packet(snapshot, wanted, frame, meta).into();
         }
         let made = match service.persistence {
             Some(persistence) => self.schedule_persistent(snapshot, wanted, persistence),
@@ -80,8 +80,12 @@ impl Flows {
             None => self.schedule(snapshot, wanted),
         };
         match made {
-            Ok(id) => self.carry_request(snapshot, frame, meta, id),
-            Err(reason) => self.leave(snapshot, service, frame, meta, reason),
+            Ok(id) => {
+                // At once: whether it is active counts for the next choice.
+                self.step_request(snapshot, meta, id);
+                Outcome::Opens(id)
+            }
+            Err(reason) => self.leave(snapshot, service, frame, meta, reason).into(),
         }
     }
 
@@ -131,11 +135,10 @@ impl Flows {
         Ok((dest, info))
     }
 
-    /// Makes the connection, counts it and starts its timer.
+    /// Makes the connection, counts it at its destination and starts its timer. It is opening then, unless it is a template.
     pub(crate) fn create(&mut self, snapshot: &Snapshot, intent: &Intent<'_>) -> Result<ConnId, DropReason> {
         let Intent { service, key, info, .. } = *intent;
         let (local, reply) = self.reply_key(intent)?;
-        self.table.prefetch_key(reply);
         let mut hot = compile(snapshot, key, reply, intent.dest, info);
         let cold = Cold {
             control: intent.control,
@@ -151,20 +154,11 @@ impl Flows {
         if service.plan.kind() == Kind::Wrt && info.method.is_translated() && !key.is_template() {
             hot.flags = hot.flags.with(Flags::MEASURED);
         }
-        let made = match self.table.insert(hot, cold) {
-            Err(InsertError::Duplicate) if self.evict_finished(snapshot, reply) => {
-                self.table.insert(hot, cold)
-            }
-            other => other,
-        };
-        let id = match made {
+        let id = match self.table.begin(hot, cold) {
             Ok(id) => id,
             Err(error) => {
                 self.give_back_port(snapshot, local, reply);
-                return Err(match error {
-                    InsertError::Full => DropReason::TableFull,
-                    InsertError::Duplicate => DropReason::ReplyTaken,
-                });
+                return Err(error.into());
             }
         };
         self.table.hot_mut(id).expires = self.now.plus(first_timeout(snapshot, intent));
@@ -178,7 +172,6 @@ impl Flows {
             self.end(snapshot, id);
             return Err(DropReason::TableFull);
         }
-        self.stats.created.add(1);
         self.stats.connections.set(self.table.len());
         Ok(id)
     }
@@ -217,25 +210,12 @@ impl Flows {
             stats.persistent.up();
             return;
         }
-        stats.conns.add(1);
         stats.inactive.up();
         let conns = stats.active.get() + stats.inactive.get();
         if snapshot.dest(dest).is_some_and(|info| info.overloads(conns)) {
             stats.overloaded.set(1);
         }
         self.load_changed(snapshot, dest);
-    }
-
-    /// Ends a finished connection that stands in the way of a new one with the same reply key.
-    fn evict_finished(&mut self, snapshot: &Snapshot, reply: FlowKey) -> bool {
-        let Some((id, Direction::Reply)) = self.table.find(reply) else { return false };
-        let (hot, cold) = (self.table.hot(id), self.table.cold(id));
-        let finished = matches!(TcpState::from_raw(hot.state), TcpState::TimeWait | TcpState::Close);
-        let evict = reply.protocol() == l4::TCP && finished && cold.controlled == 0;
-        if evict {
-            self.end(snapshot, id);
-        }
-        evict
     }
 
     /// A datagram of a one-packet service: scheduled and forwarded, and nothing remains of it.

@@ -42,6 +42,7 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::expire::DueBatch;
+use crate::worker::opening::Outcome;
 
 /// A worker's connections, with all that they touch.
 pub struct Flows {
@@ -107,12 +108,13 @@ impl Flows {
         meta: &PacketMeta,
         candidate: Candidate,
         ingress: PortId,
-    ) -> Verdict {
-        match meta.class {
+    ) -> Outcome {
+        let verdict = match meta.class {
             Class::Flow => match self.table.confirm(meta.key, candidate) {
-                Some((id, Direction::Request)) => self.request(snapshot, frame, meta, id, ingress),
+                Some((id, _)) if self.is_opening(id) => return Outcome::Early,
+                Some((id, Direction::Request)) => return self.request(snapshot, frame, meta, id, ingress),
                 Some((id, Direction::Reply)) => self.reply(snapshot, frame, meta, id, ingress),
-                None => self.stranger(snapshot, frame, meta, ingress),
+                None => return self.stranger(snapshot, frame, meta, ingress),
             },
             Class::Fragment if snapshot.services.has_vip(meta.key.dst()) => {
                 Verdict::Drop(DropReason::Fragment)
@@ -120,7 +122,8 @@ impl Flows {
             Class::Fragment | Class::Host => Verdict::Forward(Egress::Host),
             Class::IcmpError => self.icmp_error(snapshot, frame, meta),
             Class::Drop(reason) => Verdict::Drop(reason),
-        }
+        };
+        Outcome::Done(verdict)
     }
 
     /// A packet from a client, of a known connection.
@@ -132,7 +135,7 @@ impl Flows {
         meta: &PacketMeta,
         id: ConnId,
         ingress: PortId,
-    ) -> Verdict {
+    ) -> Outcome {
         if meta.tcp_flags & flag::SYN != 0 && self.is_to_be_reused(snapshot, id) {
             return self.replace(snapshot, frame, meta, id, ingress);
         }
@@ -142,16 +145,17 @@ impl Flows {
         }
         if self.table.hot(id).flags.has(Flags::GONE) {
             if !snapshot.tunables.expire_nodest_conn {
-                return Verdict::Drop(DropReason::DestinationGone);
+                return Verdict::Drop(DropReason::DestinationGone).into();
             }
             return self.replace(snapshot, frame, meta, id, ingress);
         }
-        let verdict = self.carry_request(snapshot, frame, meta, id);
+        self.step_request(snapshot, meta, id);
+        let verdict = self.send_request(snapshot, frame, meta, id);
         if stale {
             // Timeouts may have become shorter.
             self.wind(id);
         }
-        verdict
+        verdict.into()
     }
 
     /// Treats a packet as if its connection were not. Linux ends that one with its next tick, so the scheduler still
@@ -164,7 +168,7 @@ impl Flows {
         meta: &PacketMeta,
         id: ConnId,
         ingress: PortId,
-    ) -> Verdict {
+    ) -> Outcome {
         if self.table.cold(id).controlled != 0 {
             return self.stranger(snapshot, frame, meta, ingress);
         }
@@ -173,29 +177,34 @@ impl Flows {
         if !old.flags.has(Flags::GONE) && !Method::from_bits(old.flags.bits()).is_translated() {
             self.replaced = old.dest;
         }
-        let verdict = self.stranger(snapshot, frame, meta, ingress);
+        let outcome = self.stranger(snapshot, frame, meta, ingress);
         self.replaced = NONE;
         self.unbind(snapshot, &old);
-        verdict
+        outcome
     }
 
-    /// Counts, steps, forwards and winds: the part that new connections share with old ones.
+    /// What a request does to its connection: steps the state and winds the timer.
     #[inline]
-    pub(crate) fn carry_request<F: Frame>(
+    pub(crate) fn step_request(&mut self, snapshot: &Snapshot, meta: &PacketMeta, id: ConnId) {
+        let row = if self.table.hot(id).flags.has(Flags::NOOUTPUT) { Row::InputOnly } else { Row::Input };
+        self.step(snapshot, meta, id, row);
+    }
+
+    /// Counts a request that its connection has taken note of, and forwards it.
+    #[inline]
+    pub(crate) fn send_request<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
         meta: &PacketMeta,
         id: ConnId,
     ) -> Verdict {
-        let dest = self.table.hot(id).dest;
+        let hot = self.table.hot_mut(id);
+        let dest = hot.dest;
         if let Some(stats) = self.stats.dest(DestId::new(dest)) {
             stats.in_pkts.add(1);
             stats.in_bytes.add(u64::from(meta.total_len));
         }
-        let row = if self.table.hot(id).flags.has(Flags::NOOUTPUT) { Row::InputOnly } else { Row::Input };
-        self.step(snapshot, meta, id, row);
-        let hot = self.table.hot_mut(id);
         hot.in_pkts = hot.in_pkts.saturating_add(1);
         match forward::forward(snapshot, frame, meta, hot, Direction::Request) {
             Ok(egress) => Verdict::Forward(egress),

@@ -6,6 +6,7 @@
 pub mod create;
 pub mod expire;
 pub mod flows;
+mod opening;
 pub mod outbox;
 pub mod persist;
 pub mod replay;
@@ -19,12 +20,15 @@ use std::sync::Arc;
 
 use crate::BURST;
 use crate::epoch::Reader;
+use crate::io::Burst;
 use crate::io::PacketIo;
 use crate::io::PortId;
+use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::time::Moment;
 use crate::worker::flows::Flows;
+use crate::worker::opening::Outcome;
 use crate::worker::outbox::Outbox;
 use crate::worker::report::Reporter;
 use crate::worker::stage::Stage;
@@ -33,7 +37,7 @@ use crate::worker::stage::Stage;
 const FROM_HOST: usize = BURST;
 /// Bursts taken from a port in one poll. While one is followed by another, its packets wait for it to be parsed, and
 /// their lines are there by then.
-const ROUNDS: usize = 8;
+pub const ROUNDS: usize = 8;
 
 /// One core's packet path.
 pub struct Worker<Io: PacketIo> {
@@ -117,8 +121,16 @@ impl<Io: PacketIo> Worker<Io> {
         let snapshot = self.rules.get();
         let Self { io, flows, outbox, coming, going, .. } = self;
         let Stage { frames, ingress, notes } = going;
+        let (ingress, mut opening) = (*ingress, Burst::new());
+        let open_all = |opening: &mut Burst<_>, flows: &mut Flows, io: &mut Io, outbox: &mut Outbox<_>| {
+            for (mut frame, nth, id) in opening.drain(..) {
+                let meta: &PacketMeta = &notes.metas[nth];
+                let verdict = flows.open(snapshot, &mut frame, meta, id);
+                outbox.post(io, &flows.stats, ingress, frame, verdict);
+            }
+        };
         let mut waiting = 0..coming.frames.len();
-        for (nth, mut frame) in frames.drain(..).enumerate() {
+        'packets: for (nth, mut frame) in frames.drain(..).enumerate() {
             if let Some(nth) = waiting.next() {
                 coming.notes.guess(nth, &flows.table);
             }
@@ -127,9 +139,20 @@ impl<Io: PacketIo> Worker<Io> {
                 outbox.send(io, &flows.stats, port, frame);
                 continue;
             }
-            let verdict = flows.handle(snapshot, &mut frame, meta, candidate, *ingress);
-            outbox.post(io, &flows.stats, *ingress, frame, verdict);
+            let verdict = loop {
+                match flows.handle(snapshot, &mut frame, meta, candidate, ingress) {
+                    Outcome::Done(verdict) => break verdict,
+                    Outcome::Opens(id) => {
+                        opening.push((frame, nth, id));
+                        continue 'packets;
+                    }
+                    // Nothing is opening afterwards, so this happens once.
+                    Outcome::Early => open_all(&mut opening, flows, io, outbox),
+                }
+            };
+            outbox.post(io, &flows.stats, ingress, frame, verdict);
         }
+        open_all(&mut opening, flows, io, outbox);
         for nth in waiting {
             coming.notes.guess(nth, &flows.table);
         }

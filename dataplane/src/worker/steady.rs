@@ -37,8 +37,11 @@ const TTL: usize = ETHER_LEN + 8;
 const CHECKSUM: usize = ETHER_LEN + 10;
 const ADDRS: usize = ETHER_LEN + 12;
 /// Connections with any of these are never steady.
-const UNSTEADY: u16 =
-    Flags::GONE.bits() | Flags::TEMPLATE.bits() | Flags::MEASURED.bits() | Flags::ONE_PACKET.bits();
+const UNSTEADY: u16 = Flags::GONE.bits()
+    | Flags::TEMPLATE.bits()
+    | Flags::MEASURED.bits()
+    | Flags::ONE_PACKET.bits()
+    | Flags::OPENING.bits();
 
 impl Flows {
     /// Forwards a packet of a connection in its steady state; gives the port it leaves by. `None`, and no change, for

@@ -1,0 +1,98 @@
+//! Connections between their first packet's arrival and its departure.
+//!
+//! A new connection's reply key is known only once its real server is chosen, and the line it goes to is then far away.
+//! So the first packet waits for the end of its burst: the line comes while other packets are handled. Until then the
+//! connection is marked [`Flags::OPENING`] and found by its request key alone; no packet of its own overtakes the
+//! first, and no packet of the real server can come before that has left.
+
+use sched::DestId;
+
+use crate::conn::entry::ConnId;
+use crate::conn::entry::Direction;
+use crate::conn::entry::Flags;
+use crate::conn::key::FlowKey;
+use crate::conn::table::InsertError;
+use crate::conn::tcp::TcpState;
+use crate::io::Frame;
+use crate::meta::PacketMeta;
+use crate::snapshot::Snapshot;
+use crate::verdict::DropReason;
+use crate::verdict::Verdict;
+use crate::wire::l4;
+use crate::worker::flows::Flows;
+
+/// What handling a packet comes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    /// It is done with.
+    Done(Verdict),
+    /// It began this connection: to be sent by [`Flows::open`] before its burst ends.
+    Opens(ConnId),
+    /// It belongs to a connection that is opening: to be handled again when all of those are open.
+    Early,
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        Self::Done(verdict)
+    }
+}
+
+impl Flows {
+    /// Finishes a connection that is opening, and sends its first packet.
+    pub(crate) fn open<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        id: ConnId,
+    ) -> Verdict {
+        match self.complete(snapshot, id) {
+            Ok(()) => self.send_request(snapshot, frame, meta, id),
+            Err(error) => {
+                self.end(snapshot, id);
+                Verdict::Drop(error.into())
+            }
+        }
+    }
+
+    /// Has the connection found by its reply key too, and counts it as made.
+    fn complete(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), InsertError> {
+        let reply = self.table.hot(id).reply;
+        match self.table.complete(id) {
+            Err(InsertError::Duplicate) if self.evict_finished(snapshot, reply) => self.table.complete(id)?,
+            made => made?,
+        }
+        self.stats.created.add(1);
+        if let Some(stats) = self.stats.dest(DestId::new(self.table.hot(id).dest)) {
+            stats.conns.add(1);
+        }
+        Ok(())
+    }
+
+    /// Ends a finished connection that stands in the way of a new one with the same reply key.
+    fn evict_finished(&mut self, snapshot: &Snapshot, reply: FlowKey) -> bool {
+        let Some((id, Direction::Reply)) = self.table.find(reply) else { return false };
+        let (hot, cold) = (self.table.hot(id), self.table.cold(id));
+        let finished = matches!(TcpState::from_raw(hot.state), TcpState::TimeWait | TcpState::Close);
+        let evict = reply.protocol() == l4::TCP && finished && cold.controlled == 0;
+        if evict {
+            self.end(snapshot, id);
+        }
+        evict
+    }
+
+    /// Whether the connection's first packet still waits.
+    pub(crate) fn is_opening(&self, id: ConnId) -> bool {
+        self.table.hot(id).flags.has(Flags::OPENING)
+    }
+}
+
+impl From<InsertError> for DropReason {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Full => Self::TableFull,
+            InsertError::Duplicate => Self::ReplyTaken,
+        }
+    }
+}
