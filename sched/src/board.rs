@@ -1,5 +1,7 @@
 //! The standing of all destinations, for schedulers that look for the best.
 
+use alloc::vec::Vec;
+
 use crate::Dest;
 use crate::DestId;
 use crate::Loads;
@@ -18,26 +20,27 @@ pub(crate) struct Board {
     survey: u64,
     /// All scores, and the survey, must be taken anew before the next choice.
     stale: bool,
+    /// Destinations whose loads changed since the last choice, and whose scores are yet to be taken anew; as many as
+    /// it has capacity for. More of them and taking all scores anew is as cheap.
+    changed: Vec<DestId>,
 }
 
 impl Board {
     pub(crate) fn new(plan: &Plan) -> Self {
-        Self { tree: Tree::with_room(room_wanted(plan.dests().len())), survey: 0, stale: true }
+        let room = room_wanted(plan.dests().len());
+        let changed = Vec::with_capacity(room / CHANGED);
+        Self { tree: Tree::with_room(room), survey: 0, stale: true, changed }
     }
 
     /// The position of the best destination, the first in list order among equals.
     pub(crate) fn best<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) -> Option<usize> {
-        if self.stale {
-            self.refresh::<M>(plan, loads);
-        }
+        self.catch_up::<M>(plan, loads);
         if self.scans(plan) { scan::<M>(self.survey, plan.dests(), loads) } else { self.tree.winner() }
     }
 
     /// Whether any destination has much to spare, by the measure.
     pub(crate) fn any_spare<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) -> bool {
-        if self.stale {
-            self.refresh::<M>(plan, loads);
-        }
+        self.catch_up::<M>(plan, loads);
         if self.scans(plan) {
             plan.dests().iter().any(|dest| M::score(self.survey, dest, loads).spare())
         } else {
@@ -45,11 +48,30 @@ impl Board {
         }
     }
 
-    /// The load of `dest` changed.
-    pub(crate) fn load_changed<M: Measure>(&mut self, plan: &Plan, dest: DestId, loads: &impl Loads) {
-        if self.stale || self.scans(plan) {
+    /// The load of `dest` changed. Looked at when the next choice is made.
+    pub(crate) fn load_changed(&mut self, plan: &Plan, dest: DestId) {
+        // A new connection changes its destination's load twice in a row: as it is bound, and as it becomes active.
+        if self.stale || self.changed.last() == Some(&dest) || self.scans(plan) {
             return;
         }
+        if self.changed.len() < self.changed.capacity() {
+            self.changed.push(dest);
+        } else {
+            self.stale = true;
+        }
+    }
+
+    /// Has all scores be those of this moment.
+    fn catch_up<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) {
+        if self.stale {
+            self.refresh::<M>(plan, loads);
+        }
+        while let Some(dest) = self.changed.pop() {
+            self.take_anew::<M>(plan, dest, loads);
+        }
+    }
+
+    fn take_anew<M: Measure>(&mut self, plan: &Plan, dest: DestId, loads: &impl Loads) {
         let position = plan.position(dest);
         if let Some((at, dest)) = position.and_then(|at| Some((at, plan.dests().get(at)?))) {
             self.tree.set(at, M::score(self.survey, dest, loads));
@@ -67,6 +89,7 @@ impl Board {
     }
 
     fn refresh<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) {
+        self.changed.clear();
         self.survey = M::survey(plan.dests(), loads);
         if !self.scans(plan) {
             self.tree.fill(plan.dests().iter().map(|dest| M::score(self.survey, dest, loads)));
@@ -98,5 +121,7 @@ pub(crate) const fn room_wanted(len: usize) -> usize {
     if len <= FEW { 0 } else { (len + len / 2).next_power_of_two() }
 }
 
+/// One part in so many of the destinations may have another load before all scores are taken anew.
+const CHANGED: usize = 8;
 /// Up to this many destinations comparing all of them is cheaper than keeping a tree.
 pub(crate) const FEW: usize = 16;

@@ -14,7 +14,6 @@ use crate::Room;
 use crate::Stagger;
 use crate::board::Board;
 use crate::fo::Fo;
-use crate::lblc::Local;
 use crate::lblc::Locality;
 use crate::lblcr::Replication;
 use crate::lc::Lc;
@@ -114,12 +113,10 @@ impl State {
     /// Call it after every such change: choices among many destinations rely on it.
     pub fn load_changed<L: Loads>(&mut self, plan: &Plan, dest: DestId, loads: &L) {
         match &mut self.memory {
-            Memory::Board(board) => measured!(self.kind, board.load_changed(plan, dest, loads), ()),
+            Memory::Board(board) => board.load_changed(plan, dest),
             Memory::Lottery(lottery) => lottery.load_changed(plan, dest, loads),
-            Memory::Locality(locality) => locality.board.load_changed::<Local>(plan, dest, loads),
-            Memory::Replication(replication) => {
-                replication.board.load_changed::<Local>(plan, dest, loads);
-            }
+            Memory::Locality(locality) => locality.board.load_changed(plan, dest),
+            Memory::Replication(replication) => replication.board.load_changed(plan, dest),
             Memory::Nothing | Memory::Turn(_) | Memory::Round(_) => {}
         }
     }
