@@ -136,6 +136,12 @@ impl Flags {
     pub const CONTROLLED: Self = Self(0x0010);
     /// Its reply key is not in the index yet. Ours alone, and of no connection between two bursts.
     pub const OPENING: Self = Self(0x0020);
+    /// Its end concerns more than its destination: the cold line says what hangs on it or it on, and whose port it has.
+    /// Without this the cold line need not be read then. Ours alone, never sent.
+    pub const TIED: Self = Self(0x0040);
+    /// The slot has a second record in the timer wheel: the cold line's `wheel_far`. The slot's and not its tenant's, like
+    /// `wheel_at`. Ours alone, never sent.
+    pub const FAR: Self = Self(0x0200);
     /// The reply direction has not been seen (and for DR and TUN is not expected).
     pub const NOOUTPUT: Self = Self(0x0080);
     /// Counted among the inactive connections.
@@ -194,6 +200,14 @@ impl Hot {
         state: 0,
         in_pkts: 0,
     };
+
+    /// What is the slot's and outlives its tenants, taken over from `slot`: all about records in the wheel.
+    #[must_use]
+    #[inline]
+    pub const fn in_slot_of(self, slot: &Self) -> Self {
+        let far = Flags(slot.flags.0 & Flags::FAR.0);
+        Self { wheel_at: slot.wheel_at, flags: self.flags.without(Flags::FAR).with(far), ..self }
+    }
 
     /// The key of packets that travel in `direction`.
     #[inline]

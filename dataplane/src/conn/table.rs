@@ -33,6 +33,9 @@ pub(crate) mod pages;
 #[cfg(test)]
 mod tests;
 
+/// Vacant slots whose lines are sent for ahead of their use.
+const VACANT_AHEAD: u32 = 6;
+
 /// Why an entry was not inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertError {
@@ -73,6 +76,9 @@ pub struct FlowTable {
     /// The vacant slot to use next; vacant slots link on by `hot.dest`.
     first_vacant: u32,
     last_vacant: u32,
+    /// The vacant slot up to which lines have been sent for, and how many before it wait to be used.
+    fetched_vacant: u32,
+    fetched: u32,
     len: u32,
     /// Counts insertions; skips 0.
     version: u32,
@@ -94,6 +100,8 @@ impl FlowTable {
             hasher: Hasher::new(seed),
             first_vacant: if capacity > 0 { 0 } else { NONE },
             last_vacant: capacity.wrapping_sub(1),
+            fetched_vacant: if capacity > 0 { 0 } else { NONE },
+            fetched: 0,
             len: 0,
             version: 1,
         }
@@ -132,20 +140,46 @@ impl FlowTable {
         let id = ConnId::new(self.first_vacant);
         // The entry comes first: making room for its key may ask for it.
         let line = &mut self.hot[id.index()];
-        let vacant = core::mem::replace(line, Hot { wheel_at: line.wheel_at, flags, ..hot });
+        let vacant = core::mem::replace(line, Hot { flags, ..hot }.in_slot_of(line));
         if !self.enter(home, Slot::new(id, Direction::Request)) {
             self.hot[id.index()] = vacant;
             return Err(InsertError::Full);
         }
         self.cold[id.index()].succeed(&cold);
         self.first_vacant = vacant.dest;
-        if self.first_vacant != NONE {
-            prefetch(&self.hot, self.first_vacant as usize);
-            prefetch(&self.cold, self.first_vacant as usize);
-        }
+        self.fetch_vacant();
         self.len += 1;
         self.bump();
         Ok(id)
+    }
+
+    /// Keeps the lines of the next few vacant slots on their way. To be called when the first of them was taken.
+    fn fetch_vacant(&mut self) {
+        if self.fetched == 0 {
+            self.fetched_vacant = self.first_vacant;
+        } else {
+            self.fetched -= 1;
+        }
+        // Two at a time, until there are enough.
+        for _ in 0..2 {
+            let Some(last) = self.hot.get(self.fetched_vacant as usize).filter(|_| self.fetched < VACANT_AHEAD) else {
+                return;
+            };
+            if last.dest == NONE {
+                return;
+            }
+            self.fetched_vacant = last.dest;
+            self.fetched += 1;
+            prefetch(&self.hot, self.fetched_vacant as usize);
+            prefetch(&self.cold, self.fetched_vacant as usize);
+        }
+    }
+
+    /// Between [`Self::begin`] and [`Self::complete`], when the line that the first sent for is there: sends for the one
+    /// that the second may want besides.
+    #[inline]
+    pub fn prepare(&self, id: ConnId) {
+        self.index.prefetch_away(self.place(self.hot(id).reply));
     }
 
     /// The second half of [`Self::insert`]: has the entry found by its reply key too. An error changes nothing: the
@@ -182,9 +216,12 @@ impl FlowTable {
             self.leave(self.place(reply), Slot::new(id, Direction::Reply));
         }
         let line = &mut self.hot[id.index()];
-        *line = Hot { wheel_at: line.wheel_at, ..Hot::VACANT };
+        *line = Hot::VACANT.in_slot_of(line);
         match self.first_vacant {
-            NONE => self.first_vacant = id.as_u32(),
+            NONE => {
+                self.first_vacant = id.as_u32();
+                (self.fetched_vacant, self.fetched) = (id.as_u32(), 0);
+            }
             _ => self.hot[self.last_vacant as usize].dest = id.as_u32(),
         }
         self.last_vacant = id.as_u32();

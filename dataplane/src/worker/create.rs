@@ -151,6 +151,9 @@ impl Flows {
             asked: self.micros,
             ..Cold::VACANT
         };
+        if key.is_template() || intent.control != NONE || local != NONE {
+            hot.flags = hot.flags.with(Flags::TIED);
+        }
         if service.plan.kind() == Kind::Wrt && info.method.is_translated() && !key.is_template() {
             hot.flags = hot.flags.with(Flags::MEASURED);
         }

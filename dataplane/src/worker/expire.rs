@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use sched::DestId;
 
 use crate::BURST;
+use crate::conn::entry::Cold;
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
@@ -67,7 +68,6 @@ impl Flows {
         self.wheel.pop_due(self.now, &mut self.due.records);
         for record in &self.due.records {
             self.table.prefetch_hot(ConnId::new(record.id));
-            self.table.prefetch_cold(ConnId::new(record.id));
         }
         self.due.records.len()
     }
@@ -75,7 +75,11 @@ impl Flows {
     /// Has what removing the batch's connections will touch fetched.
     fn fetch_keys(&mut self) {
         for record in &self.due.records {
-            self.table.prefetch_keys(ConnId::new(record.id));
+            let id = ConnId::new(record.id);
+            self.table.prefetch_keys(id);
+            if self.table.hot(id).flags.bits() & (Flags::TIED.bits() | Flags::FAR.bits()) != 0 {
+                self.table.prefetch_cold(id);
+            }
         }
         self.due.keys_fetched = true;
     }
@@ -97,17 +101,19 @@ impl Flows {
     fn fall_due(&mut self, snapshot: &Snapshot, record: Due) -> bool {
         let id = ConnId::new(record.id);
         // The record is in the wheel no longer, whosever it is now.
-        let valid = self.table.hot(id).wheel_at == record.at;
+        let hot = self.table.hot_mut(id);
+        let (valid, flags) = (hot.wheel_at == record.at, hot.flags);
         if valid {
-            self.table.hot_mut(id).wheel_at = NO_RECORD;
-        } else if self.table.cold(id).wheel_far == record.at {
-            self.table.cold_mut(id).wheel_far = NO_RECORD;
+            hot.wheel_at = NO_RECORD;
+        } else if flags.has(Flags::FAR) && self.table.cold(id).wheel_far == record.at {
+            let hot = self.table.hot_mut(id);
+            hot.flags = flags.without(Flags::FAR);
         }
         if !valid || !self.table.is_live(id) {
             return false;
         }
         if self.table.hot(id).expires.not_after(self.now) {
-            if self.table.cold(id).controlled == 0 {
+            if !flags.has(Flags::TIED) || self.table.cold(id).controlled == 0 {
                 self.end(snapshot, id);
                 return true;
             }
@@ -155,24 +161,28 @@ impl Flows {
     /// this, connections that end before their time (a port used again, a reset) would fill the wheel with
     /// records that mean nothing.
     fn claim_record(&mut self, id: ConnId) -> bool {
-        let (now, Hot { expires, wheel_at, .. }) = (self.now, *self.table.hot(id));
+        let (now, Hot { expires, wheel_at, flags, .. }) = (self.now, *self.table.hot(id));
         // What lies ahead has not been popped: the wheel gives out what is due and no more.
         let wanted = self.wheel.due_for(expires);
         let serves = |at: Ticks| at.since(now) > 0 && at.not_after(wanted) && at != NO_RECORD;
         if !serves(wheel_at) {
-            let far = self.table.cold(id).wheel_far;
+            let far = if flags.has(Flags::FAR) { self.table.cold(id).wheel_far } else { NO_RECORD };
             if !serves(far) {
                 return false;
             }
-            self.table.hot_mut(id).wheel_at = far;
+            let hot = self.table.hot_mut(id);
+            hot.wheel_at = far;
+            hot.flags = flags.without(Flags::FAR);
         }
         true
     }
 
     /// Notes a new record, `at`, that comes before the one there may be.
     fn put_before(&mut self, id: ConnId, at: Ticks) {
-        let old = core::mem::replace(&mut self.table.hot_mut(id).wheel_at, at);
+        let hot = self.table.hot_mut(id);
+        let old = core::mem::replace(&mut hot.wheel_at, at);
         if old.since(self.now) > 0 {
+            hot.flags = hot.flags.with(Flags::FAR);
             self.table.cold_mut(id).wheel_far = old;
         }
     }
@@ -185,13 +195,16 @@ impl Flows {
 
     /// Takes a connection out of the table; its destination still counts it.
     pub(crate) fn unlink(&mut self, snapshot: &Snapshot, id: ConnId) -> Hot {
-        let (hot, cold) = (*self.table.hot(id), *self.table.cold(id));
+        let hot = *self.table.hot(id);
         self.table.remove(id);
-        if cold.control != NONE {
-            let control = self.table.cold_mut(ConnId::new(cold.control));
-            control.controlled = control.controlled.saturating_sub(1);
+        if hot.flags.has(Flags::TIED) {
+            let Cold { control, local, .. } = *self.table.cold(id);
+            if control != NONE {
+                let control = self.table.cold_mut(ConnId::new(control));
+                control.controlled = control.controlled.saturating_sub(1);
+            }
+            self.give_back_port(snapshot, local, hot.reply);
         }
-        self.give_back_port(snapshot, cold.local, hot.reply);
         self.stats.connections.set(self.table.len());
         hot
     }

@@ -123,6 +123,7 @@ impl<Io: PacketIo> Worker<Io> {
         let Stage { frames, ingress, notes } = going;
         let (ingress, mut opening) = (*ingress, Burst::new());
         let open_all = |opening: &mut Burst<_>, flows: &mut Flows, io: &mut Io, outbox: &mut Outbox<_>| {
+            opening.iter().for_each(|(_, _, id)| flows.prepare(*id));
             for (mut frame, nth, id) in opening.drain(..) {
                 let meta: &PacketMeta = &notes.metas[nth];
                 let verdict = flows.open(snapshot, &mut frame, meta, id);

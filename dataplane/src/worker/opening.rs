@@ -56,6 +56,12 @@ impl Flows {
         }
     }
 
+    /// Has all fetched that [`Self::open`] will touch; to be called some time before.
+    #[inline]
+    pub(crate) fn prepare(&self, id: ConnId) {
+        self.table.prepare(id);
+    }
+
     /// Has the connection found by its reply key too, and counts it as made.
     fn complete(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), InsertError> {
         let reply = self.table.hot(id).reply;
