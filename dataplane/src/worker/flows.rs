@@ -289,7 +289,8 @@ impl Flows {
     }
 
     /// What a change of TCP state entails: active or inactive, an assured template, an earlier end.
-    fn state_changed(&mut self, snapshot: &Snapshot, id: ConnId, new: TcpState) {
+    #[inline(never)]
+    pub(super) fn state_changed(&mut self, snapshot: &Snapshot, id: ConnId, new: TcpState) {
         let hot = self.table.hot_mut(id);
         let (dest, inactive) = (hot.dest, hot.flags.has(Flags::INACTIVE));
         if inactive == new.is_active() {

@@ -1,9 +1,9 @@
-//! Packets of connections in their steady state: nearly all packets, on one page.
+//! Packets of standing connections: nearly all packets, on one page.
 //!
 //! [`Flows::steady`] does at once what [`super::flows`] does step by step, for packets about which nothing has to be
-//! decided: the connection is established and judged by the present rules, the way is known, the packet fits and
-//! changes no state. For any other packet it changes nothing, and the steps are taken one by one. What both do must be
-//! the same: `dataplane/tests/steady.rs` compares them.
+//! decided: the connection is judged by the present rules, the way is known and the packet fits. For any other packet it
+//! changes nothing, and the steps are taken one by one. What both do must be the same: `dataplane/tests/steady.rs`
+//! compares them.
 
 use sched::DestId;
 
@@ -11,6 +11,7 @@ use crate::conn::entry::Direction;
 use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
 use crate::conn::table::Candidate;
+use crate::conn::tcp::Row;
 use crate::conn::tcp::TcpState;
 use crate::forward::tunnel;
 use crate::io::Frame;
@@ -44,7 +45,7 @@ const UNSTEADY: u16 = Flags::GONE.bits()
     | Flags::OPENING.bits();
 
 impl Flows {
-    /// Forwards a packet of a connection in its steady state; gives the port it leaves by. `None`, and no change, for
+    /// Forwards a packet of a standing connection; gives the port it leaves by. `None`, and no change, for
     /// any other packet.
     #[inline(always)]
     pub(crate) fn steady<F: Frame>(
@@ -100,30 +101,53 @@ impl Flows {
                 head[..ETHER_LEN].copy_from_slice(&adjacency.header);
             }
         }
-        let timeout = if meta.key.protocol() == l4::TCP {
-            snapshot.tunables.tcp_timeouts[TcpState::Established as usize]
-        } else {
-            snapshot.tunables.udp_timeout
-        };
-        hot.expires = self.now.plus(timeout);
         hot.in_pkts = hot.in_pkts.saturating_add(u8::from(direction == Direction::Request));
         count(&self.stats, DestId::new(hot.dest), direction, meta.total_len);
+        if meta.key.protocol() != l4::TCP {
+            hot.expires = self.now.plus(snapshot.tunables.udp_timeout);
+            return Some(port);
+        }
+        if is_settled(hot, meta) {
+            hot.expires = self.now.plus(snapshot.tunables.tcp_timeouts[TcpState::Established as usize]);
+            return Some(port);
+        }
+        let row = match direction {
+            Direction::Reply => Row::Output,
+            Direction::Request if hot.flags.has(Flags::NOOUTPUT) => Row::InputOnly,
+            Direction::Request => Row::Input,
+        };
+        let old = TcpState::from_raw(hot.state);
+        let new = old.next(row, meta.tcp_flags);
+        hot.state = new as u8;
+        hot.expires = self.now.plus(snapshot.tunables.tcp_timeouts[new as usize]);
+        if new != old
+            && let Some(id) = candidate.id()
+        {
+            self.state_changed(snapshot, id, new);
+        }
         Some(port)
     }
 }
 
-/// Whether the packet leaves its connection as it is, but for its end.
+/// Whether nothing has to be decided about the packet and its connection.
 #[inline(always)]
 fn is_steady(hot: &Hot, direction: Direction, meta: &PacketMeta) -> bool {
-    let reply = direction == Direction::Reply;
-    let odd = hot.flags.bits() & UNSTEADY != 0 || reply && hot.flags.has(Flags::NOOUTPUT);
-    let plain = if meta.key.protocol() == l4::TCP {
-        meta.tcp_flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK
-            && hot.state == TcpState::Established as u8
-    } else {
-        !reply || hot.state != 0
+    let odd = hot.flags.bits() & UNSTEADY != 0;
+    let plain = match direction {
+        // A SYN may start the connection anew.
+        Direction::Request => meta.tcp_flags & flag::SYN == 0,
+        Direction::Reply => {
+            !hot.flags.has(Flags::NOOUTPUT) && (meta.key.protocol() == l4::TCP || hot.state != 0)
+        }
     };
     plain && !odd
+}
+
+/// Whether a TCP packet leaves its connection established, as it is.
+#[inline(always)]
+fn is_settled(hot: &Hot, meta: &PacketMeta) -> bool {
+    meta.tcp_flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK
+        && hot.state == TcpState::Established as u8
 }
 
 /// Lowers the TTL, and adds `delta` to what the header's checksum covers.
