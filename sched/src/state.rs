@@ -117,6 +117,7 @@ impl State {
             Memory::Lottery(lottery) => lottery.load_changed(plan, dest, loads),
             Memory::Locality(locality) => locality.board.load_changed(plan, dest),
             Memory::Replication(replication) => replication.board.load_changed(plan, dest),
+            // `Kind::remembers_loads` says so.
             Memory::Nothing | Memory::Turn(_) | Memory::Round(_) => {}
         }
     }

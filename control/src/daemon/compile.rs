@@ -237,6 +237,7 @@ impl Director {
             upper: spec.upper,
             lower: spec.lower,
             raised: 0,
+            weighed: true,
             hop: way.hop,
             tunnel_source: way.source,
         };

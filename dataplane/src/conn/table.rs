@@ -21,7 +21,7 @@ use crate::BURST;
 use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot, NONE};
 use crate::conn::key::FlowKey;
 
-use self::arch::prefetch;
+pub(crate) use self::arch::prefetch;
 use self::hash::Hasher;
 use self::index::{Index, Place, Slot};
 use self::pages::Pages;

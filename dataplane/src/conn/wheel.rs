@@ -31,6 +31,7 @@ use arrayvec::ArrayVec;
 
 use crate::conn::entry::NONE;
 use crate::conn::table::pages::Pages;
+use crate::conn::table::prefetch;
 use crate::time::Ticks;
 
 /// Ticks in a slot: 250 ms.
@@ -156,7 +157,13 @@ impl Wheel {
             if self.backlog.first == NONE {
                 self.turn(now);
             }
-            let Some(chunk) = self.chunks.get_mut(self.backlog.first as usize) else { return };
+            let first = self.backlog.first as usize;
+            if self.popped == 0
+                && let Some(chunk) = self.chunks.get(first)
+            {
+                prefetch(&self.chunks, chunk.next as usize);
+            }
+            let Some(chunk) = self.chunks.get_mut(first) else { return };
             while let Some(&id) = chunk.ids.get(self.popped).filter(|id| **id != NONE) {
                 if out.try_push(Due { id, at: chunk.at }).is_err() {
                     return;

@@ -59,6 +59,8 @@ pub struct DestInfo {
     pub lower: u32,
     /// How often `upper` was lifted or raised; [`crate::snapshot::master::Master`] counts.
     pub raised: u32,
+    /// Whether its service's scheduler wants to know of changed loads; [`crate::snapshot::master::Master`] sees to it.
+    pub weighed: bool,
     /// Adjacency towards it, or [`NONE`] when there is no route.
     pub hop: u32,
     /// TUN: the outer source address, chosen by the route.
@@ -77,6 +79,7 @@ impl Default for DestInfo {
             upper: 0,
             lower: 0,
             raised: 0,
+            weighed: true,
             hop: NONE,
             tunnel_source: Ipv4Addr::UNSPECIFIED,
         }

@@ -149,10 +149,13 @@ impl Master {
 
     /// Replaces a destination's facts.
     pub fn set_dest(&mut self, id: DestId, info: DestInfo) {
+        // A service that is not there yet may have any scheduler.
+        let weighed =
+            self.current.services.by_id(info.service).is_none_or(|service| service.plan.kind().remembers_loads());
         let slot = self.current.dests.entry(id.index());
         let judged_anew = (slot.available, slot.hop) != (info.available, info.hop);
         let raised = info.upper == 0 || info.upper > slot.upper;
-        *slot = DestInfo { raised: slot.raised.wrapping_add(raised.into()), ..info };
+        *slot = DestInfo { raised: slot.raised.wrapping_add(raised.into()), weighed, ..info };
         if judged_anew {
             self.rejudge();
         }
@@ -195,6 +198,12 @@ impl Master {
     }
 
     fn place(&mut self, spec: &ServiceSpec, plan: Arc<Plan>, cells: Arc<SchedCells>) {
+        let weighed = plan.kind().remembers_loads();
+        for dest in plan.dests() {
+            if self.current.dest(dest.id).is_some_and(|info| info.weighed != weighed) {
+                self.current.dests.entry(dest.id.index()).weighed = weighed;
+            }
+        }
         let locals = spec.locals.iter().filter_map(|&slot| self.current.locals.get(slot as usize)?.clone());
         let service = Service {
             id: spec.id,

@@ -366,7 +366,7 @@ impl Flows {
 
     /// Lets the service's scheduler know that a destination's numbers moved.
     pub(crate) fn load_changed(&mut self, snapshot: &Snapshot, dest: DestId) {
-        let Some(info) = snapshot.dest(dest).filter(|info| info.available) else { return };
+        let Some(info) = snapshot.dest(dest).filter(|info| info.weighed && info.available) else { return };
         let Some(service) = snapshot.services.by_id(info.service) else { return };
         let state = service.cells.states.get_mut(&mut self.token);
         state.load_changed(&service.plan, dest, &*self.stats);

@@ -47,7 +47,7 @@ fn equal_lanes(tags: &Tags, tag: u16) -> u8 {
 
 /// Has the line on which `slice[index]` begins fetched; beyond the end, nothing of consequence.
 #[inline]
-pub(super) fn prefetch<T>(slice: &[T], index: usize) {
+pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     let _line = slice.as_ptr().wrapping_add(index);
     #[cfg(target_arch = "x86_64")]
     {
