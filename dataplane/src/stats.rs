@@ -11,6 +11,7 @@ use std::boxed::Box;
 
 use sched::DestId;
 
+use crate::conn::table::prefetch;
 use crate::verdict::DropReason;
 
 /// A count with one writing thread.
@@ -167,6 +168,12 @@ impl WorkerStats {
     #[inline]
     pub fn dest(&self, dest: DestId) -> Option<&DestStats> {
         self.dests.get(dest.index())
+    }
+
+    /// Has a destination's line fetched.
+    #[inline]
+    pub fn prefetch(&self, dest: DestId) {
+        prefetch(&self.dests, dest.index());
     }
 
     /// Frames dropped for any reason.

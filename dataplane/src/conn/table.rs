@@ -359,6 +359,14 @@ impl FlowTable {
         same(own, key).then_some((hot, direction))
     }
 
+    /// The destination and the adjacency that a guess leads to, without a look whether it is right.
+    #[inline(always)]
+    pub fn leads_to(&self, candidate: Candidate) -> Option<(u32, u32)> {
+        let (id, direction) = candidate.slot.parts();
+        let hot = self.hot.get(id.index())?;
+        Some((hot.dest, hot.hops[direction as usize]))
+    }
+
     /// The connection that packets with `key` belong to, and their direction.
     pub fn find(&self, key: FlowKey) -> Option<(ConnId, Direction)> {
         self.find_at(key, self.place(key))

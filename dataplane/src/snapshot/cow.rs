@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::vec::Vec;
 
+use crate::conn::table::prefetch;
+
 /// Elements in a chunk.
 const CHUNK: usize = 128;
 
@@ -20,6 +22,19 @@ impl<T: Clone + Default> CowArray<T> {
     #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
         self.chunks.get(index / CHUNK).map(|chunk| &chunk[index % CHUNK])
+    }
+
+    /// Has the line fetched on which the element at `index` begins.
+    #[inline]
+    pub fn prefetch(&self, index: usize) {
+        if let Some(chunk) = self.chunks.get(index / CHUNK) {
+            prefetch(&chunk[..], index % CHUNK);
+        }
+    }
+
+    /// How many elements there is room for at present.
+    pub fn room(&self) -> usize {
+        self.chunks.len() * CHUNK
     }
 
     /// The element at `index` for changing; the array grows to hold it.

@@ -39,6 +39,11 @@ const FROM_HOST: usize = BURST;
 /// their lines are there by then.
 pub const ROUNDS: usize = 8;
 
+/// How many packets ahead their destinations' lines are sent for, where there are more than [`MANY`]: of fewer the lines
+/// are near anyhow.
+const PEEK: usize = 5;
+const MANY: usize = 512;
+
 /// One core's packet path.
 pub struct Worker<Io: PacketIo> {
     io: Io,
@@ -130,10 +135,14 @@ impl<Io: PacketIo> Worker<Io> {
                 outbox.post(io, &flows.stats, ingress, frame, verdict);
             }
         };
+        let many = snapshot.dests.room() > MANY;
         let mut waiting = 0..coming.frames.len();
         'packets: for (nth, mut frame) in frames.drain(..).enumerate() {
             if let Some(nth) = waiting.next() {
                 coming.notes.guess(nth, &flows.table);
+            }
+            if many && let Some(candidate) = notes.candidates.get(nth + PEEK) {
+                flows.peek(snapshot, *candidate);
             }
             let (meta, candidate) = (&notes.metas[nth], notes.candidates[nth]);
             if let Some(port) = flows.steady(snapshot, &mut frame, meta, candidate) {

@@ -45,6 +45,15 @@ const UNSTEADY: u16 = Flags::GONE.bits()
     | Flags::OPENING.bits();
 
 impl Flows {
+    /// Has all fetched that [`Self::steady`] will touch beyond the connection, whose line must be there by now.
+    #[inline(always)]
+    pub(crate) fn peek(&self, snapshot: &Snapshot, candidate: Candidate) {
+        if let Some((dest, hop)) = self.table.leads_to(candidate) {
+            self.stats.prefetch(DestId::new(dest));
+            snapshot.paths.adjacencies.prefetch(hop as usize);
+        }
+    }
+
     /// Forwards a packet of a standing connection; gives the port it leaves by. `None`, and no change, for
     /// any other packet.
     #[inline(always)]
