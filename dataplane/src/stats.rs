@@ -118,6 +118,10 @@ pub struct WorkerStats {
     pub icmp_sent: Counter,
     /// ICMP errors not sent because of the rate limit.
     pub icmp_suppressed: Counter,
+    /// Half-open connections ended because the table was full and a new one wanted the room.
+    pub displaced: Counter,
+    /// TCP connections that were never established.
+    pub half_open: Gauge,
     /// Connections made.
     pub created: Counter,
     /// Connections that timed out.
@@ -146,6 +150,8 @@ impl WorkerStats {
             from_host: Counter::default(),
             icmp_sent: Counter::default(),
             icmp_suppressed: Counter::default(),
+            displaced: Counter::default(),
+            half_open: Gauge::default(),
             created: Counter::default(),
             expired: Counter::default(),
             connections: Gauge::default(),

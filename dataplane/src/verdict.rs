@@ -59,6 +59,8 @@ drop_reasons! {
     TableFull => "table_full", "the connection table is full";
     /// All ports of all local addresses are taken, or there are none.
     NoLocalPort => "no_local_port", "FULLNAT: no free port on any local address of the service";
+    /// A SYN that was to make a connection while many are half open and packets wait.
+    SynFlood => "syn_flood", "a SYN held back: many connections are half open and packets wait";
     /// The device or its queue did not take the packet.
     TxFull => "tx_full", "the transmit queue was full";
     /// The ring to the host interface was full.

@@ -161,6 +161,12 @@ impl Daemon {
             ("dropped", "frames dropped", sum(WorkerStats::dropped)),
             ("created", "connections made", sum(|w| w.created.get())),
             ("expired", "connections that timed out", sum(|w| w.expired.get())),
+            ("half_open", "TCP connections that were never established", sum(|w| w.half_open.get().into())),
+            (
+                "displaced",
+                "half-open connections that a full table gave up for new ones",
+                sum(|w| w.displaced.get()),
+            ),
         ];
         let named = |(name, text, count): (&str, &str, u64)| NamedCount {
             name: name.to_owned(),

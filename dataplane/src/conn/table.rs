@@ -162,7 +162,9 @@ impl FlowTable {
         }
         // Two at a time, until there are enough.
         for _ in 0..2 {
-            let Some(last) = self.hot.get(self.fetched_vacant as usize).filter(|_| self.fetched < VACANT_AHEAD) else {
+            let Some(last) =
+                self.hot.get(self.fetched_vacant as usize).filter(|_| self.fetched < VACANT_AHEAD)
+            else {
                 return;
             };
             if last.dest == NONE {

@@ -82,6 +82,12 @@ impl TcpState {
         }
     }
 
+    /// Whether the three-way handshake is under way.
+    #[inline]
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, SynSent | SynRecv | SynAck)
+    }
+
     /// Whether connections in this state count as active.
     #[inline]
     pub const fn is_active(self) -> bool {

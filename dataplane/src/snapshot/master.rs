@@ -150,8 +150,11 @@ impl Master {
     /// Replaces a destination's facts.
     pub fn set_dest(&mut self, id: DestId, info: DestInfo) {
         // A service that is not there yet may have any scheduler.
-        let weighed =
-            self.current.services.by_id(info.service).is_none_or(|service| service.plan.kind().remembers_loads());
+        let weighed = self
+            .current
+            .services
+            .by_id(info.service)
+            .is_none_or(|service| service.plan.kind().remembers_loads());
         let slot = self.current.dests.entry(id.index());
         let judged_anew = (slot.available, slot.hop) != (info.available, info.hop);
         let raised = info.upper == 0 || info.upper > slot.upper;

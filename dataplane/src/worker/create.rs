@@ -35,7 +35,7 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
-use crate::worker::opening::Outcome;
+use crate::worker::outcome::Outcome;
 use crate::worker::wanted::Intent;
 use crate::worker::wanted::Wanted;
 
@@ -74,6 +74,10 @@ impl Flows {
         if service.one_packet && key.protocol() == l4::UDP {
             return self.one_packet(snapshot, wanted, frame, meta).into();
         }
+        // Before anybody is asked: a full table makes short work of what it refuses.
+        if !self.make_room(snapshot) {
+            return Verdict::Drop(DropReason::TableFull).into();
+        }
         let made = match service.persistence {
             Some(persistence) => self.schedule_persistent(snapshot, wanted, persistence),
             None if wanted.misses() => Err(DropReason::NoDestination),
@@ -83,7 +87,7 @@ impl Flows {
             Ok(id) => {
                 // At once: whether it is active counts for the next choice.
                 self.step_request(snapshot, meta, id);
-                Outcome::Opens(id)
+                Outcome::opens(id)
             }
             Err(reason) => self.leave(snapshot, service, frame, meta, reason).into(),
         }

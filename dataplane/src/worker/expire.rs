@@ -14,9 +14,11 @@ use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
 use crate::conn::entry::NONE;
 use crate::conn::key::FlowKey;
+use crate::conn::tcp::TcpState;
 use crate::conn::wheel::Due;
 use crate::snapshot::Snapshot;
 use crate::time::Ticks;
+use crate::worker::defence::is_half_open;
 use crate::worker::flows::Flows;
 
 /// Records handled together: as many as connections can be made in a poll of two ports.
@@ -196,6 +198,9 @@ impl Flows {
     /// Takes a connection out of the table; its destination still counts it.
     pub(crate) fn unlink(&mut self, snapshot: &Snapshot, id: ConnId) -> Hot {
         let hot = *self.table.hot(id);
+        if is_half_open(&hot) {
+            self.defence.note(TcpState::from_raw(hot.state), TcpState::None);
+        }
         self.table.remove(id);
         if hot.flags.has(Flags::TIED) {
             let Cold { control, local, .. } = *self.table.cold(id);

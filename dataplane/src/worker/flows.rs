@@ -41,8 +41,9 @@ use crate::verdict::Verdict;
 use crate::wire::icmp::IcmpError;
 use crate::wire::l4;
 use crate::wire::l4::flag;
+use crate::worker::defence::Defence;
 use crate::worker::expire::DueBatch;
-use crate::worker::opening::Outcome;
+use crate::worker::outcome::Outcome;
 
 /// A worker's connections, with all that they touch.
 pub struct Flows {
@@ -58,6 +59,7 @@ pub struct Flows {
     icmp_id: u16,
     /// The same moment as `now`, in microseconds.
     pub(crate) micros: u32,
+    pub(super) defence: Defence,
     /// Timers that are being looked at.
     pub(super) due: DueBatch,
     /// When the schedulers were last tended.
@@ -83,6 +85,7 @@ impl Flows {
             limiter: IcmpLimiter::default(),
             icmp_id: seed as u16,
             micros: 0,
+            defence: Defence::new(!seed),
             due: DueBatch::default(),
             tended: now,
             rate_ticks: 0,
@@ -111,7 +114,7 @@ impl Flows {
     ) -> Outcome {
         let verdict = match meta.class {
             Class::Flow => match self.table.confirm(meta.key, candidate) {
-                Some((id, _)) if self.is_opening(id) => return Outcome::Early,
+                Some((id, _)) if self.is_opening(id) => return Outcome::EARLY,
                 Some((id, Direction::Request)) => return self.request(snapshot, frame, meta, id, ingress),
                 Some((id, Direction::Reply)) => self.reply(snapshot, frame, meta, id, ingress),
                 None => return self.stranger(snapshot, frame, meta, ingress),
@@ -123,7 +126,7 @@ impl Flows {
             Class::IcmpError => self.icmp_error(snapshot, frame, meta),
             Class::Drop(reason) => Verdict::Drop(reason),
         };
-        Outcome::Done(verdict)
+        verdict.into()
     }
 
     /// A packet from a client, of a known connection.
@@ -284,13 +287,14 @@ impl Flows {
         hot.expires = now.plus(timeout);
         if new != old {
             hot.state = new as u8;
-            self.state_changed(snapshot, id, new);
+            self.state_changed(snapshot, id, old, new);
         }
     }
 
     /// What a change of TCP state entails: active or inactive, an assured template, an earlier end.
     #[inline(never)]
-    pub(super) fn state_changed(&mut self, snapshot: &Snapshot, id: ConnId, new: TcpState) {
+    pub(super) fn state_changed(&mut self, snapshot: &Snapshot, id: ConnId, old: TcpState, new: TcpState) {
+        self.defence.note(old, new);
         let hot = self.table.hot_mut(id);
         let (dest, inactive) = (hot.dest, hot.flags.has(Flags::INACTIVE));
         if inactive == new.is_active() {

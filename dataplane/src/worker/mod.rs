@@ -4,10 +4,12 @@
 //! or below allocates, locks, logs, reads a clock or calls the kernel.
 
 pub mod create;
+mod defence;
 pub mod expire;
 pub mod flows;
 mod opening;
 pub mod outbox;
+mod outcome;
 pub mod persist;
 pub mod replay;
 pub mod report;
@@ -23,13 +25,14 @@ use crate::epoch::Reader;
 use crate::io::Burst;
 use crate::io::PacketIo;
 use crate::io::PortId;
+use crate::meta::Class;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::time::Moment;
 use crate::worker::flows::Flows;
-use crate::worker::opening::Outcome;
 use crate::worker::outbox::Outbox;
+use crate::worker::outcome::Step;
 use crate::worker::report::Reporter;
 use crate::worker::stage::Stage;
 
@@ -88,6 +91,7 @@ impl<Io: PacketIo> Worker<Io> {
                 }
             }
             // A full burst is hardly the last one.
+            self.flows.defence.behind = more && round == ROUNDS;
             more &= round < ROUNDS;
             if !more && !self.going.frames.is_empty() {
                 self.forward();
@@ -111,9 +115,8 @@ impl<Io: PacketIo> Worker<Io> {
     /// Parses the burst that came in, and forwards the one before it.
     #[inline]
     fn take_in(&mut self, ingress: PortId) {
-        let facts = self.rules.get().paths.ports.get(ingress.index()).copied().unwrap_or_default();
         self.coming.ingress = ingress;
-        self.coming.parse(facts, &self.flows.table);
+        self.coming.parse(self.rules.get(), &mut self.flows);
         self.flows.stats.received.add(self.coming.frames.len() as u64);
         self.forward();
         core::mem::swap(&mut self.coming, &mut self.going);
@@ -149,15 +152,19 @@ impl<Io: PacketIo> Worker<Io> {
                 outbox.send(io, &flows.stats, port, frame);
                 continue;
             }
+            if let Class::Drop(reason) = meta.class {
+                outbox.drop(io, &flows.stats, frame, reason);
+                continue;
+            }
             let verdict = loop {
-                match flows.handle(snapshot, &mut frame, meta, candidate, ingress) {
-                    Outcome::Done(verdict) => break verdict,
-                    Outcome::Opens(id) => {
+                match flows.handle(snapshot, &mut frame, meta, candidate, ingress).step() {
+                    Step::Done(verdict) => break verdict,
+                    Step::Opens(id) => {
                         opening.push((frame, nth, id));
                         continue 'packets;
                     }
                     // Nothing is opening afterwards, so this happens once.
-                    Outcome::Early => open_all(&mut opening, flows, io, outbox),
+                    Step::Early => open_all(&mut opening, flows, io, outbox),
                 }
             };
             outbox.post(io, &flows.stats, ingress, frame, verdict);
@@ -167,6 +174,7 @@ impl<Io: PacketIo> Worker<Io> {
             coming.notes.guess(nth, &flows.table);
         }
         coming.notes.guess_away(&flows.table);
+        flows.stats.half_open.set(flows.defence.half_open());
         outbox.flush(io, &flows.stats);
     }
 

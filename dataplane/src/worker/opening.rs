@@ -21,23 +21,6 @@ use crate::verdict::Verdict;
 use crate::wire::l4;
 use crate::worker::flows::Flows;
 
-/// What handling a packet comes to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Outcome {
-    /// It is done with.
-    Done(Verdict),
-    /// It began this connection: to be sent by [`Flows::open`] before its burst ends.
-    Opens(ConnId),
-    /// It belongs to a connection that is opening: to be handled again when all of those are open.
-    Early,
-}
-
-impl From<Verdict> for Outcome {
-    fn from(verdict: Verdict) -> Self {
-        Self::Done(verdict)
-    }
-}
-
 impl Flows {
     /// Finishes a connection that is opening, and sends its first packet.
     pub(crate) fn open<F: Frame>(

@@ -102,8 +102,9 @@ impl<F> Outbox<F> {
         }
     }
 
+    /// Counts a frame as dropped, and frees it.
     #[inline(never)]
-    fn drop<Io>(&mut self, io: &mut Io, stats: &WorkerStats, frame: F, reason: DropReason)
+    pub fn drop<Io>(&mut self, io: &mut Io, stats: &WorkerStats, frame: F, reason: DropReason)
     where
         Io: PacketIo<Frame = F>,
     {

@@ -14,7 +14,9 @@ use crate::io::Frame;
 use crate::io::PortId;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
-use crate::snapshot::route::PortFacts;
+use crate::snapshot::Snapshot;
+use crate::verdict::DropReason;
+use crate::worker::flows::Flows;
 
 /// The frames of a burst and what is noted of each, by its place. Notes beyond the frames mean nothing.
 pub(super) struct Stage<F> {
@@ -48,12 +50,27 @@ impl<F: Frame> Stage<F> {
 
     /// Parses the frames, and sends for where the table may have their connections.
     #[inline]
-    pub(super) fn parse(&mut self, facts: PortFacts, table: &FlowTable) {
-        let Notes { metas, approaches, .. } = &mut *self.notes;
+    pub(super) fn parse(&mut self, snapshot: &Snapshot, flows: &mut Flows) {
         self.frames.iter().for_each(Frame::prefetch);
+        if flows.is_flooded(self.frames.len()) {
+            self.parse_each::<true>(snapshot, flows);
+        } else {
+            self.parse_each::<false>(snapshot, flows);
+        }
+    }
+
+    #[inline(always)]
+    fn parse_each<const FLOODED: bool>(&mut self, snapshot: &Snapshot, flows: &mut Flows) {
+        let facts = snapshot.paths.ports.get(self.ingress.index()).copied().unwrap_or_default();
+        let Notes { metas, approaches, .. } = &mut *self.notes;
         for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
             let key = meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum);
-            *approach = table.approach(key);
+            if FLOODED && flows.holds_back(snapshot, meta) {
+                *meta = PacketMeta::nothing(Class::Drop(DropReason::SynFlood));
+                *approach = Approach::default();
+                continue;
+            }
+            *approach = flows.table.approach(key);
         }
     }
 }

@@ -132,7 +132,7 @@ impl Flows {
         if new != old
             && let Some(id) = candidate.id()
         {
-            self.state_changed(snapshot, id, new);
+            self.state_changed(snapshot, id, old, new);
         }
         Some(port)
     }

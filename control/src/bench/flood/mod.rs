@@ -2,7 +2,8 @@
 //!
 //! 1. What established packets cost, and what a SYN from anywhere costs, with room in the table and with none.
 //! 2. The flood: established connections at a moderate rate, some clients that mean it, and [`FLOOD`] times as
-//!    many SYNs as the worker can take with the table full, or as many as asked for. All wait in receive queues
+//!    many SYNs as the worker could go on making connections of, and ending them again, had it nothing else to do; or
+//!    as many as asked for. All wait in receive queues
 //!    of [`line::DEPTH`] packets. Nobody answers the flood's SYNs.
 //! 3. The same without the SYNs, until nothing is lost and newcomers are let in. What takes longer than
 //!    [`WATCHED`] is found out without packets of established connections, so that minutes pass in a moment.
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::verdict::DropReason;
+use dpdk::tsc;
 
 use crate::bench::args::BenchArgs;
 use crate::bench::error::BenchError;
@@ -40,7 +42,7 @@ use self::recovery::Recovery;
 use self::report::Fates;
 use self::report::FloodReport;
 
-/// SYNs offered, in terms of what the worker can take.
+/// SYNs offered, in terms of those that the worker can make connections of, and end again.
 const FLOOD: f64 = 2.0;
 /// Established packets offered, in terms of what the worker can carry.
 const MODERATE: f64 = 0.2;
@@ -87,10 +89,10 @@ pub(super) fn run(
     let received = stats.received.get();
     let mut scene = Scene { director, stats, hz, received };
     let (with_room, when_full) = scene.saturate();
-    scene.let_time_out(args.flows)?;
+    let ended = scene.let_time_out(args.flows)?;
 
     let established = MODERATE / measured.whole.0;
-    let syns = args.syn_rate.map_or(FLOOD / when_full, |rate| f64::from(rate) / hz as f64);
+    let syns = args.syn_rate.map_or(FLOOD / (with_room + ended), |rate| f64::from(rate) / hz as f64);
     let newcomers = NEWCOMERS / hz as f64;
     let rates = |syns: f64| {
         let requests = if translated { established / 2.0 } else { established };
@@ -116,6 +118,7 @@ pub(super) fn run(
         capacity: scene.director.worker.flows().capacity(),
         established_rate: per_second(measured.whole.0).round(),
         syn_rate_with_room: per_second(with_room).round(),
+        syn_rate_sustained: per_second(with_room + ended).round(),
         syn_rate_when_full: per_second(when_full).round(),
         offered_established: (established * hz as f64).round(),
         offered_syns: (syns * hz as f64).round(),
@@ -152,20 +155,35 @@ impl Scene<'_> {
             }
             let (cycles, syns) =
                 (self.offer().now() - begun, self.offer().accounts().taken[What::Syn] - taken);
-            // Full is what does not grow any more, wherever the director draws the line.
-            let full = self.stats.connections.get() <= held;
-            if full { &mut when_full } else { &mut with_room }.add(cycles, syns);
+            // Full is what does not grow any more, wherever the director draws the line; and while it holds SYNs back it
+            // does not make connections of all.
+            let grown = u64::from(self.stats.connections.get().saturating_sub(held));
+            if grown == 0 {
+                when_full.add(cycles, syns);
+            } else if grown >= syns / 2 {
+                with_room.add(cycles, syns);
+            }
         }
         let with_room = with_room.median().0;
         let when_full = if when_full.len() == 0 { with_room } else { when_full.median().0 };
         (with_room, when_full)
     }
 
-    /// Silence until the established connections are alone again.
-    fn let_time_out(&mut self, flows: u32) -> Result<(), BenchError> {
+    /// Silence until the established connections are alone again: cycles that the end of each of the others took.
+    fn let_time_out(&mut self, flows: u32) -> Result<f64, BenchError> {
         self.offer().set_rates([Rates::default(); 2]);
+        let mut ends = Samples::default();
         for _ in 0..PATIENCE {
-            while self.poll() != 0 {}
+            loop {
+                let (begun, expired) = (tsc(), self.stats.expired.get());
+                if self.poll() == 0 {
+                    break;
+                }
+                let expired = self.stats.expired.get() - expired;
+                if expired != 0 {
+                    ends.add(tsc() - begun, expired);
+                }
+            }
             if self.stats.connections.get() <= flows {
                 break;
             }
@@ -174,7 +192,7 @@ impl Scene<'_> {
         }
         let left = self.stats.connections.get();
         if left == flows {
-            return Ok(());
+            return Ok(if ends.len() == 0 { 0.0 } else { ends.median().0 });
         }
         Err(BenchError::Void(format!(
             "{left} connections were left of {flows} after {PATIENCE} s of silence"

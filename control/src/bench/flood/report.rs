@@ -54,7 +54,9 @@ pub struct FloodReport {
     pub established_rate: f64,
     /// SYNs that it can take in a second while there is room for them.
     pub syn_rate_with_room: f64,
-    /// The same with the table full.
+    /// SYNs that it can make connections of in a second, and end those again.
+    pub syn_rate_sustained: f64,
+    /// SYNs that it can refuse in a second, or nearly: with the table full.
     pub syn_rate_when_full: f64,
     /// Established packets offered in a second.
     pub offered_established: f64,
@@ -118,9 +120,10 @@ impl fmt::Display for FloodReport {
         let millions = |rate: f64| format!("{:.2} M", rate / 1e6);
         writeln!(
             f,
-            "  the worker can take {} established packets a second, or {} SYNs while the table has room, {} when it is full",
+            "  the worker can take {} established packets a second, or {} SYNs while the table has room ({} if their connections' ends are counted in), {} when it is full",
             millions(self.established_rate),
             millions(self.syn_rate_with_room),
+            millions(self.syn_rate_sustained),
             millions(self.syn_rate_when_full)
         )?;
         writeln!(
