@@ -10,8 +10,9 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, make and end connections, stand a flood of SYNs, or carry packets
-    /// of standing connections at a constant rate and measure how long each takes
+    /// What to do: carry packets of standing connections, make and end connections, stand a flood of SYNs, carry packets
+    /// of standing connections at a constant rate and measure how long each takes, or measure the machine's memory
+    /// without a director
     #[arg(long, value_enum, default_value_t = Workload::Established)]
     pub workload: Workload,
     /// Forwarding method
@@ -65,6 +66,8 @@ pub enum Workload {
     Flood,
     /// Packets of connections that are there, at constant rates below throughput
     Latency,
+    /// No packets: random loads, one after the other and prefetched
+    Memory,
 }
 
 /// A forwarding method, as users write it.

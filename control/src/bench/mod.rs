@@ -6,7 +6,8 @@
 //! process may use; the packet pool's caches want that.
 //!
 //! Costs are measured with as many packets as the director takes; latency ([`latency`]) and the rates at
-//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]).
+//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]). Beside all of it
+//! stands what the machine's memory takes ([`memory`]), without a director.
 
 mod args;
 mod connections;
@@ -16,6 +17,7 @@ mod flood;
 mod frame;
 mod io;
 mod latency;
+mod memory;
 mod meter;
 mod offer;
 mod report;
@@ -39,7 +41,10 @@ pub use self::error::BenchError;
 pub use self::flood::report::Fates;
 pub use self::flood::report::FloodReport;
 pub use self::latency::LoadLatency;
+pub use self::memory::MemoryReport;
+pub use self::memory::MemorySize;
 pub use self::report::BenchReport;
+pub use self::report::Report;
 pub use self::throughput::GoalReport;
 pub use self::throughput::SearchReport;
 pub use self::throughput::TrialReport;
@@ -72,7 +77,14 @@ pub fn main(args: &BenchArgs) -> ExitCode {
 }
 
 /// Runs the measurement. Starts DPDK, so once a process.
-pub fn run(args: &BenchArgs) -> Result<BenchReport, BenchError> {
+pub fn run(args: &BenchArgs) -> Result<Report, BenchError> {
+    match args.workload {
+        Workload::Memory => memory::run(args).map(Report::Memory),
+        _ => run_director(args).map(|report| Report::Director(Box::new(report))),
+    }
+}
+
+fn run_director(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     let kind = args.check()?;
     let cpus = allowed_cpus();
     let (Some(&first), Some(&last)) = (cpus.first(), cpus.last()) else { return Err(BenchError::NoCpu) };
@@ -104,7 +116,7 @@ fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<F
     let silent = |port: usize| Source::silent(Template::new(MACS[port], 0, args.frame));
     let io = BenchIo::new(pool, [silent(0), silent(1)]);
     let capacity = match args.workload {
-        Workload::Established | Workload::Latency => args.flows,
+        Workload::Established | Workload::Latency | Workload::Memory => args.flows,
         Workload::Connections => connections::capacity(args.flows),
         Workload::Flood => flood::capacity(args.flows),
     };
@@ -118,6 +130,7 @@ fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<F
         Workload::Flood => flood::run(&mut director, args, tsc_hz)
             .map(|(measured, flood)| Findings { flood: Some(flood), ..Findings::from(measured) }),
         Workload::Latency => latency::run(&mut director, args, tsc_hz),
+        Workload::Memory => unreachable!("it wants no director"),
     }
 }
 

@@ -9,8 +9,36 @@ use crate::bench::args::MethodName;
 use crate::bench::args::Workload;
 use crate::bench::flood::report::FloodReport;
 use crate::bench::latency::LoadLatency;
+use crate::bench::memory::MemoryReport;
 use crate::bench::offer::RING;
 use crate::bench::throughput::SearchReport;
+
+/// What one run says: figures of a director, or of the machine alone.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Report {
+    /// A director carried packets.
+    Director(Box<BenchReport>),
+    /// Workload memory.
+    Memory(MemoryReport),
+}
+
+impl Report {
+    /// The report as one line of JSON.
+    pub fn to_json(&self) -> String {
+        // Plain numbers and names: nothing in it can fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Director(report) => report.fmt(f),
+            Self::Memory(report) => report.fmt(f),
+        }
+    }
+}
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -129,12 +157,6 @@ impl BenchReport {
             search,
         }
     }
-
-    /// The report as one line of JSON.
-    pub fn to_json(&self) -> String {
-        // Plain numbers and names: nothing in it can fail.
-        serde_json::to_string(self).unwrap_or_default()
-    }
 }
 
 impl fmt::Display for BenchReport {
@@ -144,6 +166,7 @@ impl fmt::Display for BenchReport {
         let what = match self.workload {
             Workload::Established | Workload::Latency | Workload::Flood => "standing connections",
             Workload::Connections => "connections at a time, made and ended",
+            Workload::Memory => "",
         };
         let services =
             if self.services == 1 { String::new() } else { format!("{} services of ", self.services) };
