@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::bench::args::BenchArgs;
 use crate::bench::args::MethodName;
 use crate::bench::args::Workload;
+use crate::bench::changes::ChangesReport;
 use crate::bench::flood::report::FloodReport;
 use crate::bench::latency::LoadLatency;
 use crate::bench::memory::MemoryReport;
@@ -91,6 +92,9 @@ pub struct BenchReport {
     /// Latency at each load (workload latency).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LoadLatency>,
+    /// What changes of rules did (workload changes).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangesReport>,
     /// What the search found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchReport>,
@@ -102,12 +106,13 @@ pub(super) struct Findings {
     pub(super) measured: Measured,
     pub(super) flood: Option<FloodReport>,
     pub(super) latency: Vec<LoadLatency>,
+    pub(super) changes: Option<ChangesReport>,
     pub(super) search: Option<SearchReport>,
 }
 
 impl From<Measured> for Findings {
     fn from(measured: Measured) -> Self {
-        Self { measured, flood: None, latency: Vec::new(), search: None }
+        Self { measured, flood: None, latency: Vec::new(), changes: None, search: None }
     }
 }
 
@@ -126,7 +131,7 @@ pub(super) struct Measured {
 
 impl BenchReport {
     pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, findings: Findings) -> Self {
-        let Findings { measured, flood, latency, search } = findings;
+        let Findings { measured, flood, latency, changes, search } = findings;
         let ns = |cycles: f64| cycles * 1e9 / tsc_hz as f64;
         let (whole, source_sink) = (ns(measured.whole.0), ns(measured.source_sink));
         let each = measured.packets_per_connection;
@@ -154,6 +159,7 @@ impl BenchReport {
             spread: round(measured.whole.1, 3),
             flood,
             latency,
+            changes,
             search,
         }
     }
@@ -164,7 +170,9 @@ impl fmt::Display for BenchReport {
         let Self { ns_per_packet, ns_source_sink, ns_director, mpps, .. } = self;
         let method = format!("{:?}", self.method).to_uppercase();
         let what = match self.workload {
-            Workload::Established | Workload::Latency | Workload::Flood => "standing connections",
+            Workload::Established | Workload::Latency | Workload::Flood | Workload::Changes => {
+                "standing connections"
+            }
             Workload::Connections => "connections at a time, made and ended",
             Workload::Memory => "",
         };
@@ -195,6 +203,9 @@ impl fmt::Display for BenchReport {
         }
         for load in &self.latency {
             writeln!(f, "    {load}")?;
+        }
+        if let Some(changes) = &self.changes {
+            writeln!(f, "{changes}")?;
         }
         if let Some(search) = &self.search {
             writeln!(f, "{search}")?;
