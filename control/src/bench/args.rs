@@ -10,8 +10,9 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, make and end connections, stand a flood of SYNs, or carry packets
-    /// of standing connections at a constant rate and measure how long each takes
+    /// What to do: carry packets of standing connections, make and end connections, stand a flood of SYNs, carry packets
+    /// of standing connections at a constant rate and measure how long each takes, change rules under standing
+    /// connections, or measure the machine's memory without a director
     #[arg(long, value_enum, default_value_t = Workload::Established)]
     pub workload: Workload,
     /// Forwarding method
@@ -36,6 +37,9 @@ pub struct BenchArgs {
     /// SYNs a second of a flood [default: twice what the worker can take with its table full]
     #[arg(long, value_name = "N")]
     pub syn_rate: Option<u32>,
+    /// Changes of rules a second (workload changes)
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub change_rate: u32,
     /// How long to measure; setting up comes before that. With --search, how long a load near the result is tried
     #[arg(long, value_name = "S", default_value_t = 5)]
     pub seconds: u32,
@@ -65,6 +69,10 @@ pub enum Workload {
     Flood,
     /// Packets of connections that are there, at constant rates below throughput
     Latency,
+    /// Packets of connections that are there, while another thread changes rules
+    Changes,
+    /// No packets: random loads, one after the other and prefetched
+    Memory,
 }
 
 /// A forwarding method, as users write it.
@@ -102,6 +110,7 @@ const MOST_SERVERS: u32 = 1_000_000;
 /// Ethernet, IPv4 and TCP headers and the FCS fit into the smallest frame.
 const FRAMES: core::ops::RangeInclusive<u16> = 64..=1518;
 const LONGEST: u32 = 600;
+const MOST_CHANGES: u32 = 100_000;
 
 /// Some packets come due even in the shortest trial.
 const LEAST_LOAD: u32 = 1000;
@@ -143,6 +152,9 @@ impl BenchArgs {
         }
         if !(1..=LONGEST).contains(&self.seconds) {
             return bad("seconds", &self.seconds, format!("1 to {LONGEST}"));
+        }
+        if !(1..=MOST_CHANGES).contains(&self.change_rate) {
+            return bad("change-rate", &self.change_rate, format!("1 to {MOST_CHANGES} a second"));
         }
         if self.search && self.workload != Workload::Established {
             return Err(BenchError::Argument("--search: expected --workload established".to_owned()));

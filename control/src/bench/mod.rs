@@ -6,16 +6,20 @@
 //! process may use; the packet pool's caches want that.
 //!
 //! Costs are measured with as many packets as the director takes; latency ([`latency`]) and the rates at
-//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]).
+//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]); what changes of
+//! rules do to it by making some ([`changes`]). Beside all of it stands what the machine's memory takes ([`memory`]), without a director.
 
 mod args;
+mod changes;
 mod connections;
+mod control;
 mod error;
 mod established;
 mod flood;
 mod frame;
 mod io;
 mod latency;
+mod memory;
 mod meter;
 mod offer;
 mod report;
@@ -35,11 +39,16 @@ use sched::Kind;
 pub use self::args::BenchArgs;
 pub use self::args::MethodName;
 pub use self::args::Workload;
+pub use self::changes::ChangesReport;
+pub use self::changes::Polls;
 pub use self::error::BenchError;
 pub use self::flood::report::Fates;
 pub use self::flood::report::FloodReport;
 pub use self::latency::LoadLatency;
+pub use self::memory::MemoryReport;
+pub use self::memory::MemorySize;
 pub use self::report::BenchReport;
+pub use self::report::Report;
 pub use self::throughput::GoalReport;
 pub use self::throughput::SearchReport;
 pub use self::throughput::TrialReport;
@@ -72,7 +81,14 @@ pub fn main(args: &BenchArgs) -> ExitCode {
 }
 
 /// Runs the measurement. Starts DPDK, so once a process.
-pub fn run(args: &BenchArgs) -> Result<BenchReport, BenchError> {
+pub fn run(args: &BenchArgs) -> Result<Report, BenchError> {
+    match args.workload {
+        Workload::Memory => memory::run(args).map(Report::Memory),
+        _ => run_director(args).map(|report| Report::Director(Box::new(report))),
+    }
+}
+
+fn run_director(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     let kind = args.check()?;
     let cpus = allowed_cpus();
     let (Some(&first), Some(&last)) = (cpus.first(), cpus.last()) else { return Err(BenchError::NoCpu) };
@@ -95,16 +111,24 @@ pub fn run(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     let lcore = eal.worker_lcores().into_iter().next().ok_or(BenchError::NoCpu)?;
     let hz = eal.tsc_hz();
     let theirs = args.clone();
-    let findings = eal.launch(lcore, move || measure(pool, &theirs, kind, hz))?.join()??;
+    let control = (first, first != last);
+    let findings = eal.launch(lcore, move || measure(pool, &theirs, kind, control, hz))?.join()??;
     Ok(BenchReport::new(args, hugepages, hz, findings))
 }
 
-/// On the measuring core: makes a director and runs the workload on it.
-fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<Findings, BenchError> {
+/// On the measuring core: makes a director and runs the workload on it. `control` is the CPU for other threads, and whether
+/// it is another one.
+fn measure(
+    pool: Mempool,
+    args: &BenchArgs,
+    kind: Kind,
+    control: (u32, bool),
+    tsc_hz: u64,
+) -> Result<Findings, BenchError> {
     let silent = |port: usize| Source::silent(Template::new(MACS[port], 0, args.frame));
     let io = BenchIo::new(pool, [silent(0), silent(1)]);
     let capacity = match args.workload {
-        Workload::Established | Workload::Latency => args.flows,
+        Workload::Established | Workload::Latency | Workload::Changes | Workload::Memory => args.flows,
         Workload::Connections => connections::capacity(args.flows),
         Workload::Flood => flood::capacity(args.flows),
     };
@@ -118,6 +142,8 @@ fn measure(pool: Mempool, args: &BenchArgs, kind: Kind, tsc_hz: u64) -> Result<F
         Workload::Flood => flood::run(&mut director, args, tsc_hz)
             .map(|(measured, flood)| Findings { flood: Some(flood), ..Findings::from(measured) }),
         Workload::Latency => latency::run(&mut director, args, tsc_hz),
+        Workload::Changes => changes::run(&mut director, args, control, tsc_hz),
+        Workload::Memory => unreachable!("it wants no director"),
     }
 }
 

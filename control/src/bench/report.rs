@@ -7,10 +7,39 @@ use serde::Serialize;
 use crate::bench::args::BenchArgs;
 use crate::bench::args::MethodName;
 use crate::bench::args::Workload;
+use crate::bench::changes::ChangesReport;
 use crate::bench::flood::report::FloodReport;
 use crate::bench::latency::LoadLatency;
+use crate::bench::memory::MemoryReport;
 use crate::bench::offer::RING;
 use crate::bench::throughput::SearchReport;
+
+/// What one run says: figures of a director, or of the machine alone.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Report {
+    /// A director carried packets.
+    Director(Box<BenchReport>),
+    /// Workload memory.
+    Memory(MemoryReport),
+}
+
+impl Report {
+    /// The report as one line of JSON.
+    pub fn to_json(&self) -> String {
+        // Plain numbers and names: nothing in it can fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Director(report) => report.fmt(f),
+            Self::Memory(report) => report.fmt(f),
+        }
+    }
+}
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -63,6 +92,9 @@ pub struct BenchReport {
     /// Latency at each load (workload latency).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LoadLatency>,
+    /// What changes of rules did (workload changes).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangesReport>,
     /// What the search found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchReport>,
@@ -74,12 +106,13 @@ pub(super) struct Findings {
     pub(super) measured: Measured,
     pub(super) flood: Option<FloodReport>,
     pub(super) latency: Vec<LoadLatency>,
+    pub(super) changes: Option<ChangesReport>,
     pub(super) search: Option<SearchReport>,
 }
 
 impl From<Measured> for Findings {
     fn from(measured: Measured) -> Self {
-        Self { measured, flood: None, latency: Vec::new(), search: None }
+        Self { measured, flood: None, latency: Vec::new(), changes: None, search: None }
     }
 }
 
@@ -98,7 +131,7 @@ pub(super) struct Measured {
 
 impl BenchReport {
     pub(super) fn new(args: &BenchArgs, hugepages: bool, tsc_hz: u64, findings: Findings) -> Self {
-        let Findings { measured, flood, latency, search } = findings;
+        let Findings { measured, flood, latency, changes, search } = findings;
         let ns = |cycles: f64| cycles * 1e9 / tsc_hz as f64;
         let (whole, source_sink) = (ns(measured.whole.0), ns(measured.source_sink));
         let each = measured.packets_per_connection;
@@ -126,14 +159,9 @@ impl BenchReport {
             spread: round(measured.whole.1, 3),
             flood,
             latency,
+            changes,
             search,
         }
-    }
-
-    /// The report as one line of JSON.
-    pub fn to_json(&self) -> String {
-        // Plain numbers and names: nothing in it can fail.
-        serde_json::to_string(self).unwrap_or_default()
     }
 }
 
@@ -142,8 +170,11 @@ impl fmt::Display for BenchReport {
         let Self { ns_per_packet, ns_source_sink, ns_director, mpps, .. } = self;
         let method = format!("{:?}", self.method).to_uppercase();
         let what = match self.workload {
-            Workload::Established | Workload::Latency | Workload::Flood => "standing connections",
+            Workload::Established | Workload::Latency | Workload::Flood | Workload::Changes => {
+                "standing connections"
+            }
             Workload::Connections => "connections at a time, made and ended",
+            Workload::Memory => "",
         };
         let services =
             if self.services == 1 { String::new() } else { format!("{} services of ", self.services) };
@@ -172,6 +203,9 @@ impl fmt::Display for BenchReport {
         }
         for load in &self.latency {
             writeln!(f, "    {load}")?;
+        }
+        if let Some(changes) = &self.changes {
+            writeln!(f, "{changes}")?;
         }
         if let Some(search) = &self.search {
             writeln!(f, "{search}")?;

@@ -29,7 +29,7 @@ use self::pages::Pages;
 mod arch;
 mod hash;
 mod index;
-pub(crate) mod pages;
+pub mod pages;
 #[cfg(test)]
 mod tests;
 

@@ -207,6 +207,11 @@ impl<Io: PacketIo> Worker<Io> {
         &self.flows.stats
     }
 
+    /// The number of the rules that it follows.
+    pub fn epoch(&self) -> u64 {
+        self.rules.epoch()
+    }
+
     /// The worker's I/O, for tests and shutdown.
     pub fn io_mut(&mut self) -> &mut Io {
         &mut self.io

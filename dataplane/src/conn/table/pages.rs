@@ -4,6 +4,7 @@
 //! the processor's page cache as surely as its data cache. Arrays of two megabytes and more are
 //! therefore laid on hugepage boundaries and Linux is asked to use transparent hugepages, which needs
 //! no privilege; where it will not, they work the same and cost more time. Whoever makes an array owns it.
+//! Public for who measures the machine's memory, which must lie as the table does.
 
 #![allow(unsafe_code, reason = "memory is taken with an alignment of its own, and advice given on it")]
 
@@ -17,7 +18,7 @@ use std::alloc;
 const HUGE: usize = 2 << 20;
 
 /// An array of fixed length.
-pub(crate) struct Pages<T: Copy> {
+pub struct Pages<T: Copy> {
     start: NonNull<T>,
     len: usize,
 }
@@ -29,7 +30,7 @@ unsafe impl<T: Copy + Sync> Sync for Pages<T> {}
 
 impl<T: Copy> Pages<T> {
     /// An array of `len` elements, element n being `element(n)`. All of its memory is written to.
-    pub(crate) fn new(len: usize, mut element: impl FnMut(usize) -> T) -> Self {
+    pub fn new(len: usize, mut element: impl FnMut(usize) -> T) -> Self {
         let layout = Self::layout(len);
         let start = if layout.size() == 0 { NonNull::dangling() } else { take(layout).cast() };
         // From here on it is freed however this ends; elements need no drop (`T: Copy`).
@@ -44,7 +45,7 @@ impl<T: Copy> Pages<T> {
     }
 
     /// Bytes taken.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         Self::layout(self.len).size()
     }
 
