@@ -123,12 +123,17 @@ fn a_full_table_drops_counts_and_recovers() {
         let mut rig = Rig::with_capacity(50);
         let service = rig.service(TCP, 80, Kind::Rr);
         let dest = rig.dest(service, 11, 80, method, 1);
-        for cport in 5000..5060 {
+        for cport in 5000..5050 {
             rig.tcp(cport, 80, SYN);
+            rig.tcp(cport, 80, ACK).one();
+        }
+        for cport in 5050..5060 {
+            rig.tcp(cport, 80, SYN).nothing();
         }
         assert_eq!((rig.drops(DropReason::TableFull), rig.connections(), rig.load(dest).0), (10, 50, 50));
+        rig.wait(600);
         rig.tcp(5000, 80, ACK).one();
-        rig.wait(61);
+        rig.wait(310);
         assert_eq!((rig.connections(), rig.load(dest)), (1, (1, 0, 0)));
         for cport in 6000..6049 {
             assert_eq!(rig.syn_to(cport, 80), 11);
@@ -138,13 +143,41 @@ fn a_full_table_drops_counts_and_recovers() {
 }
 
 #[test]
+fn half_open_connections_make_room_and_no_others_do() {
+    for method in [Method::Masquerade, Method::DirectRoute, Method::FullNat] {
+        let mut rig = Rig::with_capacity(50);
+        let service = rig.service(TCP, 80, Kind::Wlc);
+        let dest = rig.dest(service, 11, 80, method, 1);
+        for cport in 5000..5025 {
+            rig.tcp(cport, 80, SYN);
+            rig.tcp(cport, 80, ACK).one();
+        }
+        for cport in 5025..5250 {
+            assert_eq!(rig.syn_to(cport, 80), 11);
+        }
+        assert_eq!((rig.connections(), rig.load(dest)), (50, (50, 0, 0)));
+        assert_eq!((rig.stats.displaced.get(), rig.stats.half_open.get()), (200, 25));
+        for cport in 5000..5025 {
+            rig.tcp(cport, 80, ACK).one();
+        }
+        rig.wait(61);
+        assert_eq!((rig.connections(), rig.stats.half_open.get()), (25, 0));
+        rig.assert_accounted();
+    }
+}
+
+#[test]
 fn a_persistent_connection_that_finds_no_room_leaves_its_template() {
     let mut rig = Rig::with_capacity(3);
     let service = rig.service_with(TCP, 80, Kind::Rr, |spec| spec.persistence = persistence(20));
     let dest = rig.dest(service, 11, 80, Method::Masquerade, 1);
-    let picks: Vec<_> = (0..4).map(|n| rig.syn_to(5000 + n, 80)).collect();
-    assert_eq!((picks, rig.load(dest)), (vec![11, 11, 0, 0], (2, 0, 1)));
-    rig.wait(130);
+    for n in 0..2 {
+        assert_eq!(rig.syn_to(5000 + n, 80), 11);
+        rig.tcp(5000 + n, 80, ACK).one();
+    }
+    let picks: Vec<_> = (2..4).map(|n| rig.syn_to(5000 + n, 80)).collect();
+    assert_eq!((picks, rig.load(dest)), (vec![0, 0], (2, 0, 1)));
+    rig.wait(1000);
     assert_eq!((rig.connections(), rig.load(dest)), (0, (0, 0, 0)));
     rig.assert_accounted();
 }

@@ -16,12 +16,15 @@ use crate::conn::tcp::TcpState;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
+use crate::time::Ticks;
 use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 
 /// More than one in so many slots half open: a flood, if packets wait.
 const FLOODED: u32 = 8;
+/// How long the queues must have been empty by the end of each poll before all SYNs are let in again.
+const REMEMBERED: u32 = Ticks::PER_SECOND;
 /// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied meanwhile.
 const BURSTS_FOR_ONE: u32 = 4;
 /// Slots drawn for one to take: if one in eight is half open, one of nine searches fails.
@@ -35,19 +38,33 @@ pub(super) struct Defence {
     /// Full bursts that came during floods and let no SYN in since the last that did.
     waited: u32,
     /// The last poll left packets in a queue.
-    pub(super) behind: bool,
+    behind: bool,
+    /// When packets that waited are forgotten.
+    until: Ticks,
     /// Of its own: whom the schedulers choose must not depend on floods.
     lots: XorShift,
 }
 
 impl Defence {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { half_open: 0, waited: 0, behind: false, lots: XorShift::new(seed) }
+    pub(super) fn new(seed: u64, now: Ticks) -> Self {
+        Self { half_open: 0, waited: 0, behind: false, until: now, lots: XorShift::new(seed) }
     }
 
     /// How many connections are half open.
     pub(super) const fn half_open(&self) -> u32 {
         self.half_open
+    }
+
+    /// Takes note of whether a poll left packets in a queue.
+    #[inline]
+    pub(super) fn note_queues(&mut self, behind: bool, now: Ticks) {
+        self.behind = behind;
+        if behind {
+            self.until = now.plus(REMEMBERED);
+        } else if self.until.not_after(now) {
+            // Never so far back that it would seem to lie ahead.
+            self.until = now;
+        }
     }
 
     /// Takes note of a connection's new state.
@@ -61,7 +78,9 @@ impl Flows {
     /// Whether a burst of so many packets is part of a flood.
     #[inline]
     pub(super) fn is_flooded(&mut self, packets: usize) -> bool {
-        let flooded = packets == BURST && self.defence.half_open > self.capacity() / FLOODED;
+        let Defence { half_open, until, .. } = self.defence;
+        let flooded =
+            packets == BURST && half_open > self.capacity() / FLOODED && until.since(self.now) > 0;
         self.defence.waited += u32::from(flooded);
         flooded
     }

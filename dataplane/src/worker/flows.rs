@@ -85,7 +85,7 @@ impl Flows {
             limiter: IcmpLimiter::default(),
             icmp_id: seed as u16,
             micros: 0,
-            defence: Defence::new(!seed),
+            defence: Defence::new(!seed, now),
             due: DueBatch::default(),
             tended: now,
             rate_ticks: 0,

@@ -91,8 +91,10 @@ impl<Io: PacketIo> Worker<Io> {
                 }
             }
             // A full burst is hardly the last one.
-            self.flows.defence.behind = more && round == ROUNDS;
-            more &= round < ROUNDS;
+            if !more || round == ROUNDS {
+                self.flows.defence.note_queues(more, now.ticks);
+                more = false;
+            }
             if !more && !self.going.frames.is_empty() {
                 self.forward();
             }
@@ -107,6 +109,7 @@ impl<Io: PacketIo> Worker<Io> {
         if let Some(reporter) = &mut self.reporter {
             done += reporter.serve(&self.flows.table, now.ticks);
         }
+        self.flows.stats.half_open.set(self.flows.defence.half_open());
         self.flows.stats.polls.add(1);
         self.flows.stats.idle_polls.add(u64::from(done == 0));
         done
@@ -174,7 +177,6 @@ impl<Io: PacketIo> Worker<Io> {
             coming.notes.guess(nth, &flows.table);
         }
         coming.notes.guess_away(&flows.table);
-        flows.stats.half_open.set(flows.defence.half_open());
         outbox.flush(io, &flows.stats);
     }
 
