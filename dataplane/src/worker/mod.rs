@@ -13,6 +13,7 @@ mod outcome;
 pub mod persist;
 pub mod replay;
 pub mod report;
+mod slow;
 mod stage;
 mod steady;
 mod tunnels;
@@ -22,18 +23,15 @@ use std::sync::Arc;
 
 use crate::BURST;
 use crate::epoch::Reader;
-use crate::io::Burst;
 use crate::io::PacketIo;
 use crate::io::PortId;
-use crate::meta::Class;
-use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::time::Moment;
 use crate::worker::flows::Flows;
 use crate::worker::outbox::Outbox;
-use crate::worker::outcome::Step;
 use crate::worker::report::Reporter;
+use crate::worker::slow::Slow;
 use crate::worker::stage::Stage;
 
 /// Frames taken from the host's ring in one poll.
@@ -132,51 +130,27 @@ impl<Io: PacketIo> Worker<Io> {
         let snapshot = self.rules.get();
         let Self { io, flows, outbox, coming, going, .. } = self;
         let Stage { frames, ingress, notes } = going;
-        let (ingress, mut opening) = (*ingress, Burst::new());
-        let open_all = |opening: &mut Burst<_>, flows: &mut Flows, io: &mut Io, outbox: &mut Outbox<_>| {
-            opening.iter().for_each(|(_, _, id)| flows.prepare(*id));
-            for (mut frame, nth, id) in opening.drain(..) {
-                let meta: &PacketMeta = &notes.metas[nth];
-                let verdict = flows.open(snapshot, &mut frame, meta, id);
-                outbox.post(io, &flows.stats, ingress, frame, verdict);
-            }
-        };
+        let (ingress, opening) = (*ingress, Default::default());
+        let mut slow = Slow { io, flows, outbox, snapshot, notes, ingress, opening };
         let many = snapshot.dests.room() > MANY;
         let mut waiting = 0..coming.frames.len();
-        'packets: for (nth, mut frame) in frames.drain(..).enumerate() {
+        for (nth, mut frame) in frames.drain(..).enumerate() {
             if let Some(nth) = waiting.next() {
-                coming.notes.guess(nth, &flows.table);
+                coming.notes.guess(nth, &slow.flows.table);
             }
             if many && let Some(candidate) = notes.candidates.get(nth + PEEK) {
-                flows.peek(snapshot, *candidate);
+                slow.flows.peek(snapshot, *candidate);
             }
-            let (meta, candidate) = (&notes.metas[nth], notes.candidates[nth]);
-            if let Some(port) = flows.steady(snapshot, &mut frame, meta, candidate) {
-                outbox.send(io, &flows.stats, port, frame);
-                continue;
+            match slow.flows.steady(snapshot, &mut frame, &notes.metas[nth], notes.candidates[nth]) {
+                Some(port) => slow.outbox.send(slow.io, &slow.flows.stats, port, frame),
+                None => slow.carry(nth, frame),
             }
-            if let Class::Drop(reason) = meta.class {
-                outbox.drop(io, &flows.stats, frame, reason);
-                continue;
-            }
-            let verdict = loop {
-                match flows.handle(snapshot, &mut frame, meta, candidate, ingress).step() {
-                    Step::Done(verdict) => break verdict,
-                    Step::Opens(id) => {
-                        opening.push((frame, nth, id));
-                        continue 'packets;
-                    }
-                    // Nothing is opening afterwards, so this happens once.
-                    Step::Early => open_all(&mut opening, flows, io, outbox),
-                }
-            };
-            outbox.post(io, &flows.stats, ingress, frame, verdict);
         }
-        open_all(&mut opening, flows, io, outbox);
+        slow.open_all();
         for nth in waiting {
-            coming.notes.guess(nth, &flows.table);
+            coming.notes.guess(nth, &slow.flows.table);
         }
-        coming.notes.guess_away(&flows.table);
+        coming.notes.guess_away(&slow.flows.table);
         outbox.flush(io, &flows.stats);
     }
 

@@ -6,6 +6,7 @@
 use std::boxed::Box;
 
 use crate::BURST;
+use crate::conn::key::FlowKey;
 use crate::conn::table::Approach;
 use crate::conn::table::Candidate;
 use crate::conn::table::FlowTable;
@@ -15,6 +16,7 @@ use crate::io::PortId;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
+use crate::snapshot::route::PortFacts;
 use crate::verdict::DropReason;
 use crate::worker::flows::Flows;
 
@@ -51,28 +53,37 @@ impl<F: Frame> Stage<F> {
     /// Parses the frames, and sends for where the table may have their connections.
     #[inline]
     pub(super) fn parse(&mut self, snapshot: &Snapshot, flows: &mut Flows) {
+        let facts = snapshot.paths.ports.get(self.ingress.index()).copied().unwrap_or_default();
         self.frames.iter().for_each(Frame::prefetch);
         if flows.is_flooded(self.frames.len()) {
-            self.parse_each::<true>(snapshot, flows);
-        } else {
-            self.parse_each::<false>(snapshot, flows);
+            self.parse_flood(facts, snapshot, flows);
+            return;
+        }
+        let (table, Notes { metas, approaches, .. }) = (&flows.table, &mut *self.notes);
+        for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
+            *approach = table.approach(read(meta, frame, facts));
         }
     }
 
-    #[inline(always)]
-    fn parse_each<const FLOODED: bool>(&mut self, snapshot: &Snapshot, flows: &mut Flows) {
-        let facts = snapshot.paths.ports.get(self.ingress.index()).copied().unwrap_or_default();
+    /// The same for a burst that is part of a flood: most of its SYNs go no further.
+    #[inline(never)]
+    fn parse_flood(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
         let Notes { metas, approaches, .. } = &mut *self.notes;
         for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
-            let key = meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum);
-            if FLOODED && flows.holds_back(snapshot, meta) {
+            let key = read(meta, frame, facts);
+            if flows.holds_back(snapshot, meta) {
                 *meta = PacketMeta::nothing(Class::Drop(DropReason::SynFlood));
                 *approach = Approach::default();
-                continue;
+            } else {
+                *approach = flows.table.approach(key);
             }
-            *approach = flows.table.approach(key);
         }
     }
+}
+
+#[inline(always)]
+fn read<F: Frame>(meta: &mut PacketMeta, frame: &F, facts: PortFacts) -> FlowKey {
+    meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum)
 }
 
 impl Notes {

@@ -1,0 +1,63 @@
+//! A burst's packets that take every step: apart, so that what nearly all packets do stays small.
+
+use crate::BURST;
+use crate::conn::entry::ConnId;
+use crate::io::PacketIo;
+use crate::io::PortId;
+use crate::meta::Class;
+use crate::snapshot::Snapshot;
+use crate::worker::flows::Flows;
+use crate::worker::outbox::Outbox;
+use crate::worker::outcome::Step;
+use crate::worker::stage::Notes;
+
+use arrayvec::ArrayVec;
+
+/// Where the packets of one burst go that take every step.
+pub(super) struct Slow<'a, Io: PacketIo> {
+    pub(super) io: &'a mut Io,
+    pub(super) flows: &'a mut Flows,
+    pub(super) outbox: &'a mut Outbox<Io::Frame>,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) notes: &'a Notes,
+    pub(super) ingress: PortId,
+    /// First packets of connections that are opening, with their places in the burst.
+    pub(super) opening: ArrayVec<(Io::Frame, usize, ConnId), BURST>,
+}
+
+impl<Io: PacketIo> Slow<'_, Io> {
+    /// Carries the burst's `nth` packet.
+    #[inline(never)]
+    pub(super) fn carry(&mut self, nth: usize, mut frame: Io::Frame) {
+        let (meta, candidate) = (&self.notes.metas[nth], self.notes.candidates[nth]);
+        if let Class::Drop(reason) = meta.class {
+            self.outbox.drop(self.io, &self.flows.stats, frame, reason);
+            return;
+        }
+        loop {
+            match self.flows.handle(self.snapshot, &mut frame, meta, candidate, self.ingress).step() {
+                Step::Done(verdict) => {
+                    self.outbox.post(self.io, &self.flows.stats, self.ingress, frame, verdict);
+                    return;
+                }
+                Step::Opens(id) => {
+                    self.opening.push((frame, nth, id));
+                    return;
+                }
+                // Nothing is opening afterwards, so this happens once.
+                Step::Early => self.open_all(),
+            }
+        }
+    }
+
+    /// Opens what is opening; to be called at the end of the burst.
+    pub(super) fn open_all(&mut self) {
+        for (_, _, id) in &self.opening {
+            self.flows.prepare(*id);
+        }
+        for (mut frame, nth, id) in self.opening.drain(..) {
+            let verdict = self.flows.open(self.snapshot, &mut frame, &self.notes.metas[nth], id);
+            self.outbox.post(self.io, &self.flows.stats, self.ingress, frame, verdict);
+        }
+    }
+}
