@@ -109,6 +109,9 @@ impl FlowTable {
 
     /// Inserts an entry under its keys (see `keys_of`), or changes nothing.
     pub fn insert(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
+        if self.find(hot.request).is_some() {
+            return Err(InsertError::Duplicate);
+        }
         let id = self.begin(hot, cold)?;
         match self.complete(id) {
             Ok(()) => Ok(id),
@@ -119,8 +122,9 @@ impl FlowTable {
         }
     }
 
-    /// The first half of [`Self::insert`], or no change: inserts the entry under its request key, has the line fetched
-    /// that its reply key goes to, and marks it as opening when it has one. [`Self::complete`] does the rest.
+    /// The first half of [`Self::insert`], or no change: inserts the entry under its request key, which must not be in the
+    /// table, has the line fetched that its reply key goes to, and marks it as opening when it has one.
+    /// [`Self::complete`] does the rest.
     pub fn begin(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
         let [request, reply] = keys_of(&hot);
         let Some(request) = request else { return Err(InsertError::Duplicate) };
@@ -130,7 +134,8 @@ impl FlowTable {
             flags = flags.with(Flags::OPENING);
         }
         let home = self.place(request);
-        if self.find_at(request, home).is_some() || reply == Some(request) {
+        debug_assert!(self.find_at(request, home).is_none(), "the caller has looked");
+        if reply == Some(request) {
             return Err(InsertError::Duplicate);
         }
         if self.first_vacant == NONE {

@@ -87,7 +87,7 @@ impl Flows {
             Ok(id) => {
                 // At once: whether it is active counts for the next choice.
                 self.step_request(snapshot, meta, id);
-                Outcome::opens(id)
+                Outcome::Opens(id)
             }
             Err(reason) => self.leave(snapshot, service, frame, meta, reason).into(),
         }
@@ -161,7 +161,9 @@ impl Flows {
         if service.plan.kind() == Kind::Wrt && info.method.is_translated() && !key.is_template() {
             hot.flags = hot.flags.with(Flags::MEASURED);
         }
-        let id = match self.table.begin(hot, cold) {
+        // A packet's connection has been looked for; a template may be there still, and unusable.
+        let made = if key.is_template() { self.table.insert(hot, cold) } else { self.table.begin(hot, cold) };
+        let id = match made {
             Ok(id) => id,
             Err(error) => {
                 self.give_back_port(snapshot, local, reply);

@@ -79,8 +79,7 @@ impl Flows {
     #[inline]
     pub(super) fn is_flooded(&mut self, packets: usize) -> bool {
         let Defence { half_open, until, .. } = self.defence;
-        let flooded =
-            packets == BURST && half_open > self.capacity() / FLOODED && until.since(self.now) > 0;
+        let flooded = packets == BURST && half_open > self.capacity() / FLOODED && until.since(self.now) > 0;
         self.defence.waited += u32::from(flooded);
         flooded
     }

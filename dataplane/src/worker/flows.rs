@@ -114,7 +114,7 @@ impl Flows {
     ) -> Outcome {
         let verdict = match meta.class {
             Class::Flow => match self.table.confirm(meta.key, candidate) {
-                Some((id, _)) if self.is_opening(id) => return Outcome::EARLY,
+                Some((id, _)) if self.is_opening(id) => return Outcome::Early,
                 Some((id, Direction::Request)) => return self.request(snapshot, frame, meta, id, ingress),
                 Some((id, Direction::Reply)) => self.reply(snapshot, frame, meta, id, ingress),
                 None => return self.stranger(snapshot, frame, meta, ingress),

@@ -8,7 +8,7 @@ use crate::meta::Class;
 use crate::snapshot::Snapshot;
 use crate::worker::flows::Flows;
 use crate::worker::outbox::Outbox;
-use crate::worker::outcome::Step;
+use crate::worker::outcome::Outcome;
 use crate::worker::stage::Notes;
 
 use arrayvec::ArrayVec;
@@ -35,17 +35,17 @@ impl<Io: PacketIo> Slow<'_, Io> {
             return;
         }
         loop {
-            match self.flows.handle(self.snapshot, &mut frame, meta, candidate, self.ingress).step() {
-                Step::Done(verdict) => {
+            match self.flows.handle(self.snapshot, &mut frame, meta, candidate, self.ingress) {
+                Outcome::Done(verdict) => {
                     self.outbox.post(self.io, &self.flows.stats, self.ingress, frame, verdict);
                     return;
                 }
-                Step::Opens(id) => {
+                Outcome::Opens(id) => {
                     self.opening.push((frame, nth, id));
                     return;
                 }
                 // Nothing is opening afterwards, so this happens once.
-                Step::Early => self.open_all(),
+                Outcome::Early => self.open_all(),
             }
         }
     }
