@@ -1,24 +1,24 @@
-//! What the table asks of the processor: compare eight tags at once, fetch a line ahead of time.
+//! What the table asks of the processor: compare the tags of a bucket at once, fetch a line ahead of time.
 //!
 //! The only unsafe code of the table; it is safe to call with anything.
 
 #![allow(unsafe_code, reason = "prefetching and the aligned load take raw pointers")]
 
 /// Tags in a bucket.
-pub(super) const LANES: usize = 8;
+pub(super) const LANES: usize = 10;
+/// Tags that one load takes.
+const WIDE: usize = 8;
 
-/// The tags of a bucket, aligned so that one load takes them all.
+/// The tags of a bucket.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(16))]
+#[repr(C, align(4))]
 pub(super) struct Tags(pub(super) [u16; LANES]);
-
-const _: () = assert!(size_of::<Tags>() == 16 && align_of::<Tags>() == 16);
 
 impl Tags {
     /// The lanes that hold `tag`: bit n for lane n.
     #[cfg(target_arch = "x86_64")]
     #[inline]
-    pub(super) fn lanes_with(&self, tag: u16) -> u8 {
+    pub(super) fn lanes_with(&self, tag: u16) -> u16 {
         // SAFETY: every x86-64 processor has SSE2.
         unsafe { equal_lanes(self, tag) }
     }
@@ -26,23 +26,28 @@ impl Tags {
     /// The lanes that hold `tag`: bit n for lane n.
     #[cfg(not(target_arch = "x86_64"))]
     #[inline]
-    pub(super) fn lanes_with(&self, tag: u16) -> u8 {
-        self.0.iter().rev().fold(0, |lanes, lane| lanes << 1 | u8::from(*lane == tag))
+    pub(super) fn lanes_with(&self, tag: u16) -> u16 {
+        self.0.iter().rev().fold(0, |lanes, lane| lanes << 1 | u16::from(*lane == tag))
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse2")]
 #[inline]
-fn equal_lanes(tags: &Tags, tag: u16) -> u8 {
+fn equal_lanes(tags: &Tags, tag: u16) -> u16 {
     use core::arch::x86_64::{
-        _mm_cmpeq_epi16, _mm_load_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16,
-        _mm_setzero_si128,
+        __m128i, _mm_cmpeq_epi16, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16,
+        _mm_set1_epi16,
     };
-    // SAFETY: `tags` is 16 readable bytes on a 16-byte boundary: asserted of `Tags` just above.
-    let tags = unsafe { _mm_load_si128((&raw const *tags).cast()) };
-    let equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16(tag.cast_signed()));
-    _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())) as u8
+    let [wide @ .., a, b] = &tags.0;
+    let wide: &[u16; WIDE] = wide;
+    // SAFETY: `wide` is 16 readable bytes; this load wants no boundary.
+    let wide = unsafe { _mm_loadu_si128((&raw const *wide).cast::<__m128i>()) };
+    let rest = _mm_cvtsi32_si128((u32::from(*a) | u32::from(*b) << 16).cast_signed());
+    let wanted = _mm_set1_epi16(tag.cast_signed());
+    let equal = _mm_packs_epi16(_mm_cmpeq_epi16(wide, wanted), _mm_cmpeq_epi16(rest, wanted));
+    // What is beyond the last lane is zero, as an empty lane is.
+    _mm_movemask_epi8(equal) as u16 & ((1 << LANES) - 1)
 }
 
 /// Has the line on which `slice[index]` begins fetched; beyond the end, nothing of consequence.

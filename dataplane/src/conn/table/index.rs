@@ -1,6 +1,6 @@
 //! The index: from a key's hash to the slots that may hold the key.
 //!
-//! A bucket is one cache line of eight lanes, each a 16-bit tag and a slot with a direction. A key has
+//! A bucket is one cache line of ten lanes, each a 16-bit tag and a slot with a direction. A key has
 //! two buckets: its *home*, given by its hash, and the *other* one, given by home and tag in such a way
 //! that either gives the other. It is put at home when there is room, else into the other bucket, else
 //! a key of one of the two moves to that key's other bucket, else (seen at loads that a table does not
@@ -17,7 +17,7 @@ use crate::conn::table::hash::Hash;
 use crate::conn::table::pages::Pages;
 
 /// Keys that the index holds when full, out of a hundred lanes.
-const LOAD_PERCENT: usize = 75;
+const LOAD_PERCENT: usize = 80;
 /// Keys that may wait for a lane.
 const STASH: usize = 32;
 const EMPTY: u16 = 0;
@@ -55,14 +55,13 @@ struct Bucket {
     tags: Tags,
     slots: [Slot; LANES],
     away: u32,
-    spare: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
     const EMPTY: Self =
-        Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0, spare: [0; 3] };
+        Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0 };
 
     /// The slots of the lanes with this tag.
     #[inline]
@@ -90,7 +89,7 @@ impl Bucket {
 
 /// The numbers of the bits set, lowest first.
 #[inline]
-fn lanes(mut bits: u8) -> impl Iterator<Item = usize> {
+fn lanes(mut bits: u16) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let lane = bits.trailing_zeros() as usize;
         bits &= bits.wrapping_sub(1);
