@@ -155,6 +155,17 @@ impl Flags {
     /// A persistence template whose connection was established (IPVS keeps this as the template's state).
     pub const ASSURED: Self = Self(0x8000);
 
+    /// Those that nobody else knows, whatever IPVS means by their numbers.
+    const OWN: Self = Self(
+        Self::MEASURED.0 | Self::CONTROLLED.0 | Self::OPENING.0 | Self::TIED.0 | Self::FAR.0 | Self::GONE.0,
+    );
+
+    /// Without what is ours alone: to be shown or sent.
+    #[must_use]
+    pub const fn shared(self) -> Self {
+        self.without(Self::OWN)
+    }
+
     /// These bits alone.
     pub const fn from_bits(bits: u16) -> Self {
         Self(bits)

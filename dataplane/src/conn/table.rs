@@ -467,8 +467,13 @@ impl FlowTable {
 
     fn leave(&mut self, place: Place, slot: Slot) {
         let (hasher, hot) = (&self.hasher, &self.hot);
+        let moves = self.index.has_waiting();
         let left = self.index.leave(place, slot, |slot| hasher.hash(key_of(hot, slot)));
         debug_assert!(left, "a key was changed behind the table's back");
+        if moves {
+            // A key that waited may have a lane now, where a guess has not seen it.
+            self.bump();
+        }
     }
 
     fn bump(&mut self) {

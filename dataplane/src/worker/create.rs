@@ -16,6 +16,8 @@ use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
 use crate::conn::entry::NONE;
 use crate::conn::key::FlowKey;
+use crate::conn::table::FlowTable;
+use crate::conn::table::InsertError;
 use crate::conn::tcp::TcpState;
 use crate::forward;
 use crate::forward::Refusal;
@@ -60,23 +62,19 @@ impl Flows {
         if key.protocol() == l4::TCP {
             let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
             if meta.tcp_flags & flag::RST != 0 || !opens {
-                return Verdict::Forward(Egress::Host).into();
+                return Outcome::Unknown;
             }
         }
         let mark = snapshot.marks.mark(key, ingress);
         let Some(service) = snapshot.services.find(mark, key) else {
-            return Verdict::Forward(Egress::Host).into();
+            return Outcome::Unknown;
         };
         let wanted = Wanted { service, key, mark };
         if key.sport() == FTP_DATA {
-            return Verdict::Forward(Egress::Host).into();
+            return Outcome::Unknown;
         }
         if service.one_packet && key.protocol() == l4::UDP {
             return self.one_packet(snapshot, wanted, frame, meta).into();
-        }
-        // Before anybody is asked: a full table makes short work of what it refuses.
-        if !self.make_room(snapshot) {
-            return Verdict::Drop(DropReason::TableFull).into();
         }
         let made = match service.persistence {
             Some(persistence) => self.schedule_persistent(snapshot, wanted, persistence),
@@ -162,7 +160,13 @@ impl Flows {
             hot.flags = hot.flags.with(Flags::MEASURED);
         }
         // A packet's connection has been looked for; a template may be there still, and unusable.
-        let made = if key.is_template() { self.table.insert(hot, cold) } else { self.table.begin(hot, cold) };
+        let begin = if key.is_template() { FlowTable::insert } else { FlowTable::begin };
+        let made = match begin(&mut self.table, hot, cold) {
+            Err(InsertError::Full) if self.make_room(snapshot, intent.control) => {
+                begin(&mut self.table, hot, cold)
+            }
+            other => other,
+        };
         let id = match made {
             Ok(id) => id,
             Err(error) => {
@@ -181,6 +185,7 @@ impl Flows {
             self.end(snapshot, id);
             return Err(DropReason::TableFull);
         }
+        self.stats.created.add(1);
         self.stats.connections.set(self.table.len());
         Ok(id)
     }
@@ -219,6 +224,7 @@ impl Flows {
             stats.persistent.up();
             return;
         }
+        stats.conns.add(1);
         stats.inactive.up();
         let conns = stats.active.get() + stats.inactive.get();
         if snapshot.dest(dest).is_some_and(|info| info.overloads(conns)) {

@@ -123,7 +123,7 @@ impl Flows {
                 Verdict::Drop(DropReason::Fragment)
             }
             Class::Fragment | Class::Host => Verdict::Forward(Egress::Host),
-            Class::IcmpError => self.icmp_error(snapshot, frame, meta),
+            Class::IcmpError => return self.icmp_error(snapshot, frame, meta),
             Class::Drop(reason) => Verdict::Drop(reason),
         };
         verdict.into()
@@ -420,17 +420,20 @@ impl Flows {
 
     /// An ICMP error from somebody else, perhaps about one of our connections.
     #[cold]
-    fn icmp_error<F: Frame>(&mut self, snapshot: &Snapshot, frame: &mut F, meta: &PacketMeta) -> Verdict {
+    fn icmp_error<F: Frame>(&mut self, snapshot: &Snapshot, frame: &mut F, meta: &PacketMeta) -> Outcome {
         let quote = match quoted::read(frame.bytes(), meta) {
             Ok(Some(quote)) => quote,
-            Ok(None) => return self.tunnel_error(snapshot, frame, meta),
-            Err(reason) => return Verdict::Drop(reason),
+            Ok(None) => return self.tunnel_error(snapshot, frame, meta).into(),
+            Err(reason) => return Verdict::Drop(reason).into(),
         };
         let Some((id, direction)) = self.table.find(quote.key.reversed()) else {
-            return Verdict::Forward(Egress::Host);
+            return Outcome::Unknown;
         };
+        if self.is_opening(id) {
+            return Outcome::Early;
+        }
         if !quoted::intact(frame.bytes(), meta) {
-            return Verdict::Drop(DropReason::BadIcmp);
+            return Verdict::Drop(DropReason::BadIcmp).into();
         }
         if self.table.hot(id).rules != snapshot.generation {
             self.judge(snapshot, id);
@@ -445,9 +448,9 @@ impl Flows {
             bytes.add(u64::from(meta.total_len));
         }
         match quoted::forward(snapshot, frame, meta, &quote, hot, direction) {
-            Ok(egress) => Verdict::Forward(egress),
+            Ok(egress) => Verdict::Forward(egress).into(),
             // No error is ever sent about an error.
-            Err(Refusal::Drop(reason) | Refusal::Tell(reason, _)) => Verdict::Drop(reason),
+            Err(Refusal::Drop(reason) | Refusal::Tell(reason, _)) => Verdict::Drop(reason).into(),
         }
     }
 

@@ -35,7 +35,7 @@ use crate::worker::slow::Slow;
 use crate::worker::stage::Stage;
 
 /// Frames taken from the host's ring in one poll.
-const FROM_HOST: usize = BURST;
+const FROM_HOST: usize = ROUNDS * BURST;
 /// Bursts taken from a port in one poll. While one is followed by another, its packets wait for it to be parsed, and
 /// their lines are there by then.
 pub const ROUNDS: usize = 8;

@@ -2,8 +2,8 @@
 //!
 //! A new connection's reply key is known only once its real server is chosen, and the line it goes to is then far away.
 //! So the first packet waits for the end of its burst: the line comes while other packets are handled. Until then the
-//! connection is marked [`Flags::OPENING`] and found by its request key alone; no packet of its own overtakes the
-//! first, and no packet of the real server can come before that has left.
+//! connection is marked [`Flags::OPENING`] and found by its request key alone. No packet of its own overtakes the first:
+//! what belongs to it, or to nothing that is known, has all connections opened before it is handled.
 
 use sched::DestId;
 
@@ -33,7 +33,7 @@ impl Flows {
         match self.complete(snapshot, id) {
             Ok(()) => self.send_request(snapshot, frame, meta, id),
             Err(error) => {
-                self.end(snapshot, id);
+                self.undo(snapshot, id);
                 Verdict::Drop(error.into())
             }
         }
@@ -45,18 +45,31 @@ impl Flows {
         self.table.prepare(id);
     }
 
-    /// Has the connection found by its reply key too, and counts it as made.
+    /// Has the connection found by its reply key too.
     fn complete(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), InsertError> {
         let reply = self.table.hot(id).reply;
         match self.table.complete(id) {
             Err(InsertError::Duplicate) if self.evict_finished(snapshot, reply) => self.table.complete(id)?,
             made => made?,
         }
-        self.stats.created.add(1);
-        if let Some(stats) = self.stats.dest(DestId::new(self.table.hot(id).dest)) {
-            stats.conns.add(1);
-        }
         Ok(())
+    }
+
+    /// Ends a connection as if it had not been made.
+    fn undo(&mut self, snapshot: &Snapshot, id: ConnId) {
+        let dest = DestId::new(self.table.hot(id).dest);
+        self.stats.created.take_back(1);
+        let Some(stats) = self.stats.dest(dest) else { return self.end(snapshot, id) };
+        stats.conns.take_back(1);
+        let conns = stats.active.get() + stats.inactive.get();
+        // An overloaded destination is not chosen, so it was this one that overloaded it.
+        let tipped =
+            snapshot.dest(dest).is_some_and(|info| info.overloads(conns) && !info.overloads(conns - 1));
+        self.end(snapshot, id);
+        if let Some(stats) = self.stats.dest(dest).filter(|_| tipped) {
+            stats.overloaded.set(0);
+            self.load_changed(snapshot, dest);
+        }
     }
 
     /// Ends a finished connection that stands in the way of a new one with the same reply key.

@@ -12,6 +12,9 @@ pub(crate) enum Outcome {
     Opens(ConnId),
     /// It belongs to a connection that is opening: to be handled again when all of those are open.
     Early,
+    /// It belongs to no connection and to no service, so it is Linux's; unless connections are opening: then it is to be
+    /// handled again when they are open.
+    Unknown,
 }
 
 impl From<Verdict> for Outcome {

@@ -123,7 +123,7 @@ fn view(table: &FlowTable, id: ConnId, now: Ticks) -> ConnView {
     ConnView {
         protocol: hot.request.protocol(),
         state: hot.state,
-        flags: hot.flags,
+        flags: hot.flags.shared(),
         client: (hot.request.src(), hot.request.sport()),
         virt: (hot.request.dst(), hot.request.dport()),
         dest: (Ipv4Addr::from(cold.daddr), cold.dport),

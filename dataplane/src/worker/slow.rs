@@ -6,6 +6,8 @@ use crate::io::PacketIo;
 use crate::io::PortId;
 use crate::meta::Class;
 use crate::snapshot::Snapshot;
+use crate::verdict::Egress;
+use crate::verdict::Verdict;
 use crate::worker::flows::Flows;
 use crate::worker::outbox::Outbox;
 use crate::worker::outcome::Outcome;
@@ -36,18 +38,23 @@ impl<Io: PacketIo> Slow<'_, Io> {
         }
         loop {
             match self.flows.handle(self.snapshot, &mut frame, meta, candidate, self.ingress) {
-                Outcome::Done(verdict) => {
-                    self.outbox.post(self.io, &self.flows.stats, self.ingress, frame, verdict);
-                    return;
+                Outcome::Done(verdict) => return self.post(frame, verdict),
+                Outcome::Unknown if self.opening.is_empty() => {
+                    return self.post(frame, Verdict::Forward(Egress::Host));
                 }
                 Outcome::Opens(id) => {
                     self.opening.push((frame, nth, id));
                     return;
                 }
-                // Nothing is opening afterwards, so this happens once.
-                Outcome::Early => self.open_all(),
+                // A real server's packet in the burst of the client's first, perhaps, which is found only then. Nothing
+                // is opening afterwards, so this happens once.
+                Outcome::Early | Outcome::Unknown => self.open_all(),
             }
         }
+    }
+
+    fn post(&mut self, frame: Io::Frame, verdict: Verdict) {
+        self.outbox.post(self.io, &self.flows.stats, self.ingress, frame, verdict);
     }
 
     /// Opens what is opening; to be called at the end of the burst.

@@ -71,7 +71,7 @@ impl<F: Frame> Stage<F> {
         let Notes { metas, approaches, .. } = &mut *self.notes;
         for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
             let key = read(meta, frame, facts);
-            if flows.holds_back(snapshot, meta) {
+            if flows.holds_back(snapshot, meta, self.ingress) {
                 *meta = PacketMeta::nothing(Class::Drop(DropReason::SynFlood));
                 *approach = Approach::default();
             } else {

@@ -342,6 +342,14 @@ impl Rig {
         self.out()
     }
 
+    /// Puts all frames in at `port` before one poll, and gives what came out.
+    pub fn burst(&mut self, port: PortId, frames: &[Vec<u8>]) -> Out {
+        let frames = frames.iter().map(|frame| MemFrame::new(frame));
+        self.worker.io_mut().rx[port.index()].extend(frames);
+        self.worker.poll(self.now);
+        self.out()
+    }
+
     pub fn out(&mut self) -> Out {
         let io = self.worker.io_mut();
         let mut sent = Vec::new();

@@ -60,8 +60,7 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    const EMPTY: Self =
-        Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0 };
+    const EMPTY: Self = Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0 };
 
     /// The slots of the lanes with this tag.
     #[inline]
@@ -215,6 +214,11 @@ impl Index {
     /// The first slot away from home that may be the key's, or [`Slot::NONE`].
     pub(super) fn guess_away(&self, place: Place) -> Slot {
         self.slots_away(place).next().unwrap_or(Slot::NONE)
+    }
+
+    /// Whether keys wait for a lane: one of them may get it when another key leaves.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.stash.is_empty()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
