@@ -16,7 +16,6 @@ use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
 use crate::conn::entry::NONE;
 use crate::conn::key::FlowKey;
-use crate::conn::table::FlowTable;
 use crate::conn::table::InsertError;
 use crate::conn::tcp::TcpState;
 use crate::forward;
@@ -159,12 +158,8 @@ impl Flows {
         if service.plan.kind() == Kind::Wrt && info.method.is_translated() && !key.is_template() {
             hot.flags = hot.flags.with(Flags::MEASURED);
         }
-        // A packet's connection has been looked for; a template may be there still, and unusable.
-        let begin = if key.is_template() { FlowTable::insert } else { FlowTable::begin };
-        let made = match begin(&mut self.table, hot, cold) {
-            Err(InsertError::Full) if self.make_room(snapshot, intent.control) => {
-                begin(&mut self.table, hot, cold)
-            }
+        let made = match self.enter(&hot, &cold) {
+            Err(InsertError::Full) if self.make_room(snapshot, intent.control) => self.enter(&hot, &cold),
             other => other,
         };
         let id = match made {
@@ -188,6 +183,12 @@ impl Flows {
         self.stats.created.add(1);
         self.stats.connections.set(self.table.len());
         Ok(id)
+    }
+
+    #[inline]
+    fn enter(&mut self, hot: &Hot, cold: &Cold) -> Result<ConnId, InsertError> {
+        // A packet's connection has been looked for; a template may be there still, and unusable.
+        if hot.request.is_template() { self.table.insert(*hot, *cold) } else { self.table.begin(*hot, *cold) }
     }
 
     /// The key of the real server's packets, and the slot of the local address taken for it.
