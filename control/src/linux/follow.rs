@@ -43,6 +43,9 @@ pub(super) struct Follower {
     dirty: Dirty,
     /// There are, or were, IPv4 policy rules: the kernel's tables stay apart from then on.
     policy: bool,
+    /// Events were lost, and the queue has not been empty since: until then the kernel loses more without saying so
+    /// (`net/netlink/af_netlink.c: netlink_overrun, netlink_rcv_wake`).
+    losing: bool,
 }
 
 /// What has to be dumped.
@@ -66,6 +69,7 @@ impl Follower {
             requests: Requests::open()?,
             state: MirrorState::default(),
             dirty: Dirty::ALL,
+            losing: false,
             policy: false,
         };
         follower.refresh()?;
@@ -74,15 +78,19 @@ impl Follower {
 
     /// Follows the events that have come; stops at `latest` should they come as fast as they are read.
     pub(super) fn drain(&mut self, latest: Instant) {
-        let Self { events, state, dirty, .. } = self;
+        let Self { events, state, dirty, losing, .. } = self;
         while Instant::now() < latest {
             match events.read(|header, item| follow(state, dirty, header, item)) {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    *losing = false;
+                    break;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
                     tracing::debug!("rtnetlink events were lost; reading everything anew");
                     *dirty = Dirty::ALL;
+                    *losing = true;
                     state.generations.overruns += 1;
                 }
                 Err(e) => {
@@ -107,6 +115,9 @@ impl Follower {
         }
         if self.dirty.neighbours {
             self.dirty.neighbours = !self.refresh_neighbours()?;
+        }
+        if self.losing {
+            self.dirty = Dirty::ALL;
         }
         Ok(())
     }
