@@ -127,9 +127,7 @@ impl Flows {
         }
         false
     }
-}
 
-impl Flows {
     /// Whether nothing hangs on a template, and no connection that did was ever established.
     fn is_idle_template(&self, id: ConnId) -> bool {
         !self.table.hot(id).flags.has(Flags::ASSURED) && self.table.cold(id).controlled == 0
