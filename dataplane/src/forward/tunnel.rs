@@ -1,8 +1,6 @@
 //! TUN: IPv4 in IPv4 (RFC 2003), as `ip_vs_xmit.c: ip_vs_tunnel_xmit` makes it.
 
 use zerocopy::FromBytes;
-use zerocopy::IntoBytes;
-use zerocopy::network_endian::U16;
 
 use crate::forward::Refusal;
 use crate::forward::lower_ttl;
@@ -20,6 +18,12 @@ use crate::wire::l4;
 
 /// The smallest tunnel MTU that Linux accepts.
 const LEAST_MTU: u16 = 68;
+
+/// Where these fields lie in a header.
+const TTL: usize = 8;
+const CHECKSUM: usize = 10;
+/// In the first of the two bytes of flags and fragment offset.
+const DONT_FRAGMENT: u8 = (ipv4::DONT_FRAGMENT >> 8) as u8;
 
 /// Whether a packet of this length, which has TTL left, gets through a tunnel over a way with this MTU as it is.
 #[inline]
@@ -63,38 +67,52 @@ pub(crate) fn encapsulate<F: Frame>(
     pmtu_disc: bool,
 ) -> Result<(), DropReason> {
     let l3 = usize::from(meta.l3);
-    let Ok((mut inner, _)) = Ipv4Header::read_from_prefix(&frame.bytes()[l3..]) else {
+    if frame.bytes().len() < l3 + IPV4_LEN {
         return Err(DropReason::Truncated);
-    };
+    }
     if !frame.grow_front(IPV4_LEN) {
         return Err(DropReason::NoHeadroom);
     }
     // Padding stays behind: inside a tunnel it would only make the frame longer.
     frame.truncate(l3 + IPV4_LEN + usize::from(meta.total_len));
     frame.shrink_front(l3 - ETHER_LEN);
-    inner.ttl = inner.ttl.wrapping_sub(1);
-    inner.checksum = checksum::apply(inner.checksum, ipv4::TTL_STEP);
-    let keep_df = pmtu_disc && inner.dont_fragment();
-    let mut addrs = [0; 8];
-    addrs[..4].copy_from_slice(&dest.tunnel_source.octets());
-    addrs[4..].copy_from_slice(&dest.addr.octets());
-    let mut outer = Ipv4Header {
-        version_ihl: 0x45,
-        tos: outer_tos(inner.tos),
-        total_len: U16::new(meta.total_len.saturating_add(IPV4_LEN as u16)),
-        // Only packets that may be fragmented need an identification: the inner one's is as unique.
-        id: if keep_df { U16::new(0) } else { inner.id },
-        fragment: U16::new(if keep_df { ipv4::DONT_FRAGMENT } else { 0 }),
-        ttl: inner.ttl,
-        protocol: l4::IPIP,
-        checksum: [0; 2],
-        addrs,
-    };
-    outer.seal();
-    let headers = &mut frame.bytes_mut()[ETHER_LEN..ETHER_LEN + 2 * IPV4_LEN];
-    headers[..IPV4_LEN].copy_from_slice(outer.as_bytes());
-    headers[IPV4_LEN..].copy_from_slice(inner.as_bytes());
+    let headers = frame.bytes_mut()[ETHER_LEN..].split_first_chunk_mut::<IPV4_LEN>();
+    let Some((outer, inner)) = headers else { return Err(DropReason::Truncated) };
+    let Some(inner) = inner.first_chunk_mut::<IPV4_LEN>() else { return Err(DropReason::Truncated) };
+    inner[TTL] = inner[TTL].wrapping_sub(1);
+    let sum = checksum::apply([inner[CHECKSUM], inner[CHECKSUM + 1]], ipv4::TTL_STEP);
+    inner[CHECKSUM..CHECKSUM + 2].copy_from_slice(&sum);
+    *outer = outer_header(inner, dest, meta.total_len.saturating_add(IPV4_LEN as u16), pmtu_disc);
     Ok(())
+}
+
+/// The header in front of a packet with the header `inner`; `total_len` is the length of both and what follows.
+#[inline]
+fn outer_header(
+    inner: &[u8; IPV4_LEN],
+    dest: &DestInfo,
+    total_len: u16,
+    pmtu_disc: bool,
+) -> [u8; IPV4_LEN] {
+    let [_, tos, _, _, id, id_low, fragment, _, ttl, ..] = *inner;
+    let keep_df = pmtu_disc && fragment & DONT_FRAGMENT != 0;
+    let [len, len_low] = total_len.to_be_bytes();
+    // Only packets that may be fragmented need an identification: the inner one's is as unique.
+    let rest = if keep_df { [0, 0, DONT_FRAGMENT, 0] } else { [id, id_low, 0, 0] };
+    let unsealed = [
+        [0x45, outer_tos(tos), len, len_low],
+        rest,
+        [ttl, l4::IPIP, 0, 0],
+        dest.tunnel_source.octets(),
+        dest.addr.octets(),
+    ];
+    // In registers: bytes that are stored and read again as words would have to wait for the store.
+    let [a, b, [ttl, protocol, ..], source, destination] = unsealed;
+    let [sum, sum_low] = checksum::of_words(unsealed.map(u32::from_ne_bytes));
+    let mut header = [0; IPV4_LEN];
+    let words = [a, b, [ttl, protocol, sum, sum_low], source, destination];
+    header.as_chunks_mut().0.copy_from_slice(&words);
+    header
 }
 
 /// DSCP as it is; congestion experienced inside becomes ECT(0) outside (RFC 3168 §9.1.1, full functionality).

@@ -54,6 +54,17 @@ pub fn compute(bytes: &[u8]) -> [u8; 2] {
     (!sum(bytes)).to_ne_bytes()
 }
 
+/// The checksum field over a header of five words, loaded in native order, with its own field zero.
+#[inline]
+pub fn of_words(words: [u32; 5]) -> [u8; 2] {
+    let total: u64 = words.into_iter().map(u64::from).sum();
+    // Five words are below 2^35: each step leaves at most a carry more than 16 bits, and the third none.
+    let total = (total & 0xffff) + (total >> 16);
+    let total = (total & 0xffff) + (total >> 16);
+    let total = (total & 0xffff) + (total >> 16);
+    (!(total as u16)).to_ne_bytes()
+}
+
 /// The sum of the pseudo-header of TCP and UDP over IPv4: addresses, protocol, L4 length.
 pub fn pseudo_v4(addrs: [u8; 8], protocol: u8, l4_len: u16) -> u16 {
     let [a, b] = l4_len.to_be_bytes();
@@ -95,6 +106,14 @@ mod tests {
     }
 
     #[test]
+    fn the_sum_of_five_words_carries_as_often_as_it_must() {
+        for word in [0, 0xffff, 0xffff_0000, u32::MAX, u32::MAX - 1] {
+            let bytes = [word; 5].map(u32::to_ne_bytes);
+            assert_eq!(of_words([word; 5]), oracle(bytes.as_flattened()).to_be_bytes());
+        }
+    }
+
+    #[test]
     fn udp_zero_stays_and_a_zero_result_is_written_as_ones() {
         assert_eq!(apply_udp([0, 0], 0x1234), [0, 0]);
         // ~0xfffe = 1, and 1 + 0xfffe = 0xffff, whose inverse is 0: "no checksum" unless written as ones.
@@ -106,6 +125,11 @@ mod tests {
         #[test]
         fn whole_sum_is_the_rfc_sum(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             prop_assert_eq!(compute(&bytes), oracle(&bytes).to_be_bytes());
+        }
+
+        #[test]
+        fn the_sum_of_five_words_is_the_rfc_sum(bytes: [[u8; 4]; 5]) {
+            prop_assert_eq!(of_words(bytes.map(u32::from_ne_bytes)), oracle(bytes.as_flattened()).to_be_bytes());
         }
 
         #[test]
