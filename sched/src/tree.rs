@@ -2,81 +2,130 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::iter;
 
+use crate::group::Group;
+use crate::group::WIDTH;
 use crate::measure::Score;
+use crate::rank::Rank;
 
 /// A tournament over list positions: the best score wins, the earlier position among equals.
 ///
-/// A heap-shaped array: node 1 is the root, `2n` and `2n + 1` play for node `n`, and the nodes from
-/// `leaves` on are the positions themselves, whose winner is known without being stored.
+/// In the first round the positions play in groups of [`WIDTH`], in the next the winners of those groups, and so on until
+/// there is one group. Groups are numbered through, those of the first round first; whoever wins the `n`-th of its round
+/// has seat `n` in the next. They play by rank, and by score only where equal ranks leave it open.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// By position; as long as there is room, the unused ones [`Score::NEVER`].
+    /// By position; as long as there is room.
     scores: Vec<Score>,
-    /// By node: the position that won it.
-    winners: Vec<u32>,
+    groups: Vec<Group>,
+    /// By group.
+    winners: Vec<Player>,
+    /// How many positions play.
+    len: usize,
+    /// The group of the last round.
+    last: usize,
+    /// Whether scores of equal rank are equal; all scores that came since they were last replaced are plain.
+    plain: bool,
     /// How many of the scores are of destinations with much to spare.
     spare: usize,
-    /// A power of two.
-    leaves: usize,
+}
+
+/// A position that plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Player {
+    rank: Rank,
+    position: u32,
 }
 
 impl Tree {
-    /// A tree with room for so many positions, all of them not eligible.
+    /// A tree with room for so many positions, none of which plays.
     pub(crate) fn with_room(room: usize) -> Self {
-        let leaves = if room == 0 { 0 } else { room.next_power_of_two() };
-        Self { scores: vec![Score::NEVER; leaves], winners: vec![0; leaves], spare: 0, leaves: 0 }
+        let groups = rounds(room).map(|(_, groups)| groups).sum();
+        Self {
+            scores: vec![Score::NEVER; room],
+            groups: vec![Group::EMPTY; groups],
+            winners: vec![Player::NOBODY; groups],
+            len: 0,
+            last: 0,
+            plain: true,
+            spare: 0,
+        }
     }
 
     /// Replaces all scores.
     pub(crate) fn fill(&mut self, scores: impl ExactSizeIterator<Item = Score>) {
-        self.leaves = scores.len().next_power_of_two().min(self.room());
-        let padded = scores.chain(core::iter::repeat(Score::NEVER));
-        self.spare = 0;
-        for (slot, score) in self.scores.iter_mut().take(self.leaves).zip(padded) {
+        self.len = scores.len().min(self.room());
+        (self.last, self.plain, self.spare) = (0, true, 0);
+        for (slot, score) in self.scores.iter_mut().take(self.len).zip(scores) {
             *slot = score;
+            self.plain &= score.is_plain();
             self.spare += usize::from(score.spare());
         }
-        for node in (1..self.leaves).rev() {
-            let winner = self.play(node);
-            if let Some(slot) = self.winners.get_mut(node) {
-                *slot = winner;
+        let (mut before, mut players) = (None::<usize>, self.len);
+        for (first, groups) in rounds(self.len) {
+            for number in 0..groups {
+                let mut group = Group::EMPTY;
+                for seat in number * WIDTH..players.min((number + 1) * WIDTH) {
+                    let rank = match before {
+                        None => self.score(seat as u32).rank(),
+                        Some(before) => self.winners.get(before + seat).map_or(Rank::LAST, |won| won.rank),
+                    };
+                    group.seat(seat, rank);
+                }
+                let winner = self.play(&group, number, before);
+                let at = first + number;
+                if let (Some(old), Some(won)) = (self.groups.get_mut(at), self.winners.get_mut(at)) {
+                    (*old, *won) = (group, winner);
+                }
             }
+            (before, players, self.last) = (Some(first), groups, first);
         }
     }
 
-    /// Replaces the score of one position, and plays its games again from the leaf up.
+    /// Replaces the score of one position, and plays again what may end otherwise.
     pub(crate) fn set(&mut self, position: usize, score: Score) {
         match self.scores.get_mut(position) {
-            Some(slot) if position < self.leaves && *slot != score => {
+            Some(slot) if position < self.len && *slot != score => {
                 self.spare -= usize::from(slot.spare());
                 self.spare += usize::from(score.spare());
                 *slot = score;
             }
             _ => return,
         }
-        let (mut winner, mut best) = (position as u32, score);
-        let mut node = self.leaves + position;
-        while node > 1 {
-            let rival = self.winner_of(node ^ 1);
-            let score = self.score_of(rival);
-            // An odd node is its parent's right one, whose rival wins when they are equal.
-            let loses = best.loses(&score, node % 2 == 1);
-            (winner, best) = if loses { (rival, score) } else { (winner, best) };
-            node /= 2;
-            let Some(slot) = self.winners.get_mut(node) else { return };
-            // Where neither the winner is another nor its score has changed, nothing above changes.
-            if *slot == winner && winner as usize != position {
-                return;
+        self.plain &= score.is_plain();
+        let mut player = Player { rank: score.rank(), position: position as u32 };
+        // Positions by seat: two to the power of so much.
+        let (mut before, mut seat, mut depth) = (None, position, 0);
+        for (first, _) in rounds(self.len) {
+            let number = seat / WIDTH;
+            let at = first + number;
+            let Some((group, &won)) = self.groups.get_mut(at).zip(self.winners.get(at)) else { return };
+            group.seat(seat, player.rank);
+            if player.rank >= won.rank {
+                // The winner may have lost by this, or ranks may not tell.
+                if won.position as usize >> depth == seat || (player.rank == won.rank && !self.plain) {
+                    let Some(group) = self.groups.get(at) else { return };
+                    player = self.play(group, number, before);
+                } else if player.rank > won.rank || player.position > won.position {
+                    return;
+                }
+                // Where neither the winner is another nor its score has changed, nothing further changes.
+                if player == won && player.position as usize != position {
+                    return;
+                }
             }
-            *slot = winner;
+            if let Some(slot) = self.winners.get_mut(at) {
+                *slot = player;
+            }
+            (before, seat, depth) = (Some(first), number, depth + WIDTH.trailing_zeros());
         }
     }
 
     /// The position that won, if any is eligible.
     pub(crate) fn winner(&self) -> Option<usize> {
-        let position = self.winner_of(1);
-        self.score_of(position).eligible().then_some(position as usize)
+        let winner = self.winners.get(self.last).filter(|_| self.len > 0)?;
+        (winner.rank < Rank::LAST).then_some(winner.position as usize)
     }
 
     /// Whether any destination has much to spare.
@@ -89,22 +138,45 @@ impl Tree {
         self.scores.len()
     }
 
-    /// The better of the two that play for `node`.
-    fn play(&self, node: usize) -> u32 {
-        let (left, right) = (self.winner_of(2 * node), self.winner_of(2 * node + 1));
-        if self.score_of(right).beats(&self.score_of(left)) { right } else { left }
+    /// Who wins the group of this number in its round; `before` is the first group of the round before.
+    fn play(&self, group: &Group, number: usize, before: Option<usize>) -> Player {
+        let (seat, rank) = group.first();
+        let mut winner = Player { rank, position: self.position(number * WIDTH + seat, before) };
+        // Those of the last rank are all ineligible, where they are anybody.
+        if !self.plain && rank < Rank::LAST {
+            let mut best = self.score(winner.position);
+            for seat in group.of_rank(rank).filter(|other| *other > seat) {
+                let rival = self.position(number * WIDTH + seat, before);
+                let score = self.score(rival);
+                if score.beats(&best) {
+                    (winner.position, best) = (rival, score);
+                }
+            }
+        }
+        winner
     }
 
-    fn winner_of(&self, node: usize) -> u32 {
-        match node.checked_sub(self.leaves) {
-            Some(position) => position as u32,
-            None => self.winners.get(node).copied().unwrap_or(0),
+    /// Who has a seat in the round after the one that begins with group `before`, or in the first.
+    fn position(&self, seat: usize, before: Option<usize>) -> u32 {
+        match before {
+            None => seat as u32,
+            Some(first) => self.winners.get(first + seat).map_or(0, |winner| winner.position),
         }
     }
 
-    fn score_of(&self, position: u32) -> Score {
+    fn score(&self, position: u32) -> Score {
         self.scores.get(position as usize).copied().unwrap_or(Score::NEVER)
     }
+}
+
+impl Player {
+    const NOBODY: Self = Self { rank: Rank::LAST, position: 0 };
+}
+
+/// The first group and the number of groups of each round that so many positions play.
+fn rounds(positions: usize) -> impl Iterator<Item = (usize, usize)> {
+    let first = (positions > 0).then_some((0, positions.div_ceil(WIDTH)));
+    iter::successors(first, |&(first, groups)| (groups > 1).then(|| (first + groups, groups.div_ceil(WIDTH))))
 }
 
 #[cfg(test)]
@@ -118,7 +190,7 @@ mod tests {
     #[test]
     fn the_first_of_the_best_wins() {
         let mut tree = Tree::with_room(20);
-        assert_eq!(tree.room(), 32);
+        assert_eq!(tree.room(), 20);
         tree.fill([0, 7, 3, 9, 3].map(score).into_iter());
         assert_eq!(tree.winner(), Some(2));
         tree.set(2, score(0));
@@ -140,9 +212,9 @@ mod tests {
         tree.fill([0, 0, 0].map(score).into_iter());
         assert_eq!(tree.winner(), None);
         tree.set(3, score(1));
-        assert_eq!(tree.winner(), Some(3));
-        tree.set(9, score(1));
-        assert_eq!(tree.winner(), Some(3));
+        assert_eq!(tree.winner(), None, "it does not play");
+        tree.set(2, score(1));
+        assert_eq!(tree.winner(), Some(2));
         tree.fill([5].map(score).into_iter());
         assert_eq!(tree.winner(), Some(0));
         tree.set(3, score(1));

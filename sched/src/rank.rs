@@ -1,0 +1,122 @@
+//! Fractions as whole numbers.
+
+/// A fraction as a whole number: of two unequal ones the greater never has the lower rank.
+///
+/// It is the number in floating point, rounded to the nearest, whose bits order as the numbers do: 53 significant ones,
+/// and as few of the exponent as such fractions need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank(u64);
+
+impl Rank {
+    /// The rank of `cost / weight`; that of anything by 0 is [`Rank::LAST`].
+    #[inline]
+    pub(crate) fn of(cost: u64, weight: u32) -> Self {
+        let fraction =
+            if cost < EXACT { cost as f64 / f64::from(weight) } else { rounded_once(cost, weight) };
+        // Infinity and what is no number at all have more bits than any fraction.
+        Self(fraction.to_bits().saturating_sub(BELOW_ALL).min(Self::LAST.0))
+    }
+
+    /// Whether all unequal fractions made of such numbers have unequal ranks.
+    ///
+    /// Such ones are apart by at least one part in `cost * weight`, the cost of one by the weight of the other; what is
+    /// rounded to the same number, by at most one part in 2^52.
+    #[inline]
+    pub(crate) const fn tells_apart(cost: u64, weight: u32) -> bool {
+        cost < 1 << 35 && weight <= 1 << 16
+    }
+
+    /// The number, below 2^59.
+    #[inline]
+    pub(crate) const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The rank that is this number.
+    #[inline]
+    pub(crate) const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Above all fractions.
+    pub(crate) const LAST: Self = Self(((1023 + 65) << 52) - BELOW_ALL);
+}
+
+/// `cost / weight` for a cost that has to be rounded itself, which would be once too often.
+#[cold]
+fn rounded_once(cost: u64, weight: u32) -> f64 {
+    let (cost, weight) = (u128::from(cost) << 63, u128::from(weight));
+    let (Some(whole), Some(rest)) = (cost.checked_div(weight), cost.checked_rem(weight)) else {
+        return f64::INFINITY;
+    };
+    // More than 55 bits, of which the lowest stands for all that were cut off: as good as all of them.
+    ((whole << 1) | u128::from(rest != 0)) as f64 / TWO_TO_64
+}
+
+/// Whole numbers up to here are exact in floating point.
+const EXACT: u64 = 1 << 53;
+/// The bits of 2^-33, which is less than all fractions but 0.
+const BELOW_ALL: u64 = (1023 - 33) << 52;
+const TWO_TO_64: f64 = (1_u128 << 64) as f64;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_least_and_the_greatest_are_told_apart_from_all_else() {
+        let ranks = [(0, 1), (1, u32::MAX), (1, u32::MAX - (1 << 16)), (u64::MAX - (1 << 20), 1), (1, 0)];
+        let ranks = ranks.map(|(cost, weight)| Rank::of(cost, weight));
+        assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:?}");
+        assert_eq!([ranks[0].0, Rank::of(0, u32::MAX).0], [0, 0]);
+        for nothing in [Rank::of(0, 0), Rank::of(u64::MAX, 0), Rank::of(1, 0)] {
+            assert_eq!(nothing, Rank::LAST);
+        }
+        assert!(Rank::of(u64::MAX, 1) < Rank::LAST);
+        assert!(Rank::LAST.as_u64() < 1 << 59);
+    }
+
+    /// Numbers of all lengths, often beside a power of two.
+    fn numbers(bits: u32) -> impl Strategy<Value = u64> {
+        let any = (0..bits, any::<u64>()).prop_map(move |(cut, number)| number >> (64 - bits) >> cut);
+        let round = (0..bits, -2_i64..3).prop_map(move |(power, more)| {
+            (1_u64 << power).saturating_add_signed(more).min(u64::MAX >> (64 - bits))
+        });
+        prop_oneof![any, round]
+    }
+
+    /// A fraction, and the same or one hardly different.
+    fn neighbours() -> impl Strategy<Value = [(u64, u32); 2]> {
+        let weights = || numbers(32).prop_map(|weight| weight.max(1) as u32);
+        (numbers(64), weights(), weights(), -2_i64..3).prop_map(|(cost, weight, other, more)| {
+            let near = (u128::from(cost) * u128::from(other) / u128::from(weight)).min(u64::MAX.into()) as u64;
+            [(cost, weight), (near.saturating_add_signed(more), other)]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn ranks_never_order_otherwise_than_fractions([a, b] in neighbours()) {
+            let exact = (u128::from(a.0) * u128::from(b.1)).cmp(&(u128::from(b.0) * u128::from(a.1)));
+            let ranks = Rank::of(a.0, a.1).cmp(&Rank::of(b.0, b.1));
+            prop_assert!(ranks.is_eq() || ranks == exact, "{a:?} {b:?}");
+            if exact.is_eq() || (Rank::tells_apart(a.0, a.1) && Rank::tells_apart(b.0, b.1)) {
+                prop_assert_eq!(ranks, exact, "{:?} {:?}", a, b);
+            }
+        }
+
+        #[test]
+        fn small_numbers_are_told_apart(a in 0_u64..1 << 35, weights in [1_u32..=1 << 16, 1_u32..=1 << 16]) {
+            let [one, other] = weights;
+            let b = (u128::from(a) * u128::from(other) / u128::from(one)) as u64;
+            for b in [b, b + 1].into_iter().filter(|b| Rank::tells_apart(*b, other)) {
+                let exact = (u128::from(a) * u128::from(other)).cmp(&(u128::from(b) * u128::from(one)));
+                prop_assert_eq!(Rank::of(a, one).cmp(&Rank::of(b, other)), exact);
+            }
+        }
+    }
+}
