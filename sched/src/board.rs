@@ -88,6 +88,7 @@ impl Board {
         self.tree.room().max(FEW)
     }
 
+    #[cold]
     fn refresh<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) {
         self.changed.clear();
         self.survey = M::survey(plan.dests(), loads);

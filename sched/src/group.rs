@@ -1,48 +1,48 @@
-//! Those that play against each other in one round.
+//! Those that play against each other in one round of a tournament.
 
-use crate::rank::Rank;
-
-/// The ranks of those that play against each other in one round of a tournament, by seat.
-///
-/// The seat is in the number that is compared, so the lowest number is that of the winner: of equal ones, the first.
+/// Those that play against each other in one round of a tournament, by seat: numbers, of which the highest wins.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-pub(crate) struct Group([u64; WIDTH]);
+pub(crate) struct Group([i64; WIDTH]);
 
 impl Group {
-    /// Has a seat taken by somebody of this rank. Seats are those of the round or of the group, as you like.
+    /// Has a seat taken by somebody else.
     #[inline]
-    pub(crate) const fn seat(&mut self, seat: usize, rank: Rank) {
-        let seat = seat % WIDTH;
-        self.0[seat] = rank.as_u64() << BITS | seat as u64;
+    pub(crate) const fn seat(&mut self, seat: usize, player: i64) {
+        self.0[seat % WIDTH] = player;
     }
 
-    /// The first seat of the lowest rank, and that rank.
+    /// Who has a seat.
     #[inline]
-    pub(crate) fn first(&self) -> (usize, Rank) {
-        let lowest = self.0.iter().copied().fold(u64::MAX, u64::min);
-        (lowest as usize % WIDTH, Rank::from_u64(lowest >> BITS))
+    pub(crate) const fn seated(&self, seat: usize) -> i64 {
+        self.0[seat % WIDTH]
     }
 
-    /// All seats of this rank, in order.
-    pub(crate) fn of_rank(&self, rank: Rank) -> impl Iterator<Item = usize> {
-        let numbers = self.0.iter().enumerate();
-        numbers.filter(move |(_, number)| **number >> BITS == rank.as_u64()).map(|(seat, _)| seat)
-    }
-
-    /// Nobody has a seat.
-    pub(crate) const EMPTY: Self = {
-        let mut group = Self([0; WIDTH]);
-        let mut seat = 0;
-        while seat < WIDTH {
-            group.seat(seat, Rank::LAST);
-            seat += 1;
+    /// The highest but for one; in lanes, so that no comparison waits for all those before it.
+    #[inline]
+    pub(crate) fn highest_but(&self, one: i64) -> i64 {
+        let mut lanes = [NOBODY; LANES];
+        for players in self.0.chunks_exact(LANES) {
+            for (lane, player) in lanes.iter_mut().zip(players) {
+                let player = if *player == one { NOBODY } else { *player };
+                *lane = (*lane).max(player);
+            }
         }
-        group
-    };
+        let [a, b, c, d] = lanes;
+        a.max(b).max(c.max(d))
+    }
+
+    /// All that play, by seat.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = i64> {
+        self.0.iter().copied()
+    }
+
+    /// All seats are free.
+    pub(crate) const EMPTY: Self = Self([NOBODY; WIDTH]);
 }
 
 /// How many play against each other.
-pub(crate) const WIDTH: usize = 1 << BITS;
-/// So many that a rank leaves room for the seat.
-const BITS: u32 = 4;
+pub(crate) const WIDTH: usize = 16;
+/// Who has a seat that is free: lower than all.
+pub(crate) const NOBODY: i64 = 0;
+const LANES: usize = 4;

@@ -62,10 +62,10 @@ impl Score {
         Rank::of(self.cost, self.weight)
     }
 
-    /// Whether this is as good as every other such score of equal rank.
+    /// Whether this is as good as all such scores of equal rank; `cheap` is [`Rank::cost_told_apart`].
     #[inline]
-    pub(crate) const fn is_plain(&self) -> bool {
-        self.tie == 0 && Rank::tells_apart(self.cost, self.weight)
+    pub(crate) const fn is_plain(&self, cheap: u64) -> bool {
+        self.tie == 0 && self.cost < cheap && self.weight <= Rank::LIGHT
     }
 
     /// Whether the destination has much to spare, chosen or not.

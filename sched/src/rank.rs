@@ -17,33 +17,29 @@ impl Rank {
         Self(fraction.to_bits().saturating_sub(BELOW_ALL).min(Self::LAST.0))
     }
 
-    /// Whether all unequal fractions made of such numbers have unequal ranks.
+    /// The cost below which unequal fractions with weights up to [`Rank::LIGHT`] have unequal ranks, even without the
+    /// lowest `cut` bits of these.
     ///
-    /// Such ones are apart by at least one part in `cost * weight`, the cost of one by the weight of the other; what is
-    /// rounded to the same number, by at most one part in 2^52.
-    #[inline]
-    pub(crate) const fn tells_apart(cost: u64, weight: u32) -> bool {
-        cost < 1 << 35 && weight <= 1 << 16
+    /// Such ones are apart by more than one part in `cost * weight`, the cost of one by the weight of the other; what is the
+    /// same number without those bits, by at most `2^cut` parts in 2^52, and a bit for the rounding.
+    pub(crate) const fn cost_told_apart(cut: u32) -> u64 {
+        1 << 35 >> cut
     }
 
-    /// The number, below 2^59.
     #[inline]
-    pub(crate) const fn as_u64(self) -> u64 {
-        self.0
-    }
-
-    /// The rank that is this number.
-    #[inline]
-    pub(crate) const fn from_u64(number: u64) -> Self {
-        Self(number)
+    pub(crate) const fn as_i64(self) -> i64 {
+        self.0 as i64
     }
 
     /// Above all fractions.
     pub(crate) const LAST: Self = Self(((1023 + 65) << 52) - BELOW_ALL);
+    /// As heavy as destinations usually may be.
+    pub(crate) const LIGHT: u32 = 1 << 16;
 }
 
 /// `cost / weight` for a cost that has to be rounded itself, which would be once too often.
 #[cold]
+#[inline(never)]
 fn rounded_once(cost: u64, weight: u32) -> f64 {
     let (cost, weight) = (u128::from(cost) << 63, u128::from(weight));
     let (Some(whole), Some(rest)) = (cost.checked_div(weight), cost.checked_rem(weight)) else {
@@ -75,7 +71,7 @@ mod tests {
             assert_eq!(nothing, Rank::LAST);
         }
         assert!(Rank::of(u64::MAX, 1) < Rank::LAST);
-        assert!(Rank::LAST.as_u64() < 1 << 59);
+        assert_eq!(Rank::LAST.as_i64().leading_zeros(), 5);
     }
 
     /// Numbers of all lengths, often beside a power of two.
@@ -104,7 +100,7 @@ mod tests {
             let exact = (u128::from(a.0) * u128::from(b.1)).cmp(&(u128::from(b.0) * u128::from(a.1)));
             let ranks = Rank::of(a.0, a.1).cmp(&Rank::of(b.0, b.1));
             prop_assert!(ranks.is_eq() || ranks == exact, "{a:?} {b:?}");
-            if exact.is_eq() || (Rank::tells_apart(a.0, a.1) && Rank::tells_apart(b.0, b.1)) {
+            if exact.is_eq() || ([a, b].iter().all(|(cost, weight)| *cost < Rank::cost_told_apart(0) && *weight <= Rank::LIGHT)) {
                 prop_assert_eq!(ranks, exact, "{:?} {:?}", a, b);
             }
         }
@@ -113,7 +109,7 @@ mod tests {
         fn small_numbers_are_told_apart(a in 0_u64..1 << 35, weights in [1_u32..=1 << 16, 1_u32..=1 << 16]) {
             let [one, other] = weights;
             let b = (u128::from(a) * u128::from(other) / u128::from(one)) as u64;
-            for b in [b, b + 1].into_iter().filter(|b| Rank::tells_apart(*b, other)) {
+            for b in [b, b + 1].into_iter().filter(|b| *b < Rank::cost_told_apart(0)) {
                 let exact = (u128::from(a) * u128::from(other)).cmp(&(u128::from(b) * u128::from(one)));
                 prop_assert_eq!(Rank::of(a, one).cmp(&Rank::of(b, other)), exact);
             }

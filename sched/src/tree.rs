@@ -2,9 +2,10 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::iter;
+use core::mem;
 
 use crate::group::Group;
+use crate::group::NOBODY;
 use crate::group::WIDTH;
 use crate::measure::Score;
 use crate::rank::Rank;
@@ -12,120 +13,72 @@ use crate::rank::Rank;
 /// A tournament over list positions: the best score wins, the earlier position among equals.
 ///
 /// In the first round the positions play in groups of [`WIDTH`], in the next the winners of those groups, and so on until
-/// there is one group. Groups are numbered through, those of the first round first; whoever wins the `n`-th of its round
-/// has seat `n` in the next. They play by rank, and by score only where equal ranks leave it open.
+/// one is left, the champion. A player is a number, and the highest wins: above, as many bits of the score's rank as there
+/// is place for; below, the position; both counted down. While scores are plain that is all there is to it: those of equal
+/// rank are equal then. Otherwise it is for the scores to decide between equal ranks.
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// By position; as long as there is room.
     scores: Vec<Score>,
+    /// Those of the first round first. Who wins the `n`-th group of a round has seat `n` of the next; the champion has the
+    /// first seat of a group that plays no more.
     groups: Vec<Group>,
-    /// By group.
-    winners: Vec<Player>,
+    /// The first group of the second round.
+    second: usize,
+    /// The champion's group.
+    top: usize,
     /// How many positions play.
     len: usize,
-    /// The group of the last round.
-    last: usize,
-    /// Whether scores of equal rank are equal; all scores that came since they were last replaced are plain.
-    plain: bool,
     /// How many of the scores are of destinations with much to spare.
     spare: usize,
-}
-
-/// A position that plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Player {
-    rank: Rank,
-    position: u32,
+    /// Whether all scores that came since all were replaced are plain.
+    plain: bool,
+    /// Plain scores are below this cost.
+    cheap: u64,
+    /// How many bits of a player are its position.
+    bits: u32,
 }
 
 impl Tree {
     /// A tree with room for so many positions, none of which plays.
     pub(crate) fn with_room(room: usize) -> Self {
-        let groups = rounds(room).map(|(_, groups)| groups).sum();
+        let bits = room.next_power_of_two().trailing_zeros().max(FREE);
         Self {
             scores: vec![Score::NEVER; room],
-            groups: vec![Group::EMPTY; groups],
-            winners: vec![Player::NOBODY; groups],
+            groups: vec![Group::EMPTY; top(room) + 1],
+            second: 0,
+            top: 0,
             len: 0,
-            last: 0,
-            plain: true,
             spare: 0,
+            plain: true,
+            cheap: Rank::cost_told_apart(bits - FREE),
+            bits,
         }
     }
 
     /// Replaces all scores.
     pub(crate) fn fill(&mut self, scores: impl ExactSizeIterator<Item = Score>) {
         self.len = scores.len().min(self.room());
-        (self.last, self.plain, self.spare) = (0, true, 0);
-        for (slot, score) in self.scores.iter_mut().take(self.len).zip(scores) {
-            *slot = score;
-            self.plain &= score.is_plain();
-            self.spare += usize::from(score.spare());
-        }
-        let (mut before, mut players) = (None::<usize>, self.len);
-        for (first, groups) in rounds(self.len) {
-            for number in 0..groups {
-                let mut group = Group::EMPTY;
-                for seat in number * WIDTH..players.min((number + 1) * WIDTH) {
-                    let rank = match before {
-                        None => self.score(seat as u32).rank(),
-                        Some(before) => self.winners.get(before + seat).map_or(Rank::LAST, |won| won.rank),
-                    };
-                    group.seat(seat, rank);
-                }
-                let winner = self.play(&group, number, before);
-                let at = first + number;
-                if let (Some(old), Some(won)) = (self.groups.get_mut(at), self.winners.get_mut(at)) {
-                    (*old, *won) = (group, winner);
-                }
-            }
-            (before, players, self.last) = (Some(first), groups, first);
-        }
+        self.scores.iter_mut().zip(scores).for_each(|(slot, score)| *slot = score);
+        self.play_all();
     }
 
     /// Replaces the score of one position, and plays again what may end otherwise.
     pub(crate) fn set(&mut self, position: usize, score: Score) {
-        match self.scores.get_mut(position) {
-            Some(slot) if position < self.len && *slot != score => {
-                self.spare -= usize::from(slot.spare());
-                self.spare += usize::from(score.spare());
-                *slot = score;
-            }
+        let old = match self.scores.get_mut(position) {
+            Some(slot) if position < self.len && *slot != score => mem::replace(slot, score),
             _ => return,
-        }
-        self.plain &= score.is_plain();
-        let mut player = Player { rank: score.rank(), position: position as u32 };
-        // Positions by seat: two to the power of so much.
-        let (mut before, mut seat, mut depth) = (None, position, 0);
-        for (first, _) in rounds(self.len) {
-            let number = seat / WIDTH;
-            let at = first + number;
-            let Some((group, &won)) = self.groups.get_mut(at).zip(self.winners.get(at)) else { return };
-            group.seat(seat, player.rank);
-            if player.rank >= won.rank {
-                // The winner may have lost by this, or ranks may not tell.
-                if won.position as usize >> depth == seat || (player.rank == won.rank && !self.plain) {
-                    let Some(group) = self.groups.get(at) else { return };
-                    player = self.play(group, number, before);
-                } else if player.rank > won.rank || player.position > won.position {
-                    return;
-                }
-                // Where neither the winner is another nor its score has changed, nothing further changes.
-                if player == won && player.position as usize != position {
-                    return;
-                }
-            }
-            if let Some(slot) = self.winners.get_mut(at) {
-                *slot = player;
-            }
-            (before, seat, depth) = (Some(first), number, depth + WIDTH.trailing_zeros());
-        }
+        };
+        self.spare = self.spare + usize::from(score.spare()) - usize::from(old.spare());
+        self.plain &= score.is_plain(self.cheap);
+        let player = self.player(position, &score);
+        if self.plain { self.replay(position, player) } else { self.replay_by_score(position, player) }
     }
 
     /// The position that won, if any is eligible.
     pub(crate) fn winner(&self) -> Option<usize> {
-        let winner = self.winners.get(self.last).filter(|_| self.len > 0)?;
-        (winner.rank < Rank::LAST).then_some(winner.position as usize)
+        let champion = self.seated(self.top, 0);
+        self.is_eligible(champion).then(|| self.position(champion))
     }
 
     /// Whether any destination has much to spare.
@@ -138,46 +91,145 @@ impl Tree {
         self.scores.len()
     }
 
-    /// Who wins the group of this number in its round; `before` is the first group of the round before.
-    fn play(&self, group: &Group, number: usize, before: Option<usize>) -> Player {
-        let (seat, rank) = group.first();
-        let mut winner = Player { rank, position: self.position(number * WIDTH + seat, before) };
-        // Those of the last rank are all ineligible, where they are anybody.
-        if !self.plain && rank < Rank::LAST {
-            let mut best = self.score(winner.position);
-            for seat in group.of_rank(rank).filter(|other| *other > seat) {
-                let rival = self.position(number * WIDTH + seat, before);
-                let score = self.score(rival);
-                if score.beats(&best) {
-                    (winner.position, best) = (rival, score);
-                }
+    /// Seats a new player, and whoever wins by that or no longer does.
+    ///
+    /// What has just been written is not read again, nor does one group's game wait for that of the one before.
+    #[inline]
+    fn replay(&mut self, mut seat: usize, mut player: i64) {
+        let (mut first, mut next) = (0, self.second);
+        while first < self.top {
+            let (group, number) = (first + seat / WIDTH, seat / WIDTH);
+            let won = self.seated(next, number);
+            let Some(group) = self.groups.get_mut(group) else { return };
+            let before = group.seated(seat);
+            let best = if before == won { group.highest_but(before) } else { won };
+            group.seat(seat, player);
+            player = player.max(best);
+            if player == won {
+                return;
+            }
+            (first, next, seat) = (next, next + (next - first).div_ceil(WIDTH), number);
+        }
+        self.seat(first, seat, player);
+    }
+
+    /// The same where equal ranks need not be equal scores.
+    #[inline(never)]
+    fn replay_by_score(&mut self, position: usize, mut player: i64) {
+        let (mut first, mut next, mut seat) = (0, self.second, position);
+        while first < self.top {
+            let (group, number) = (first + seat / WIDTH, seat / WIDTH);
+            let (before, won) = (self.seated(first, seat), self.seated(next, number));
+            self.seat(first, seat, player);
+            if before == won || self.rank(player) == self.rank(won) {
+                player = self.play(group);
+            } else if player < won {
+                return;
+            }
+            // Where neither the winner is another nor its score has changed, nothing further changes.
+            if player == won && self.position(player) != position {
+                return;
+            }
+            (first, next, seat) = (next, next + (next - first).div_ceil(WIDTH), number);
+        }
+        self.seat(first, seat, player);
+    }
+
+    fn play_all(&mut self) {
+        (self.second, self.top) = (self.len.div_ceil(WIDTH), top(self.len));
+        self.groups.iter_mut().take(self.top + 1).for_each(|group| *group = Group::EMPTY);
+        (self.spare, self.plain) = (0, true);
+        for position in 0..self.len {
+            let score = self.score(position);
+            self.spare += usize::from(score.spare());
+            self.plain &= score.is_plain(self.cheap);
+            self.seat(0, position, self.player(position, &score));
+        }
+        let (mut first, mut next) = (0, self.second);
+        while first < self.top {
+            for group in first..next {
+                let winner = self.play(group);
+                self.seat(next, group - first, winner);
+            }
+            (first, next) = (next, next + (next - first).div_ceil(WIDTH));
+        }
+    }
+
+    /// Who wins a group.
+    fn play(&self, group: usize) -> i64 {
+        let Some(group) = self.groups.get(group) else { return NOBODY };
+        let highest = group.highest_but(NOBODY);
+        if self.plain || !self.is_eligible(highest) {
+            return highest;
+        }
+        let (mut winner, mut best) = (highest, self.score(self.position(highest)));
+        // Seats are in order of position.
+        for rival in group.iter().filter(|rival| self.rank(*rival) == self.rank(highest)) {
+            let score = self.score(self.position(rival));
+            if score.beats(&best) {
+                (winner, best) = (rival, score);
             }
         }
         winner
     }
 
-    /// Who has a seat in the round after the one that begins with group `before`, or in the first.
-    fn position(&self, seat: usize, before: Option<usize>) -> u32 {
-        match before {
-            None => seat as u32,
-            Some(first) => self.winners.get(first + seat).map_or(0, |winner| winner.position),
+    /// Has a seat of the round that begins with group `first` taken by somebody else.
+    #[inline]
+    fn seat(&mut self, first: usize, seat: usize, player: i64) {
+        if let Some(group) = self.groups.get_mut(first + seat / WIDTH) {
+            group.seat(seat, player);
         }
     }
 
-    fn score(&self, position: u32) -> Score {
-        self.scores.get(position as usize).copied().unwrap_or(Score::NEVER)
+    #[inline]
+    fn seated(&self, first: usize, seat: usize) -> i64 {
+        self.groups.get(first + seat / WIDTH).map_or(NOBODY, |group| group.seated(seat))
+    }
+
+    #[inline]
+    fn player(&self, position: usize, score: &Score) -> i64 {
+        let rank = Rank::LAST.as_i64() - score.rank().as_i64();
+        (rank >> (self.bits - FREE) << self.bits) | (position as i64 ^ self.positions())
+    }
+
+    /// 0 for the ineligible.
+    #[inline]
+    const fn rank(&self, player: i64) -> i64 {
+        player >> self.bits
+    }
+
+    #[inline]
+    const fn position(&self, player: i64) -> usize {
+        (player & self.positions() ^ self.positions()) as usize
+    }
+
+    #[inline]
+    const fn is_eligible(&self, player: i64) -> bool {
+        self.rank(player) > 0
+    }
+
+    /// The bits of a player that are its position.
+    #[inline]
+    const fn positions(&self) -> i64 {
+        (1 << self.bits) - 1
+    }
+
+    fn score(&self, position: usize) -> Score {
+        self.scores.get(position).copied().unwrap_or(Score::NEVER)
     }
 }
 
-impl Player {
-    const NOBODY: Self = Self { rank: Rank::LAST, position: 0 };
+/// The group in which the champion sits when so many positions play.
+fn top(len: usize) -> usize {
+    let (mut first, mut groups) = (0, len.div_ceil(WIDTH));
+    while groups > 1 {
+        (first, groups) = (first + groups, groups.div_ceil(WIDTH));
+    }
+    first + groups
 }
 
-/// The first group and the number of groups of each round that so many positions play.
-fn rounds(positions: usize) -> impl Iterator<Item = (usize, usize)> {
-    let first = (positions > 0).then_some((0, positions.div_ceil(WIDTH)));
-    iter::successors(first, |&(first, groups)| (groups > 1).then(|| (first + groups, groups.div_ceil(WIDTH))))
-}
+/// How many bits of a number above 0 a rank leaves free.
+const FREE: u32 = Rank::LAST.as_i64().leading_zeros() - 1;
 
 #[cfg(test)]
 mod tests {
