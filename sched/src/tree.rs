@@ -102,7 +102,7 @@ impl Tree {
             let won = self.seated(next, number);
             let Some(group) = self.groups.get_mut(group) else { return };
             let before = group.seated(seat);
-            let best = if before == won { group.highest_but(before) } else { won };
+            let best = if before == won { group.second_to(won) } else { won };
             group.seat(seat, player);
             player = player.max(best);
             if player == won {
@@ -158,7 +158,7 @@ impl Tree {
     /// Who wins a group.
     fn play(&self, group: usize) -> i64 {
         let Some(group) = self.groups.get(group) else { return NOBODY };
-        let highest = group.highest_but(NOBODY);
+        let highest = group.highest();
         if self.plain || !self.is_eligible(highest) {
             return highest;
         }
