@@ -87,7 +87,8 @@ mod tests {
     fn neighbours() -> impl Strategy<Value = [(u64, u32); 2]> {
         let weights = || numbers(32).prop_map(|weight| weight.max(1) as u32);
         (numbers(64), weights(), weights(), -2_i64..3).prop_map(|(cost, weight, other, more)| {
-            let near = (u128::from(cost) * u128::from(other) / u128::from(weight)).min(u64::MAX.into()) as u64;
+            let near =
+                (u128::from(cost) * u128::from(other) / u128::from(weight)).min(u64::MAX.into()) as u64;
             [(cost, weight), (near.saturating_add_signed(more), other)]
         })
     }
@@ -106,12 +107,17 @@ mod tests {
         }
 
         #[test]
-        fn small_numbers_are_told_apart(a in 0_u64..1 << 35, weights in [1_u32..=1 << 16, 1_u32..=1 << 16]) {
-            let [one, other] = weights;
-            let b = (u128::from(a) * u128::from(other) / u128::from(one)) as u64;
-            for b in [b, b + 1].into_iter().filter(|b| *b < Rank::cost_told_apart(0)) {
-                let exact = (u128::from(a) * u128::from(other)).cmp(&(u128::from(b) * u128::from(one)));
-                prop_assert_eq!(Rank::of(a, one).cmp(&Rank::of(b, other)), exact);
+        fn low_costs_are_told_apart_without_the_lowest_bits(
+            cut in 0_u32..24,
+            cost in any::<u64>(),
+            [one, other] in [1..=Rank::LIGHT, 1..=Rank::LIGHT],
+        ) {
+            let cost = cost % Rank::cost_told_apart(cut);
+            let near = (u128::from(cost) * u128::from(other) / u128::from(one)) as u64;
+            let rank = |cost, weight| (Rank::LAST.as_i64() - Rank::of(cost, weight).as_i64()) >> cut;
+            for near in [near, near + 1].into_iter().filter(|near| *near < Rank::cost_told_apart(cut)) {
+                let exact = (u128::from(cost) * u128::from(other)).cmp(&(u128::from(near) * u128::from(one)));
+                prop_assert_eq!(rank(near, other).cmp(&rank(cost, one)), exact);
             }
         }
     }
