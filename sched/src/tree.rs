@@ -159,12 +159,13 @@ impl Tree {
     fn play(&self, group: usize) -> i64 {
         let Some(group) = self.groups.get(group) else { return NOBODY };
         let highest = group.highest();
-        if self.plain || !self.is_eligible(highest) {
+        let rank = self.rank(highest);
+        if self.plain || !self.is_eligible(highest) || self.rank(group.second_to(highest)) < rank {
             return highest;
         }
         let (mut winner, mut best) = (highest, self.score(self.position(highest)));
         // Seats are in order of position.
-        for rival in group.iter().filter(|rival| self.rank(*rival) == self.rank(highest)) {
+        for rival in group.iter().filter(|rival| self.rank(*rival) == rank) {
             let score = self.score(self.position(rival));
             if score.beats(&best) {
                 (winner, best) = (rival, score);
