@@ -88,6 +88,7 @@ impl Board {
         self.tree.room().max(FEW)
     }
 
+    #[cold]
     fn refresh<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) {
         self.changed.clear();
         self.survey = M::survey(plan.dests(), loads);
@@ -125,3 +126,168 @@ pub(crate) const fn room_wanted(len: usize) -> usize {
 const CHANGED: usize = 8;
 /// Up to this many destinations comparing all of them is cheaper than keeping a tree.
 pub(crate) const FEW: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+    use crate::Flags;
+    use crate::Kind;
+    use crate::fo::Fo;
+    use crate::lblc::Local;
+    use crate::lc::Lc;
+    use crate::lt::Lt;
+    use crate::lt::Wlt;
+    use crate::nq::Nq;
+    use crate::ovf::Ovf;
+    use crate::sed::Sed;
+    use crate::testing;
+    use crate::testing::Load;
+    use crate::testing::Table;
+    use crate::wlc::Wlc;
+    use crate::wrt::Wrt;
+
+    /// What happens between two choices.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Loads(Vec<(Index, Load)>),
+        List(Vec<i32>),
+    }
+
+    fn plan(weights: &[i32]) -> Plan {
+        let ids = (0..).map(|at| at * 7919 % 100_003);
+        let dests = ids.zip(weights).map(|(id, weight)| testing::dest(id, *weight)).collect();
+        Plan::build(Kind::Wlc, Flags::NONE, dests).unwrap()
+    }
+
+    /// Chooses after each event, as Linux does.
+    fn run<M: Measure>(weights: &[i32], load: Load, events: &[Event]) {
+        let mut plan = plan(weights);
+        let mut loads = Table::default();
+        loads.of.extend(plan.dests().iter().map(|dest| (dest.id, load)));
+        let mut board = Board::new(&plan);
+        for event in events {
+            match event {
+                Event::Loads(changes) => {
+                    for (at, load) in changes.iter().filter(|_| !plan.dests().is_empty()) {
+                        let id = plan.dests()[at.index(plan.dests().len())].id;
+                        loads.of.insert(id, *load);
+                        board.load_changed(&plan, id);
+                    }
+                }
+                Event::List(weights) => {
+                    plan = self::plan(weights);
+                    board.invalidate();
+                }
+            }
+            let best = board.best::<M>(&plan, &loads);
+            let dests = plan.dests();
+            assert_eq!(best, scan::<M>(board.survey, dests, &loads));
+            let spare = dests.iter().any(|dest| M::score(board.survey, dest, &loads).spare());
+            assert_eq!(board.any_spare::<M>(&plan, &loads), spare);
+        }
+    }
+
+    fn list(weight: impl Strategy<Value = i32> + 'static) -> BoxedStrategy<Vec<i32>> {
+        prop::collection::vec(weight, 0..700).boxed()
+    }
+
+    /// Alike or of all sizes, some of them 0.
+    fn weights() -> BoxedStrategy<Vec<i32>> {
+        prop_oneof![
+            list(Just(1)),
+            list(Just(i32::MAX)),
+            list(0..10),
+            list(prop_oneof![1..70_000, Just(0)]),
+            list(i32::MAX - 3..=i32::MAX),
+            list(0..=i32::MAX),
+        ]
+        .boxed()
+    }
+
+    fn load() -> BoxedStrategy<Load> {
+        let counts = prop_oneof![
+            (0_u32..3, 0_u32..3),
+            (0_u32..4, 250_u32..260),
+            (100_000_u32..100_003, 0_u32..600),
+            (u32::MAX - 2..=u32::MAX, u32::MAX - 2..=u32::MAX),
+            any::<(u32, u32)>(),
+        ];
+        let limit = prop_oneof![8 => Just(0), 1 => 1_u32..400];
+        let traffic = prop_oneof![Just(0), 0_u64..3, 1_000_000_000_u64..1_000_000_003, any::<u64>()];
+        let response = prop_oneof![Just(None), (0_u32..4).prop_map(Some), any::<u32>().prop_map(Some)];
+        let rest = (0_u32..3, response);
+        (counts, limit, traffic, rest)
+            .prop_map(|((active, inactive), limit, traffic, (pending, response))| Load {
+                active,
+                inactive,
+                limit,
+                traffic,
+                pending,
+                response,
+            })
+            .boxed()
+    }
+
+    /// With [`NEAR`] weights: costs a little above them, so that unequal fractions are the same in floating point.
+    fn near() -> BoxedStrategy<Load> {
+        let counts =
+            prop_oneof![(Just(NEAR as u32 / 256), 0_u32..20), (NEAR as u32..NEAR as u32 + 20, Just(0))];
+        let traffic = NEAR as u64..NEAR as u64 + 20;
+        (counts, traffic)
+            .prop_map(|((active, inactive), traffic)| Load { active, inactive, traffic, ..Load::default() })
+            .boxed()
+    }
+
+    fn events(
+        weights: BoxedStrategy<Vec<i32>>,
+        load: BoxedStrategy<Load>,
+    ) -> impl Strategy<Value = Vec<Event>> {
+        let loads = |load: BoxedStrategy<Load>| {
+            prop::collection::vec((any::<Index>(), load), 0..40).prop_map(Event::Loads)
+        };
+        // One load for several destinations, or each its own.
+        let same = load.clone().prop_flat_map(move |load| loads(Just(load).boxed()));
+        let event = prop_oneof![10 => same, 10 => loads(load), 1 => weights.prop_map(Event::List)];
+        prop::collection::vec(event, 1..40)
+    }
+
+    /// The weights and the load to begin with, and what happens.
+    fn cases() -> impl Strategy<Value = (Vec<i32>, Load, Vec<Event>)> {
+        let case = |weights: BoxedStrategy<Vec<i32>>, load: BoxedStrategy<Load>| {
+            (weights.clone(), load.clone(), events(weights, load)).boxed()
+        };
+        prop_oneof![3 => case(weights(), load()), 1 => case(list(NEAR..NEAR + 20), near())]
+    }
+
+    macro_rules! chooses_as_linux_does {
+        ($($name:ident: $measure:ty;)*) => {
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(48))]
+                $(
+                    #[test]
+                    fn $name((weights, load, events) in cases()) {
+                        run::<$measure>(&weights, load, &events);
+                    }
+                )*
+            }
+        };
+    }
+
+    chooses_as_linux_does! {
+        lc_chooses_as_linux_does: Lc;
+        wlc_chooses_as_linux_does: Wlc;
+        lblc_chooses_as_linux_does: Local;
+        sed_chooses_as_linux_does: Sed;
+        nq_chooses_as_linux_does: Nq;
+        fo_chooses_as_linux_does: Fo;
+        ovf_chooses_as_linux_does: Ovf;
+        lt_chooses_as_a_walk_does: Lt;
+        wlt_chooses_as_a_walk_does: Wlt;
+        wrt_chooses_as_a_walk_does: Wrt;
+    }
+
+    const NEAR: i32 = 1 << 29;
+}

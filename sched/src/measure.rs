@@ -2,6 +2,7 @@
 
 use crate::Dest;
 use crate::Loads;
+use crate::rank::Rank;
 
 /// How a scheduler that looks for the best destination weighs one against another.
 pub(crate) trait Measure {
@@ -55,14 +56,16 @@ impl Score {
         a < b || (a == b && u128::from(self.tie) * theirs < u128::from(other.tie) * mine)
     }
 
-    /// Whether `rival` is strictly better, or, if it `wins_ties`, as good.
-    pub(crate) fn loses(&self, rival: &Self, wins_ties: bool) -> bool {
-        if wins_ties { !self.beats(rival) } else { rival.beats(self) }
+    /// A number that is never lower for a worse score; the ties are not in it.
+    #[inline]
+    pub(crate) fn rank(&self) -> Rank {
+        Rank::of(self.cost, self.weight)
     }
 
-    /// Whether the destination may be chosen at all.
-    pub(crate) const fn eligible(&self) -> bool {
-        self.weight > 0
+    /// Whether this is as good as all such scores of equal rank; `cheap` is [`Rank::cost_told_apart`].
+    #[inline]
+    pub(crate) const fn is_plain(&self, cheap: u64) -> bool {
+        self.tie == 0 && self.cost < cheap && self.weight <= Rank::LIGHT
     }
 
     /// Whether the destination has much to spare, chosen or not.

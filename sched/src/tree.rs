@@ -2,81 +2,83 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 
+use crate::group::Group;
+use crate::group::NOBODY;
+use crate::group::WIDTH;
 use crate::measure::Score;
+use crate::rank::Rank;
 
 /// A tournament over list positions: the best score wins, the earlier position among equals.
 ///
-/// A heap-shaped array: node 1 is the root, `2n` and `2n + 1` play for node `n`, and the nodes from
-/// `leaves` on are the positions themselves, whose winner is known without being stored.
+/// In the first round the positions play in groups of [`WIDTH`], in the next the winners of those groups, and so on until
+/// one is left, the champion. A player is a number, and the highest wins: above, as many bits of the score's rank as there
+/// is place for; below, the position; both counted down. While scores are plain that is all there is to it: those of equal
+/// rank are equal then. Otherwise it is for the scores to decide between equal ranks.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// By position; as long as there is room, the unused ones [`Score::NEVER`].
+    /// By position; as long as there is room.
     scores: Vec<Score>,
-    /// By node: the position that won it.
-    winners: Vec<u32>,
+    /// Those of the first round first. Who wins the `n`-th group of a round has seat `n` of the next; the champion has the
+    /// first seat of a group that plays no more.
+    groups: Vec<Group>,
+    /// The first group of the second round.
+    second: usize,
+    /// The champion's group.
+    top: usize,
+    /// How many positions play.
+    len: usize,
     /// How many of the scores are of destinations with much to spare.
     spare: usize,
-    /// A power of two.
-    leaves: usize,
+    /// Whether all scores that came since all were replaced are plain.
+    plain: bool,
+    /// Plain scores are below this cost.
+    cheap: u64,
+    /// How many bits of a player are its position.
+    bits: u32,
 }
 
 impl Tree {
-    /// A tree with room for so many positions, all of them not eligible.
+    /// A tree with room for so many positions, none of which plays.
     pub(crate) fn with_room(room: usize) -> Self {
-        let leaves = if room == 0 { 0 } else { room.next_power_of_two() };
-        Self { scores: vec![Score::NEVER; leaves], winners: vec![0; leaves], spare: 0, leaves: 0 }
+        let bits = room.next_power_of_two().trailing_zeros().max(FREE);
+        Self {
+            scores: vec![Score::NEVER; room],
+            groups: vec![Group::EMPTY; top(room) + 1],
+            second: 0,
+            top: 0,
+            len: 0,
+            spare: 0,
+            plain: true,
+            cheap: Rank::cost_told_apart(bits - FREE),
+            bits,
+        }
     }
 
     /// Replaces all scores.
     pub(crate) fn fill(&mut self, scores: impl ExactSizeIterator<Item = Score>) {
-        self.leaves = scores.len().next_power_of_two().min(self.room());
-        let padded = scores.chain(core::iter::repeat(Score::NEVER));
-        self.spare = 0;
-        for (slot, score) in self.scores.iter_mut().take(self.leaves).zip(padded) {
-            *slot = score;
-            self.spare += usize::from(score.spare());
-        }
-        for node in (1..self.leaves).rev() {
-            let winner = self.play(node);
-            if let Some(slot) = self.winners.get_mut(node) {
-                *slot = winner;
-            }
-        }
+        self.len = scores.len().min(self.room());
+        self.scores.iter_mut().zip(scores).for_each(|(slot, score)| *slot = score);
+        self.play_all();
     }
 
-    /// Replaces the score of one position, and plays its games again from the leaf up.
+    /// Replaces the score of one position, and plays again what may end otherwise.
     pub(crate) fn set(&mut self, position: usize, score: Score) {
-        match self.scores.get_mut(position) {
-            Some(slot) if position < self.leaves && *slot != score => {
-                self.spare -= usize::from(slot.spare());
-                self.spare += usize::from(score.spare());
-                *slot = score;
-            }
+        let old = match self.scores.get_mut(position) {
+            Some(slot) if position < self.len && *slot != score => mem::replace(slot, score),
             _ => return,
-        }
-        let (mut winner, mut best) = (position as u32, score);
-        let mut node = self.leaves + position;
-        while node > 1 {
-            let rival = self.winner_of(node ^ 1);
-            let score = self.score_of(rival);
-            // An odd node is its parent's right one, whose rival wins when they are equal.
-            let loses = best.loses(&score, node % 2 == 1);
-            (winner, best) = if loses { (rival, score) } else { (winner, best) };
-            node /= 2;
-            let Some(slot) = self.winners.get_mut(node) else { return };
-            // Where neither the winner is another nor its score has changed, nothing above changes.
-            if *slot == winner && winner as usize != position {
-                return;
-            }
-            *slot = winner;
-        }
+        };
+        self.spare = self.spare + usize::from(score.spare()) - usize::from(old.spare());
+        self.plain &= score.is_plain(self.cheap);
+        let player = self.player(position, &score);
+        if self.plain { self.replay(position, player) } else { self.replay_by_score(position, player) }
     }
 
     /// The position that won, if any is eligible.
     pub(crate) fn winner(&self) -> Option<usize> {
-        let position = self.winner_of(1);
-        self.score_of(position).eligible().then_some(position as usize)
+        let champion = self.seated(self.top, 0);
+        self.is_eligible(champion).then(|| self.position(champion))
     }
 
     /// Whether any destination has much to spare.
@@ -89,23 +91,146 @@ impl Tree {
         self.scores.len()
     }
 
-    /// The better of the two that play for `node`.
-    fn play(&self, node: usize) -> u32 {
-        let (left, right) = (self.winner_of(2 * node), self.winner_of(2 * node + 1));
-        if self.score_of(right).beats(&self.score_of(left)) { right } else { left }
+    /// Seats a new player, and whoever wins by that or no longer does.
+    ///
+    /// What has just been written is not read again, nor does one group's game wait for that of the one before.
+    #[inline]
+    fn replay(&mut self, mut seat: usize, mut player: i64) {
+        let (mut first, mut next) = (0, self.second);
+        while first < self.top {
+            let (group, number) = (first + seat / WIDTH, seat / WIDTH);
+            let won = self.seated(next, number);
+            let Some(group) = self.groups.get_mut(group) else { return };
+            let before = group.seated(seat);
+            let best = if before == won { group.second_to(won) } else { won };
+            group.seat(seat, player);
+            player = player.max(best);
+            if player == won {
+                return;
+            }
+            (first, next, seat) = (next, next + (next - first).div_ceil(WIDTH), number);
+        }
+        self.seat(first, seat, player);
     }
 
-    fn winner_of(&self, node: usize) -> u32 {
-        match node.checked_sub(self.leaves) {
-            Some(position) => position as u32,
-            None => self.winners.get(node).copied().unwrap_or(0),
+    /// The same where equal ranks need not be equal scores.
+    #[inline(never)]
+    fn replay_by_score(&mut self, position: usize, mut player: i64) {
+        let (mut first, mut next, mut seat) = (0, self.second, position);
+        while first < self.top {
+            let (group, number) = (first + seat / WIDTH, seat / WIDTH);
+            let (before, won) = (self.seated(first, seat), self.seated(next, number));
+            self.seat(first, seat, player);
+            if before == won || self.rank(player) == self.rank(won) {
+                player = self.play(group);
+            } else if player < won {
+                return;
+            }
+            // Where neither the winner is another nor its score has changed, nothing further changes.
+            if player == won && self.position(player) != position {
+                return;
+            }
+            (first, next, seat) = (next, next + (next - first).div_ceil(WIDTH), number);
+        }
+        self.seat(first, seat, player);
+    }
+
+    fn play_all(&mut self) {
+        (self.second, self.top) = (self.len.div_ceil(WIDTH), top(self.len));
+        self.groups.iter_mut().take(self.top + 1).for_each(|group| *group = Group::EMPTY);
+        (self.spare, self.plain) = (0, true);
+        for position in 0..self.len {
+            let score = self.score(position);
+            self.spare += usize::from(score.spare());
+            self.plain &= score.is_plain(self.cheap);
+            self.seat(0, position, self.player(position, &score));
+        }
+        let (mut first, mut next) = (0, self.second);
+        while first < self.top {
+            for group in first..next {
+                let winner = self.play(group);
+                self.seat(next, group - first, winner);
+            }
+            (first, next) = (next, next + (next - first).div_ceil(WIDTH));
         }
     }
 
-    fn score_of(&self, position: u32) -> Score {
-        self.scores.get(position as usize).copied().unwrap_or(Score::NEVER)
+    /// Who wins a group.
+    fn play(&self, group: usize) -> i64 {
+        let Some(group) = self.groups.get(group) else { return NOBODY };
+        let highest = group.highest();
+        let rank = self.rank(highest);
+        if self.plain || !self.is_eligible(highest) || self.rank(group.second_to(highest)) < rank {
+            return highest;
+        }
+        let (mut winner, mut best) = (highest, self.score(self.position(highest)));
+        // Seats are in order of position.
+        for rival in group.iter().filter(|rival| self.rank(*rival) == rank) {
+            let score = self.score(self.position(rival));
+            if score.beats(&best) {
+                (winner, best) = (rival, score);
+            }
+        }
+        winner
+    }
+
+    /// Has a seat of the round that begins with group `first` taken by somebody else.
+    #[inline]
+    fn seat(&mut self, first: usize, seat: usize, player: i64) {
+        if let Some(group) = self.groups.get_mut(first + seat / WIDTH) {
+            group.seat(seat, player);
+        }
+    }
+
+    #[inline]
+    fn seated(&self, first: usize, seat: usize) -> i64 {
+        self.groups.get(first + seat / WIDTH).map_or(NOBODY, |group| group.seated(seat))
+    }
+
+    #[inline]
+    fn player(&self, position: usize, score: &Score) -> i64 {
+        let rank = Rank::LAST.as_i64() - score.rank().as_i64();
+        (rank >> (self.bits - FREE) << self.bits) | (position as i64 ^ self.positions())
+    }
+
+    /// 0 for the ineligible.
+    #[inline]
+    const fn rank(&self, player: i64) -> i64 {
+        player >> self.bits
+    }
+
+    #[inline]
+    const fn position(&self, player: i64) -> usize {
+        (player & self.positions() ^ self.positions()) as usize
+    }
+
+    #[inline]
+    const fn is_eligible(&self, player: i64) -> bool {
+        self.rank(player) > 0
+    }
+
+    /// The bits of a player that are its position.
+    #[inline]
+    const fn positions(&self) -> i64 {
+        (1 << self.bits) - 1
+    }
+
+    fn score(&self, position: usize) -> Score {
+        self.scores.get(position).copied().unwrap_or(Score::NEVER)
     }
 }
+
+/// The group in which the champion sits when so many positions play.
+fn top(len: usize) -> usize {
+    let (mut first, mut groups) = (0, len.div_ceil(WIDTH));
+    while groups > 1 {
+        (first, groups) = (first + groups, groups.div_ceil(WIDTH));
+    }
+    first + groups
+}
+
+/// How many bits of a number above 0 a rank leaves free.
+const FREE: u32 = Rank::LAST.as_i64().leading_zeros() - 1;
 
 #[cfg(test)]
 mod tests {
@@ -118,7 +243,7 @@ mod tests {
     #[test]
     fn the_first_of_the_best_wins() {
         let mut tree = Tree::with_room(20);
-        assert_eq!(tree.room(), 32);
+        assert_eq!(tree.room(), 20);
         tree.fill([0, 7, 3, 9, 3].map(score).into_iter());
         assert_eq!(tree.winner(), Some(2));
         tree.set(2, score(0));
@@ -140,9 +265,9 @@ mod tests {
         tree.fill([0, 0, 0].map(score).into_iter());
         assert_eq!(tree.winner(), None);
         tree.set(3, score(1));
-        assert_eq!(tree.winner(), Some(3));
-        tree.set(9, score(1));
-        assert_eq!(tree.winner(), Some(3));
+        assert_eq!(tree.winner(), None, "it does not play");
+        tree.set(2, score(1));
+        assert_eq!(tree.winner(), Some(2));
         tree.fill([5].map(score).into_iter());
         assert_eq!(tree.winner(), Some(0));
         tree.set(3, score(1));
