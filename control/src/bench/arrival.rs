@@ -85,10 +85,10 @@ impl Account {
 
     /// As it is reported, when the counter has so many cycles in a second.
     pub(super) fn stolen(&self, hz: u64) -> Stolen {
-        let cycles = self.cycles.max(1) as f64;
+        let left = (self.cycles - self.stolen).max(1) as f64;
         Stolen {
-            part: round(self.stolen as f64 / cycles, 4),
-            stretches_per_second: round(self.stretches as f64 * hz as f64 / cycles, 0),
+            part: round(self.stolen as f64 / self.cycles.max(1) as f64, 4),
+            stretches_per_second: round(self.stretches as f64 * hz as f64 / left, 0),
         }
     }
 }
@@ -98,13 +98,18 @@ impl Account {
 pub struct Stolen {
     /// The part of all time.
     pub part: f64,
-    /// Stretches that it was cut off, in a second.
+    /// Stretches that it was cut off, in a second of the time that is left: how long each was makes no difference.
     pub stretches_per_second: f64,
 }
 
 impl fmt::Display for Stolen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} % of the time, {} stretches a second", self.part * 100.0, self.stretches_per_second)
+        write!(
+            f,
+            "{:.2} % of the time, {} times in a second of the rest",
+            self.part * 100.0,
+            self.stretches_per_second
+        )
     }
 }
 
@@ -181,7 +186,7 @@ mod tests {
         let account = Account { cycles: 1000, stolen: 50, stretches: 2 };
         let both = account.plus(Account { cycles: 3000, stolen: 150, stretches: 6 });
         assert_eq!(both, Account { cycles: 4000, stolen: 200, stretches: 8 });
-        assert_eq!(both.stolen(8000), Stolen { part: 0.05, stretches_per_second: 16.0 });
+        assert_eq!(both.stolen(8000), Stolen { part: 0.05, stretches_per_second: 17.0 });
         assert_eq!(Account::default().stolen(8000), Stolen { part: 0.0, stretches_per_second: 0.0 });
     }
 }
