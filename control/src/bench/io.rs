@@ -168,10 +168,10 @@ impl BenchIo {
     #[cold]
     #[inline(never)]
     fn receive_offered(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
-        let Some(queue) = self.offer.as_mut().and_then(|offer| offer.queues.get_mut(port.index())) else {
-            return;
-        };
-        let waiting = queue.arrive(tsc());
+        let Some(offer) = &mut self.offer else { return };
+        let now = offer.read_clock(tsc(), self.received - self.sent);
+        let Some(queue) = offer.queues.get_mut(port.index()) else { return };
+        let waiting = queue.arrive(now);
         if waiting == 0 {
             return;
         }
@@ -186,8 +186,8 @@ impl BenchIo {
     #[cold]
     #[inline(never)]
     fn record(&mut self, burst: &Burst<Mbuf>) {
-        let now = tsc();
         let Some(offer) = &mut self.offer else { return };
+        let now = offer.read_clock(tsc(), self.received - self.sent);
         for frame in burst {
             // All packets of a run are equally long, but for what is put in front of them.
             if let Some(age) = frame::age(frame.data(), self.sources[WAN.index()].payload(), now) {
@@ -229,7 +229,6 @@ impl PacketIo for BenchIo {
 
     #[inline]
     fn transmit(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
-        self.sent += burst.len() as u64;
         if port == LAN && self.answers.is_some() {
             self.take_down(burst);
         }
@@ -239,6 +238,7 @@ impl PacketIo for BenchIo {
         if self.offer.is_some() {
             self.record(burst);
         }
+        self.sent += burst.len() as u64;
         Mbuf::free_bulk(burst);
     }
 

@@ -3,6 +3,9 @@
 //! Throughput comes first, with as many packets as the director takes; then packets are offered at parts of it. A
 //! packet's time runs from when it was due at the receiving port, whether or not the director was ready for
 //! it, to when the director hands it to the sending port: ring to ring, no device or wire in it.
+//!
+//! Each load is offered twice: by the time-stamp counter, and by a clock that leaves out what was too long to be the
+//! director's doing. The second says what the director does, the first what comes of it on this machine.
 
 use core::fmt;
 use core::time::Duration;
@@ -10,13 +13,17 @@ use core::time::Duration;
 use serde::Serialize;
 
 use crate::bench::args::BenchArgs;
+use crate::bench::arrival::Stolen;
 use crate::bench::error::BenchError;
 use crate::bench::report::Findings;
 use crate::bench::rules::Director;
+use crate::bench::trial::Outcome;
 use crate::bench::trial::Rig;
 
 /// The loads, in per cent of throughput.
 const LOADS: [u32; 3] = [10, 50, 90];
+/// What is done at each, a part of its time each: the raw trial, the other, and what is set beside that.
+const PARTS: u32 = 3;
 
 /// Latency at one load.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +32,20 @@ pub struct LoadLatency {
     pub load_percent: u32,
     /// Packets a second that this is.
     pub offered_pps: u64,
+    /// Without what others took.
+    #[serde(flatten)]
+    pub director: Percentiles,
+    /// With it.
+    pub raw: Percentiles,
+    /// What was left out of the clock while the director carried packets.
+    pub stolen: Stolen,
+    /// The same straight afterwards, without a director: the machine's doing.
+    pub stolen_alone: Stolen,
+}
+
+/// What became of packets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Percentiles {
     /// Packets offered.
     pub packets: u64,
     /// Packets that found their queue full; they have no latency.
@@ -50,11 +71,28 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
     let mut latency = Vec::new();
     for load_percent in LOADS {
         let load = throughput * f64::from(load_percent) / 100.0;
-        let outcome = rig.run(load, each)?;
-        measured.packets += outcome.offered - outcome.lost;
+        let outcome = rig.run_raw(load, each / PARTS)?;
+        let raw = Percentiles::new(&mut rig, &outcome);
+        let outcome = rig.run_undisturbed(load, each / PARTS)?;
+        let director = Percentiles::new(&mut rig, &outcome);
+        let walk = rig.walk(each / PARTS);
+        measured.packets += raw.packets - raw.lost + director.packets - director.lost;
         latency.push(LoadLatency {
             load_percent,
             offered_pps: load as u64,
+            director,
+            raw,
+            stolen: outcome.account.stolen(tsc_hz),
+            stolen_alone: walk.stolen(tsc_hz),
+        });
+    }
+    Ok(Findings { latency, ..Findings::from(measured) })
+}
+
+impl Percentiles {
+    /// Of the rig's last trial.
+    fn new(rig: &mut Rig<'_>, outcome: &Outcome) -> Self {
+        Self {
             packets: outcome.offered,
             lost: outcome.lost,
             p50_ns: rig.latency(0.5),
@@ -62,18 +100,60 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
             p99_ns: rig.latency(0.99),
             p999_ns: rig.latency(0.999),
             max_ns: rig.latency(1.0),
-        });
+        }
     }
-    Ok(Findings { latency, ..Findings::from(measured) })
 }
 
 impl fmt::Display for LoadLatency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { load_percent, offered_pps, lost, .. } = self;
-        write!(f, "{load_percent:>2} % {offered_pps:>13}")?;
-        for ns in [self.p50_ns, self.p90_ns, self.p99_ns, self.p999_ns, self.max_ns] {
-            write!(f, " {ns:>9}")?;
-        }
-        write!(f, " {lost:>9}")
+        let Self { load_percent, offered_pps, director, raw, stolen, stolen_alone } = self;
+        writeln!(f, "    {load_percent:>2} % {offered_pps:>13} {director}")?;
+        writeln!(f, "    {:>18} {raw}", "raw")?;
+        write!(f, "      left out: {stolen}; without a director {stolen_alone}")
+    }
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50_ns, p90_ns, p99_ns, p999_ns, max_ns, lost, .. } = self;
+        write!(f, "{p50_ns:>9} {p90_ns:>9} {p99_ns:>9} {p999_ns:>9} {max_ns:>9} {lost:>9}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn percentiles(p99_ns: u64) -> Percentiles {
+        Percentiles { packets: 1000, lost: 1, p50_ns: 1, p90_ns: 2, p99_ns, p999_ns: 9000, max_ns: 9999 }
+    }
+
+    #[test]
+    fn a_report_gives_the_raw_figures_beside_the_others() -> Result<(), serde_json::Error> {
+        let load = LoadLatency {
+            load_percent: 50,
+            offered_pps: 9_000_000,
+            director: percentiles(3210),
+            raw: percentiles(57_000),
+            stolen: Stolen { part: 0.0412, stretches_per_second: 8000.0 },
+            stolen_alone: Stolen { part: 0.0433, stretches_per_second: 8100.0 },
+        };
+        let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&load)?)?;
+        assert_eq!((&json["p99_ns"], &json["raw"]["p99_ns"]), (&3210.into(), &57_000.into()));
+        assert_eq!((&json["load_percent"], &json["raw"]["lost"]), (&50.into(), &1.into()));
+        assert_eq!(
+            (&json["stolen"]["part"], &json["stolen_alone"]["part"]),
+            (&0.0412.into(), &0.0433.into())
+        );
+        let text = load.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(
+            lines[0].contains("3210") && lines[1].contains("raw") && lines[1].contains("57000"),
+            "{text}"
+        );
+        assert!(lines[2].contains("4.12 %") && lines[2].contains("4.33 %"), "{text}");
+        // Columns lie below each other.
+        assert_eq!(lines[0].len(), lines[1].len());
+        Ok(())
     }
 }

@@ -6,10 +6,12 @@
 //! process may use; the packet pool's caches want that.
 //!
 //! Costs are measured with as many packets as the director takes; latency ([`latency`]) and the rates at
-//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]); what changes of
+//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]), by a clock of
+//! their own ([`arrival`]); what changes of
 //! rules do to it by making some ([`changes`]). Beside all of it stands what the machine's memory takes ([`memory`]), without a director.
 
 mod args;
+mod arrival;
 mod changes;
 mod connections;
 mod control;
@@ -27,6 +29,7 @@ mod rules;
 mod search;
 mod throughput;
 mod trial;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -39,12 +42,14 @@ use sched::Kind;
 pub use self::args::BenchArgs;
 pub use self::args::MethodName;
 pub use self::args::Workload;
+pub use self::arrival::Stolen;
 pub use self::changes::ChangesReport;
 pub use self::changes::Polls;
 pub use self::error::BenchError;
 pub use self::flood::report::Fates;
 pub use self::flood::report::FloodReport;
 pub use self::latency::LoadLatency;
+pub use self::latency::Percentiles;
 pub use self::memory::MemoryReport;
 pub use self::memory::MemorySize;
 pub use self::report::BenchReport;

@@ -1,6 +1,6 @@
 //! Packets offered at a constant rate: when each is due, and where it waits until the director takes it.
 //!
-//! A [`Queue`] stands for a NIC's receive ring. Packets come due by the time-stamp counter, whatever the
+//! A [`Queue`] stands for a NIC's receive ring. Packets come due by a clock ([`ArrivalClock`]), whatever the
 //! director is doing; they wait in a ring of [`RING`], in order, and those that find it full are lost, as
 //! on a NIC. The generator runs on the director's own core: a queue is brought up to date when the
 //! director asks it for packets, and is then what it would be had a device filled it meanwhile. A
@@ -9,6 +9,10 @@
 
 use hdrhistogram::CreationError;
 use hdrhistogram::Histogram;
+
+use crate::bench::arrival::Account;
+use crate::bench::arrival::ArrivalClock;
+use crate::bench::arrival::Patience;
 
 /// Packets that may wait at a port: what a NIC's ring commonly holds.
 pub(super) const RING: usize = 1024;
@@ -96,13 +100,34 @@ pub(super) struct Offer {
     pub(super) queues: Vec<Queue>,
     /// Cycles from when a packet was due to when it was sent.
     latencies: Histogram<u64>,
+    /// By which packets come due and are sent.
+    clock: ArrivalClock,
+    patience: Patience,
 }
 
 impl Offer {
     /// Nothing offered yet.
     pub(super) fn new() -> Result<Self, CreationError> {
         // Of a fixed size: recording must not allocate.
-        Ok(Self { queues: Vec::new(), latencies: Histogram::new_with_bounds(1, LONGEST, DIGITS)? })
+        let latencies = Histogram::new_with_bounds(1, LONGEST, DIGITS)?;
+        let (clock, patience) = (ArrivalClock::new(0), Patience::ENDLESS);
+        Ok(Self { queues: Vec::new(), latencies, clock, patience })
+    }
+
+    /// Has the clock begin at `tsc`.
+    pub(super) fn set_clock(&mut self, tsc: u64, patience: Patience) {
+        (self.clock, self.patience) = (ArrivalClock::new(tsc), patience);
+    }
+
+    /// The time at `tsc`, when the director has `held` packets in its hands.
+    #[inline]
+    pub(super) fn read_clock(&mut self, tsc: u64, held: u64) -> u64 {
+        self.clock.read(tsc, self.patience.with(held))
+    }
+
+    /// What the clock left out.
+    pub(super) fn account(&self) -> Account {
+        self.clock.account()
     }
 
     /// Offers `count` packets to each of `ports` ports, `period` cycles apart in all, from `start` on.
@@ -138,6 +163,8 @@ impl Offer {
 
 #[cfg(test)]
 mod tests {
+    use dataplane::BURST;
+
     use super::*;
 
     #[test]
@@ -186,6 +213,24 @@ mod tests {
         }
         assert!(offer.lost() > 0);
         assert_eq!(taken + offer.lost(), 20_000);
+    }
+
+    #[test]
+    fn while_the_cpu_is_away_hardly_any_packet_comes_and_none_ages() {
+        for (patience, now, waiting) in
+            [(Patience::new(10.0), 250 + 10 * (BURST as u64 + 1), 5), (Patience::ENDLESS, 100_250, 1002)]
+        {
+            let mut offer = Offer::new().unwrap();
+            offer.set_clock(5000, patience);
+            offer.start(1, 0, 100.0, 2000);
+            let first = offer.read_clock(5250, 0);
+            assert_eq!((first, offer.queues[0].arrive(first)), (250, 3));
+            assert_eq!(offer.queues[0].take(), Some(0));
+            // With one packet in hand.
+            assert_eq!(offer.read_clock(105_250, 1), now);
+            assert_eq!(offer.queues[0].arrive(now), waiting);
+            assert_eq!(offer.account().cycles, 100_250);
+        }
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl fmt::Display for BenchReport {
             )?;
         }
         for load in &self.latency {
-            writeln!(f, "    {load}")?;
+            writeln!(f, "{load}")?;
         }
         if let Some(changes) = &self.changes {
             writeln!(f, "{changes}")?;

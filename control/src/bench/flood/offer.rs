@@ -1,8 +1,7 @@
 //! Load that comes at its own pace, whether or not the director keeps up with it.
 //!
-//! Arrivals follow a clock that is the time-stamp counter without the stretches that were too long to be the
-//! director's doing: these the machine gave to others, and a network interface of its own would have had a
-//! director of its own. Time may also be skipped, which brings timeouts and no packets.
+//! Arrivals follow a clock that leaves out what the machine gave to others ([`ArrivalClock`]). Time may also be skipped,
+//! which brings timeouts and no packets.
 
 use core::net::Ipv4Addr;
 use std::collections::VecDeque;
@@ -20,6 +19,7 @@ use sched::XorShift;
 
 use crate::bench::args::BenchArgs;
 use crate::bench::args::MOST_FLOWS;
+use crate::bench::arrival::ArrivalClock;
 use crate::bench::flood::accounts::Accounts;
 use crate::bench::flood::accounts::What;
 use crate::bench::flood::line::Line;
@@ -73,12 +73,7 @@ pub(in crate::bench) struct Offer {
     accounts: Accounts,
     random: XorShift,
     hz: u64,
-    /// Cycles since the start.
-    now: u64,
-    /// The counter when the clock was last set by it.
-    seen: u64,
-    /// Cycles that were not the director's.
-    stolen: u64,
+    clock: ArrivalClock,
     /// Director time at the start.
     start: Ticks,
 }
@@ -111,9 +106,7 @@ impl Offer {
             accounts: Accounts::default(),
             random: XorShift::new(0xf100d),
             hz,
-            now: 0,
-            seen: tsc(),
-            stolen: 0,
+            clock: ArrivalClock::new(tsc()),
             start,
         }
     }
@@ -131,17 +124,17 @@ impl Offer {
 
     /// Cycles since the start.
     pub(in crate::bench) fn now(&self) -> u64 {
-        self.now
+        self.clock.now()
     }
 
     /// The same as director time.
     pub(in crate::bench) fn ticks(&self) -> Ticks {
-        self.start.plus((self.now / (self.hz / u64::from(Ticks::PER_SECOND)).max(1)) as u32)
+        self.start.plus((self.now() / (self.hz / u64::from(Ticks::PER_SECOND)).max(1)) as u32)
     }
 
     /// Cycles that were somebody else's.
     pub(in crate::bench) fn stolen(&self) -> u64 {
-        self.stolen
+        self.clock.stolen()
     }
 
     /// Packets that wait.
@@ -156,9 +149,9 @@ impl Offer {
 
     /// Lets time pass without packets.
     pub(in crate::bench) fn skip(&mut self, cycles: u64) {
-        self.now += cycles;
-        self.seen = tsc();
-        self.lines.iter_mut().for_each(|line| line.skip(self.now));
+        self.clock.skip(cycles, tsc());
+        let now = self.now();
+        self.lines.iter_mut().for_each(|line| line.skip(now));
     }
 
     /// Has a newcomer call.
@@ -169,8 +162,8 @@ impl Offer {
     /// Fills `burst` with what waits at `port`; how many packets there were.
     #[inline(never)]
     pub(in crate::bench) fn deliver(&mut self, port: PortId, pool: &Mempool, burst: &mut Burst<Mbuf>) -> u64 {
-        self.set_clock();
-        let (now, due) = (self.now, if port == WAN { self.due() } else { 0 });
+        let now = self.clock.read(tsc(), self.hz / 1_000_000 * LONGEST_POLL);
+        let due = if port == WAN { self.due() } else { 0 };
         let answered = self.lines[port.index()].arrive(now, due as u64, &mut self.random, &mut self.accounts);
         // Which of them were lost makes no difference.
         for (_, record) in self.coming.drain(..due).take(answered as usize) {
@@ -203,17 +196,10 @@ impl Offer {
         }
     }
 
-    fn set_clock(&mut self) {
-        let seen = tsc();
-        let passed = seen.saturating_sub(core::mem::replace(&mut self.seen, seen));
-        let longest = self.hz / 1_000_000 * LONGEST_POLL;
-        self.now += passed.min(longest);
-        self.stolen += passed.saturating_sub(longest);
-    }
-
     /// Newcomers' answers that have come meanwhile.
     fn due(&self) -> usize {
-        self.coming.iter().take_while(|(due, _)| *due <= self.now).count()
+        let now = self.now();
+        self.coming.iter().take_while(|(due, _)| *due <= now).count()
     }
 
     fn record(&mut self, what: What) -> Record {
@@ -226,7 +212,7 @@ impl Offer {
                 self.newcomers += 1;
                 // Whoever was not let in would not answer; whether this one was is not known yet, and an
                 // answer without a connection comes to nothing.
-                self.coming.push_back((self.now + self.hz / 1000 * ROUND_TRIP, record));
+                self.coming.push_back((self.now() + self.hz / 1000 * ROUND_TRIP, record));
                 record
             }
             What::Ack => self.waiting.pop_front().unwrap_or_else(|| rules::client(0, self.services)),
