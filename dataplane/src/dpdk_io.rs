@@ -49,6 +49,12 @@ impl Frame for Mbuf {
     }
 
     #[inline]
+    fn reframe(&mut self, n: usize, len: usize) -> bool {
+        let len = len.min(self.len() + n);
+        Mbuf::reframe(self, n, len)
+    }
+
+    #[inline]
     fn l3_checksum(&self) -> RxChecksum {
         match self.rx_checksum().l3 {
             Sum::Bad => RxChecksum::Bad,

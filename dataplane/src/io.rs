@@ -59,6 +59,16 @@ pub trait Frame: Sized {
     fn shrink_front(&mut self, n: usize);
     /// Cuts the frame to `len` bytes when it is longer.
     fn truncate(&mut self, len: usize);
+    /// Makes room for `n` bytes in front (their content is arbitrary) and cuts what is behind, so that the frame is `len`
+    /// bytes then. False, and no change, when there is no such room.
+    #[must_use]
+    fn reframe(&mut self, n: usize, len: usize) -> bool {
+        let grown = self.grow_front(n);
+        if grown {
+            self.truncate(len);
+        }
+        grown
+    }
     /// What the device says of the IPv4 header checksum.
     fn l3_checksum(&self) -> RxChecksum {
         RxChecksum::Unknown

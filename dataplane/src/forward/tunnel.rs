@@ -19,12 +19,6 @@ use crate::wire::l4;
 /// The smallest tunnel MTU that Linux accepts.
 const LEAST_MTU: u16 = 68;
 
-/// Where these fields lie in a header.
-const TTL: usize = 8;
-const CHECKSUM: usize = 10;
-/// In the first of the two bytes of flags and fragment offset.
-const DONT_FRAGMENT: u8 = (ipv4::DONT_FRAGMENT >> 8) as u8;
-
 /// Whether a packet of this length, which has TTL left, gets through a tunnel over a way with this MTU as it is.
 #[inline]
 pub(crate) const fn fits(total_len: u16, mtu: u16) -> bool {
@@ -58,8 +52,9 @@ pub(crate) fn admit<F: Frame>(
     Ok(())
 }
 
-/// Lowers the inner TTL and puts an outer header in front; one Ethernet header's room is left before it. An error leaves
-/// the frame as it was.
+/// Lowers the inner TTL, which must not be 0, and puts an outer header in front; one Ethernet header's room is left before
+/// it. An error leaves the frame as it was.
+#[inline]
 pub(crate) fn encapsulate<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -70,65 +65,139 @@ pub(crate) fn encapsulate<F: Frame>(
     if frame.bytes().len() < l3 + IPV4_LEN {
         return Err(DropReason::Truncated);
     }
-    if !frame.grow_front(IPV4_LEN) {
+    // Padding stays behind: inside a tunnel it would only make the frame longer.
+    if !frame.reframe(IPV4_LEN, l3 + IPV4_LEN + usize::from(meta.total_len)) {
         return Err(DropReason::NoHeadroom);
     }
-    // Padding stays behind: inside a tunnel it would only make the frame longer.
-    frame.truncate(l3 + IPV4_LEN + usize::from(meta.total_len));
     frame.shrink_front(l3 - ETHER_LEN);
-    let headers = frame.bytes_mut()[ETHER_LEN..].split_first_chunk_mut::<IPV4_LEN>();
-    let Some((outer, inner)) = headers else { return Err(DropReason::Truncated) };
-    let Some(inner) = inner.first_chunk_mut::<IPV4_LEN>() else { return Err(DropReason::Truncated) };
-    inner[TTL] = inner[TTL].wrapping_sub(1);
-    let sum = checksum::apply([inner[CHECKSUM], inner[CHECKSUM + 1]], ipv4::TTL_STEP);
-    inner[CHECKSUM..CHECKSUM + 2].copy_from_slice(&sum);
-    *outer = outer_header(inner, dest, meta.total_len.saturating_add(IPV4_LEN as u16), pmtu_disc);
+    let (words, _) = frame.bytes_mut()[ETHER_LEN..].as_chunks_mut();
+    let Some((outer, inner)) = words.split_first_chunk_mut() else { return Err(DropReason::Truncated) };
+    let Some(inner) = inner.first_chunk_mut() else { return Err(DropReason::Truncated) };
+    let words = inner.map(u32::from_ne_bytes);
+    *outer = outer_header(words, dest, meta.total_len.saturating_add(IPV4_LEN as u16), pmtu_disc);
+    inner[2] = lower_ttl_in(words[2]).to_ne_bytes();
     Ok(())
 }
 
-/// The header in front of a packet with the header `inner`; `total_len` is the length of both and what follows.
+/// Of the first word of a header, in native order as it was loaded: type of service, and its ECN bits.
+const TOS: u32 = u32::from_ne_bytes([0, 0xff, 0, 0]);
+const ECN_LOW: u32 = u32::from_ne_bytes([0, 1, 0, 0]);
+/// Of the second: identification, and the bit that forbids fragmenting.
+const ID: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
+const DONT_FRAGMENT: u32 = u32::from_ne_bytes([0, 0, (ipv4::DONT_FRAGMENT >> 8) as u8, 0]);
+/// Of the third: TTL, one of it, and the checksum.
+const TTL: u32 = u32::from_ne_bytes([0xff, 0, 0, 0]);
+const ONE_TTL: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
+const CHECKSUM: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+
+/// The header in front of a packet whose header begins with the words `inner`, its TTL lowered by one; `total_len` is the
+/// length of both and what follows. In words, for bytes stored one by one and read again as words wait for the store.
 #[inline]
-fn outer_header(
-    inner: &[u8; IPV4_LEN],
-    dest: &DestInfo,
-    total_len: u16,
-    pmtu_disc: bool,
-) -> [u8; IPV4_LEN] {
-    let [_, tos, _, _, id, id_low, fragment, _, ttl, ..] = *inner;
-    let keep_df = pmtu_disc && fragment & DONT_FRAGMENT != 0;
-    let [len, len_low] = total_len.to_be_bytes();
+fn outer_header(inner: [u32; 3], dest: &DestInfo, total_len: u16, pmtu_disc: bool) -> [[u8; 4]; 5] {
+    const FIRST: u32 = u32::from_ne_bytes([0x45, 0, 0, 0]);
+    const THIRD: u32 = u32::from_ne_bytes([0, l4::IPIP, 0, 0]);
+    let [first, second, third] = inner;
+    // DSCP as it is; congestion experienced inside becomes ECT(0) outside (RFC 3168 §9.1.1, full functionality).
+    let tos = first & TOS & !(first >> 1 & ECN_LOW);
+    let first = FIRST | tos | second_half(total_len.to_be());
     // Only packets that may be fragmented need an identification: the inner one's is as unique.
-    let rest = if keep_df { [0, 0, DONT_FRAGMENT, 0] } else { [id, id_low, 0, 0] };
-    let unsealed = [
-        [0x45, outer_tos(tos), len, len_low],
-        rest,
-        [ttl, l4::IPIP, 0, 0],
-        dest.tunnel_source.octets(),
-        dest.addr.octets(),
-    ];
-    // In registers: bytes that are stored and read again as words would have to wait for the store.
-    let [a, b, [ttl, protocol, ..], source, destination] = unsealed;
-    let [sum, sum_low] = checksum::of_words(unsealed.map(u32::from_ne_bytes));
-    let mut header = [0; IPV4_LEN];
-    let words = [a, b, [ttl, protocol, sum, sum_low], source, destination];
-    header.as_chunks_mut().0.copy_from_slice(&words);
-    header
+    let keep_df = pmtu_disc && second & DONT_FRAGMENT != 0;
+    let second = if keep_df { DONT_FRAGMENT } else { second & ID };
+    let third = THIRD | (third & TTL).wrapping_sub(ONE_TTL);
+    let [source, destination] = [dest.tunnel_source, dest.addr].map(|addr| u32::from_ne_bytes(addr.octets()));
+    let third = third | second_half(checksum::of_words(first, second, third, source, destination));
+    [first, second, third, source, destination].map(u32::to_ne_bytes)
 }
 
-/// DSCP as it is; congestion experienced inside becomes ECT(0) outside (RFC 3168 §9.1.1, full functionality).
-const fn outer_tos(inner: u8) -> u8 {
-    const ECN: u8 = 3;
-    const CE: u8 = 3;
-    const ECT0: u8 = 2;
-    if inner & ECN == CE { inner & !ECN | ECT0 } else { inner }
+/// The third word of a header once its TTL, which is not 0, is lowered by one.
+#[inline]
+const fn lower_ttl_in(third: u32) -> u32 {
+    let sum = if cfg!(target_endian = "little") { third >> 16 } else { third } as u16;
+    let sum = !checksum::add(!sum, ipv4::TTL_STEP);
+    third.wrapping_sub(ONE_TTL) & !CHECKSUM | second_half(sum)
+}
+
+/// The word whose second half, as it lies in memory, is `half`.
+#[inline]
+const fn second_half(half: u16) -> u32 {
+    if cfg!(target_endian = "little") { (half as u32) << 16 } else { half as u32 }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::outer_tos;
+    use core::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+    use zerocopy::network_endian::U16;
+
+    use super::*;
+
+    fn outer_of(inner: &Ipv4Header, dest: &DestInfo, total_len: u16, pmtu_disc: bool) -> Ipv4Header {
+        let (words, _) = inner.as_bytes().as_chunks::<4>();
+        let words = [words[0], words[1], words[2]].map(u32::from_ne_bytes);
+        let outer = outer_header(words, dest, total_len, pmtu_disc);
+        Ipv4Header::read_from_bytes(outer.as_flattened()).unwrap()
+    }
+
+    fn header(tos: u8) -> Ipv4Header {
+        Ipv4Header {
+            version_ihl: 0x45,
+            tos,
+            total_len: U16::new(40),
+            id: U16::new(7),
+            fragment: U16::new(0),
+            ttl: 64,
+            protocol: l4::TCP,
+            checksum: [0; 2],
+            addrs: [10, 0, 0, 2, 10, 0, 0, 100],
+        }
+    }
 
     #[test]
     fn ecn_is_copied_but_for_congestion_experienced() {
+        let outer_tos = |tos| outer_of(&header(tos), &DestInfo::default(), 60, true).tos;
         assert_eq!([0xb8, 0xb9, 0xba, 0xbb].map(outer_tos), [0xb8, 0xb9, 0xba, 0xba]);
+    }
+
+    proptest! {
+        /// Field by field, and sealed over the bytes.
+        #[test]
+        fn the_outer_header_is_the_inner_ones(
+            (tos, id, fragment, ttl) in (any::<u8>(), any::<u16>(), any::<u16>(), 2_u8..),
+            (source, addr, total_len, pmtu_disc) in (any::<[u8; 4]>(), any::<[u8; 4]>(), any::<u16>(), any::<bool>()),
+        ) {
+            let inner = Ipv4Header { id: U16::new(id), fragment: U16::new(fragment), ttl, ..header(tos) };
+            let dest = DestInfo {
+                tunnel_source: Ipv4Addr::from(source),
+                addr: Ipv4Addr::from(addr),
+                ..DestInfo::default()
+            };
+            let keeps = pmtu_disc && inner.dont_fragment();
+            let mut expected = Ipv4Header {
+                version_ihl: 0x45,
+                tos: if tos & 3 == 3 { tos & !1 } else { tos },
+                total_len: U16::new(total_len),
+                id: U16::new(if keeps { 0 } else { id }),
+                fragment: U16::new(if keeps { ipv4::DONT_FRAGMENT } else { 0 }),
+                ttl: ttl - 1,
+                protocol: l4::IPIP,
+                checksum: [0; 2],
+                addrs: [source, addr].concat().try_into().unwrap(),
+            };
+            expected.seal();
+            let outer = outer_of(&inner, &dest, total_len, pmtu_disc);
+            prop_assert_eq!(outer.as_bytes(), expected.as_bytes());
+        }
+
+        #[test]
+        fn the_third_word_is_sealed_as_before(tos: u8, ttl in 1_u8..) {
+            let mut before = Ipv4Header { ttl, ..header(tos) };
+            before.seal();
+            let third = u32::from_ne_bytes(before.as_bytes()[8..12].try_into().unwrap());
+            let mut after = Ipv4Header { ttl: ttl - 1, ..before };
+            after.seal();
+            prop_assert_eq!(&lower_ttl_in(third).to_ne_bytes()[..], &after.as_bytes()[8..12]);
+        }
     }
 }

@@ -60,6 +60,22 @@ fn room_is_never_exceeded() {
 }
 
 #[test]
+fn reframing_grows_in_front_and_cuts_behind_or_does_nothing() {
+    let pool = pool(63);
+    let mut frame = pool.alloc().unwrap();
+    frame.append(9).unwrap().copy_from_slice(b"body-tail");
+    for (n, len) in [(129, 9), (usize::MAX, 9), (5, 15), (5, usize::MAX)] {
+        assert!(!frame.reframe(n, len));
+        assert_eq!((frame.data(), frame.headroom()), (&b"body-tail"[..], 128));
+    }
+    assert!(frame.reframe(5, 9));
+    frame.data_mut()[..5].copy_from_slice(b"head-");
+    assert_eq!((frame.data(), frame.len(), frame.headroom()), (&b"head-body"[..], 9, 123));
+    assert!(frame.reframe(123, 132));
+    assert_eq!((frame.len(), frame.headroom(), frame.data()[128]), (132, 0, b'b'));
+}
+
+#[test]
 fn largest_room_still_fits_sixteen_bits() {
     let pool = Mempool::new(eal(), "large", 7, 0, u16::MAX - 128).unwrap();
     let mut frame = pool.alloc().unwrap();

@@ -76,6 +76,25 @@ impl Mbuf {
         self.data_mut().get_mut(..n)
     }
 
+    /// Grows the packet by `n` bytes in front, whose content is arbitrary, and cuts it to `len` bytes. False, and no
+    /// change, if there is not so much headroom, it would not be as long, or it is in pieces.
+    #[inline]
+    #[must_use]
+    pub fn reframe(&mut self, n: usize, len: usize) -> bool {
+        let fits = self.is_contiguous() && {
+            let raw = self.raw();
+            n <= usize::from(raw.data_off) && len <= usize::from(raw.data_len) + n
+        };
+        if fits {
+            let raw = self.raw_mut();
+            // Neither is cut off: n is at most data_off, and len at most data_len + n, which the buffer holds.
+            raw.data_off -= n as u16;
+            raw.data_len = len as u16;
+            raw.pkt_len = len as u32;
+        }
+        fits
+    }
+
     /// Grows the packet by `n` bytes at the end and gives those, whose content is arbitrary. Nothing if there is
     /// not so much tailroom, or the packet is in pieces.
     #[inline]
