@@ -33,6 +33,12 @@ pub fn delta(old: &[u8], new: &[u8]) -> u16 {
     add(!sum(old), sum(new))
 }
 
+/// [`delta`] of words of up to eight bytes, as they were loaded.
+#[inline]
+pub const fn delta_of_words(old: u64, new: u64) -> u16 {
+    fold_words((!old & 0xffff_ffff) + (!old >> 32) + (new & 0xffff_ffff) + (new >> 32))
+}
+
 /// The checksum field after a change of `delta` under it (RFC 1624 equation 3: `~(~HC + ~m + m')`).
 #[inline]
 pub const fn apply(field: [u8; 2], delta: u16) -> [u8; 2] {
@@ -57,12 +63,17 @@ pub fn compute(bytes: &[u8]) -> [u8; 2] {
 /// The checksum field, in native order, over a header of these words as they were loaded, its own field zero.
 #[inline]
 pub const fn of_words(a: u32, b: u32, c: u32, d: u32, e: u32) -> u16 {
-    let total = a as u64 + b as u64 + c as u64 + d as u64 + e as u64;
-    // Five words are below 2^35: each step leaves at most a carry more than 16 bits, and the third none.
+    !fold_words(a as u64 + b as u64 + c as u64 + d as u64 + e as u64)
+}
+
+/// Folds a sum of up to eight 32-bit words.
+#[inline]
+const fn fold_words(total: u64) -> u16 {
+    // Eight words are at most 2^35: each step leaves at most a carry more than 16 bits, and the third none.
     let total = (total & 0xffff) + (total >> 16);
     let total = (total & 0xffff) + (total >> 16);
     let total = (total & 0xffff) + (total >> 16);
-    !(total as u16)
+    total as u16
 }
 
 /// The sum of the pseudo-header of TCP and UDP over IPv4: addresses, protocol, L4 length.
@@ -135,6 +146,13 @@ mod tests {
         #[test]
         fn the_sum_of_five_words_is_the_rfc_sum(bytes: [[u8; 4]; 5]) {
             prop_assert_eq!(of_words_in(bytes), oracle(bytes.as_flattened()).to_be_bytes());
+        }
+
+        #[test]
+        fn the_difference_of_words_is_that_of_their_bytes(old: [u8; 8], new: [u8; 8], field: [u8; 2]) {
+            let words = delta_of_words(u64::from_ne_bytes(old), u64::from_ne_bytes(new));
+            prop_assert_eq!(words, delta(&old, &new));
+            prop_assert_eq!(apply(field, words), apply(field, delta(&old, &new)));
         }
 
         #[test]

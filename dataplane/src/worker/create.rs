@@ -306,8 +306,10 @@ fn compile(snapshot: &Snapshot, key: FlowKey, reply: FlowKey, dest: DestId, info
         _ => NONE,
     };
     // Sums do not care for order, so keys need not be turned round to compare them.
-    let l3 = checksum::delta(&key.wire_addrs(), &reply.wire_addrs());
-    let l4 = checksum::add(l3, checksum::delta(&key.wire_ports(), &reply.wire_ports()));
+    let ([addrs, _], [new_addrs, _]) = (key.words(), reply.words());
+    let l3 = checksum::delta_of_words(addrs, new_addrs);
+    let [ports, new_ports] = [key, reply].map(|key| u64::from(u32::from_ne_bytes(key.wire_ports())));
+    let l4 = checksum::add(l3, checksum::delta_of_words(ports, new_ports));
     Hot {
         request: key,
         reply,
