@@ -1,7 +1,7 @@
 //! The flow table: finds the connection a packet belongs to, in either direction.
 //!
 //! It holds the index (`index`: buckets of short tags), the hot and the cold lines of all entries,
-//! and the queue of vacant slots. One worker makes it, owns it and alone touches it. All memory is
+//! and the queue of vacant slots (`vacant`). One worker makes it, owns it and alone touches it. All memory is
 //! taken and written to when it is made; it never grows.
 //!
 //! **Invariants.** A slot is live exactly when its `hot.request` is not [`FlowKey::ZERO`]. Each key of
@@ -18,13 +18,14 @@
 //! another entry) must still be able to tell that the slot has another tenant.
 
 use crate::BURST;
-use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot, NONE};
+use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot};
 use crate::conn::key::FlowKey;
 
 pub(crate) use self::arch::prefetch;
 use self::hash::Hasher;
 use self::index::{Index, Place, Slot};
 use self::pages::Pages;
+use self::vacant::Vacant;
 
 mod arch;
 mod hash;
@@ -32,9 +33,10 @@ mod index;
 pub mod pages;
 #[cfg(test)]
 mod tests;
+mod vacant;
 
 /// Vacant slots whose lines are sent for ahead of their use.
-const VACANT_AHEAD: u32 = 6;
+const VACANT_AHEAD: usize = 6;
 
 /// Why an entry was not inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +75,7 @@ pub struct FlowTable {
     hot: Pages<Hot>,
     cold: Pages<Cold>,
     hasher: Hasher,
-    /// The vacant slot to use next; vacant slots link on by `hot.dest`.
-    first_vacant: u32,
-    last_vacant: u32,
-    /// The vacant slot up to which lines have been sent for, and how many before it wait to be used.
-    fetched_vacant: u32,
-    fetched: u32,
-    len: u32,
+    vacant: Vacant,
     /// Counts insertions; skips 0.
     version: u32,
 }
@@ -92,17 +88,12 @@ impl FlowTable {
     /// start so that nobody can choose colliding keys.
     pub fn new(capacity: u32, seed: u64) -> Self {
         let capacity = capacity.min(Self::MAX_CAPACITY);
-        let link = |slot: u32| if slot + 1 < capacity { slot + 1 } else { NONE };
         Self {
             index: Index::new(2 * capacity as usize),
-            hot: Pages::new(capacity as usize, |slot| Hot { dest: link(slot as u32), ..Hot::VACANT }),
+            hot: Pages::new(capacity as usize, |_| Hot::VACANT),
             cold: Pages::new(capacity as usize, |_| Cold::VACANT),
             hasher: Hasher::new(seed),
-            first_vacant: if capacity > 0 { 0 } else { NONE },
-            last_vacant: capacity.wrapping_sub(1),
-            fetched_vacant: if capacity > 0 { 0 } else { NONE },
-            fetched: 0,
-            len: 0,
+            vacant: Vacant::all(capacity),
             version: 1,
         }
     }
@@ -138,11 +129,10 @@ impl FlowTable {
         if reply == Some(request) {
             return Err(InsertError::Duplicate);
         }
-        if self.first_vacant == NONE {
+        let Some(id) = self.vacant.peek(0) else {
             let taken = reply.is_some_and(|reply| self.find(reply).is_some());
             return Err(if taken { InsertError::Duplicate } else { InsertError::Full });
-        }
-        let id = ConnId::new(self.first_vacant);
+        };
         // The entry comes first: making room for its key may ask for it.
         let line = &mut self.hot[id.index()];
         let vacant = core::mem::replace(line, Hot { flags, ..hot }.in_slot_of(line));
@@ -151,35 +141,13 @@ impl FlowTable {
             return Err(InsertError::Full);
         }
         self.cold[id.index()].succeed(&cold);
-        self.first_vacant = vacant.dest;
-        self.fetch_vacant();
-        self.len += 1;
+        self.vacant.take();
+        if let Some(later) = self.vacant.peek(VACANT_AHEAD) {
+            self.prefetch_hot(later);
+            self.prefetch_cold(later);
+        }
         self.bump();
         Ok(id)
-    }
-
-    /// Keeps the lines of the next few vacant slots on their way. To be called when the first of them was taken.
-    fn fetch_vacant(&mut self) {
-        if self.fetched == 0 {
-            self.fetched_vacant = self.first_vacant;
-        } else {
-            self.fetched -= 1;
-        }
-        // Two at a time, until there are enough.
-        for _ in 0..2 {
-            let Some(last) =
-                self.hot.get(self.fetched_vacant as usize).filter(|_| self.fetched < VACANT_AHEAD)
-            else {
-                return;
-            };
-            if last.dest == NONE {
-                return;
-            }
-            self.fetched_vacant = last.dest;
-            self.fetched += 1;
-            prefetch(&self.hot, self.fetched_vacant as usize);
-            prefetch(&self.cold, self.fetched_vacant as usize);
-        }
     }
 
     /// Between [`Self::begin`] and [`Self::complete`], when the line that the first sent for is there: sends for the one
@@ -224,15 +192,7 @@ impl FlowTable {
         }
         let line = &mut self.hot[id.index()];
         *line = Hot::VACANT.in_slot_of(line);
-        match self.first_vacant {
-            NONE => {
-                self.first_vacant = id.as_u32();
-                (self.fetched_vacant, self.fetched) = (id.as_u32(), 0);
-            }
-            _ => self.hot[self.last_vacant as usize].dest = id.as_u32(),
-        }
-        self.last_vacant = id.as_u32();
-        self.len -= 1;
+        self.vacant.put(id);
     }
 
     /// Gives the entry another request key of the same kind, or changes nothing. A vacant `id` is left
@@ -425,17 +385,18 @@ impl FlowTable {
 
     /// Live slots.
     pub fn len(&self) -> u32 {
-        self.len
+        self.capacity() - self.vacant.len() as u32
     }
 
     /// Whether no slot is live.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Memory taken when the table was made.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.index.memory_bytes() + self.hot.memory_bytes() + self.cold.memory_bytes()
+        let lines = self.hot.memory_bytes() + self.cold.memory_bytes();
+        size_of::<Self>() + self.index.memory_bytes() + lines + self.vacant.memory_bytes()
     }
 
     /// Whether `slot` is live and known by `key`.
