@@ -60,7 +60,7 @@ pub trait Frame: Sized {
     /// Cuts the frame to `len` bytes when it is longer.
     fn truncate(&mut self, len: usize);
     /// Makes room for `n` bytes in front (their content is arbitrary) and cuts what is behind, so that the frame is `len`
-    /// bytes then. False, and no change, when there is no such room.
+    /// bytes then, or shorter if it was. False, and no change, when there is no such room.
     #[must_use]
     fn reframe(&mut self, n: usize, len: usize) -> bool {
         let grown = self.grow_front(n);

@@ -34,13 +34,14 @@ pub struct BenchArgs {
     /// Frame length on the wire, the 4 bytes of FCS included
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub frame: u16,
-    /// SYNs a second of a flood [default: twice what the worker can take with its table full]
+    /// SYNs a second of a flood [default: twice as many as the worker can make connections of and end again]
     #[arg(long, value_name = "N")]
     pub syn_rate: Option<u32>,
-    /// Changes of rules a second (workload changes)
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub change_rate: u32,
-    /// How long to measure; setting up comes before that. With --search, how long a load near the result is tried
+    /// Changes of rules a second (workload changes) [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub change_rate: Option<u32>,
+    /// How long to measure; setting up comes before that, and before a flood some ten seconds to learn what the worker
+    /// can take. With --search, how long a load near the result is tried
     #[arg(long, value_name = "S", default_value_t = 5)]
     pub seconds: u32,
     /// Search the highest rates at which nothing (NDR) and at most 0.5 % (PDR) is lost
@@ -111,6 +112,9 @@ const MOST_SERVERS: u32 = 1_000_000;
 const FRAMES: core::ops::RangeInclusive<u16> = 64..=1518;
 const LONGEST: u32 = 600;
 const MOST_CHANGES: u32 = 100_000;
+const CHANGES: u32 = 1000;
+/// More SYNs in a second than the fastest Ethernet in common use carries.
+const MOST_SYNS: u32 = 150_000_000;
 
 /// Some packets come due even in the shortest trial.
 const LEAST_LOAD: u32 = 1000;
@@ -123,6 +127,11 @@ impl BenchArgs {
     pub(super) fn largest_load(&self) -> u32 {
         let wire = WIRE / (8 * (u64::from(self.frame) + WIRE_OVERHEAD));
         self.max_load.unwrap_or(u32::try_from(wire).unwrap_or(u32::MAX))
+    }
+
+    /// Changes of rules a second.
+    pub(super) fn changes_a_second(&self) -> u32 {
+        self.change_rate.unwrap_or(CHANGES)
     }
 
     /// Refuses what no run can do; gives the scheduler.
@@ -153,8 +162,18 @@ impl BenchArgs {
         if !(1..=LONGEST).contains(&self.seconds) {
             return bad("seconds", &self.seconds, format!("1 to {LONGEST}"));
         }
-        if !(1..=MOST_CHANGES).contains(&self.change_rate) {
-            return bad("change-rate", &self.change_rate, format!("1 to {MOST_CHANGES} a second"));
+        for (what, rate, most, workload) in [
+            ("change-rate", self.change_rate, MOST_CHANGES, Workload::Changes),
+            ("syn-rate", self.syn_rate, MOST_SYNS, Workload::Flood),
+        ] {
+            let Some(rate) = rate else { continue };
+            if !(1..=most).contains(&rate) {
+                return bad(what, &rate, format!("1 to {most} a second"));
+            }
+            if self.workload != workload {
+                let name = workload.to_possible_value().map(|value| value.get_name().to_owned());
+                return bad(what, &rate, format!("--workload {}", name.unwrap_or_default()));
+            }
         }
         if self.search && self.workload != Workload::Established {
             return Err(BenchError::Argument("--search: expected --workload established".to_owned()));
@@ -202,6 +221,24 @@ mod tests {
         assert!(check("bench --search --min-load 5000 --max-load 5000").is_err());
         assert!(check("bench --search --min-load 999").is_err());
         assert!(check("bench --max-load 20000").is_err());
+    }
+
+    #[test]
+    fn rates_have_bounds_and_belong_to_a_workload() {
+        assert!(check("bench --workload flood --syn-rate 1000").is_ok());
+        assert!(check("bench --workload changes --change-rate 1").is_ok());
+        for (words, expected) in [
+            ("bench --workload flood --syn-rate 0", "--syn-rate 0: expected 1 to 150000000 a second"),
+            (
+                "bench --workload flood --syn-rate 4294967295",
+                "--syn-rate 4294967295: expected 1 to 150000000 a second",
+            ),
+            ("bench --syn-rate 5", "--syn-rate 5: expected --workload flood"),
+            ("bench --workload latency --change-rate 5", "--change-rate 5: expected --workload changes"),
+            ("bench --workload changes --change-rate 0", "--change-rate 0: expected 1 to 100000 a second"),
+        ] {
+            assert_eq!(check(words).err().as_deref(), Some(expected));
+        }
     }
 
     #[test]

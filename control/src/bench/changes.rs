@@ -101,7 +101,7 @@ pub(super) fn run(
         let changing = scope.spawn(|| {
             // This thread is the worker's child and would stay on its CPU.
             affinity::pin(&[control_cpu as usize]).map_err(|error| BenchError::Void(error.to_string()))?;
-            orders.follow(control, args.change_rate)
+            orders.follow(control, args.changes_a_second())
         });
         let end = scene.now + cycles / 4 * 3;
         let mut obeyed = true;
@@ -122,7 +122,7 @@ pub(super) fn run(
     measured.packets += without.packets + with.packets;
     let report = ChangesReport {
         changes: director.control.changes(),
-        rate: args.change_rate,
+        rate: args.changes_a_second(),
         own_cpu,
         without: without.report(hz),
         with: with.report(hz),

@@ -3,7 +3,7 @@
 //! The worker polls without rest, as the daemon's does with `poll = "busy"`, and takes what there is. A
 //! trial ends when its last packet was sent; there is nothing to settle or to wait for before the next.
 //!
-//! Packets come by the time-stamp counter, or by a clock that leaves out what the director cannot have spent
+//! Packets come by the time-stamp counter, or by a clock that leaves out what the director should not have spent
 //! ([`crate::bench::arrival`]). Whether that hides anything of the director's is seen by reading the same clock without a
 //! director: what the machine takes, it takes from both.
 
@@ -79,7 +79,8 @@ impl<'a> Rig<'a> {
         self.run(load, duration, self.patience)
     }
 
-    /// Has no director but a walk over memory, for so long: what the clock leaves out then is the machine's doing.
+    /// Has no director but a walk over memory, for so long: what the clock leaves out then is the machine's doing. Its limit
+    /// is that of a director with no packets in hand, the lowest.
     pub(super) fn walk(&mut self, duration: Duration) -> Account {
         let mut walk = Walk::new(self.director.worker.flows().memory_bytes());
         let begun = tsc();

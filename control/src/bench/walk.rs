@@ -3,6 +3,7 @@
 //! It uses as much memory as a director's table has, since an interruption takes longer when those who interrupt find
 //! the caches full of somebody else's. Everything that is too long is theirs: a step is always the same.
 
+use dataplane::conn::table::pages::Pages;
 use dpdk::tsc;
 use sched::Random;
 use sched::XorShift;
@@ -22,16 +23,16 @@ struct Line([u64; 8]);
 
 /// Where to walk, and what draws the way.
 pub(super) struct Walk {
-    lines: Vec<Line>,
+    lines: Pages<Line>,
     random: XorShift,
 }
 
 impl Walk {
-    /// Over so many bytes.
+    /// Over so many bytes, which lie in memory as a director's table does.
     pub(super) fn new(bytes: usize) -> Self {
         let lines = (bytes / size_of::<Line>()).clamp(1, MOST);
         // Written here, so that the walk is not held up by pages that are touched first.
-        Self { lines: vec![Line::default(); lines], random: XorShift::new(0x11e5) }
+        Self { lines: Pages::new(lines, |_| Line::default()), random: XorShift::new(0x11e5) }
     }
 
     /// Walks for so many cycles, and reads a clock that leaves out what is longer than `longest`.

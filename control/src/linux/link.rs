@@ -61,7 +61,7 @@ pub fn prepare_underlying(name: &str) -> Result<Underlying, LinkError> {
         let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         let list = list.join(", ");
         tracing::warn!(
-            "{name} has addresses of its own ({list}), which stop working while its packets go to the director; \
+            "{name} has addresses of its own ({list}), which stop working while its packets go to the director, and answers to their networks may be lost there; \
              put them on the port's host interface"
         );
     }

@@ -31,7 +31,7 @@ pub enum TapError {
     /// Its name is taken.
     #[error(
         "cannot make host interface {name}: there is an interface of that name already; \
-         set `host_interface` to another name, or remove it with `ip link del {name}`"
+         set `host_interface` to a name that is free"
     )]
     Exists {
         /// The name.

@@ -141,7 +141,7 @@ fn check_rules(file: &Path, max_destinations: u32, mh_size: MhSize) -> Result<(u
 fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let report = crate::bench::run(args)
         .map_err(|error| Failure { code: error.exit_code(), text: error.to_string() })?;
-    say(&if args.json { print::json_line(&report) } else { report.to_string() });
+    say(&if args.json { print::json_line(&report) } else { format!("{report}\n") });
     Ok(())
 }
 

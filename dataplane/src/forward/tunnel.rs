@@ -97,6 +97,7 @@ fn outer_header(inner: [u32; 3], dest: &DestInfo, total_len: u16, pmtu_disc: boo
     const FIRST: u32 = u32::from_ne_bytes([0x45, 0, 0, 0]);
     const THIRD: u32 = u32::from_ne_bytes([0, l4::IPIP, 0, 0]);
     let [first, second, third] = inner;
+    debug_assert!(third & TTL != 0, "who has no TTL left is refused before");
     // DSCP as it is; congestion experienced inside becomes ECT(0) outside (RFC 3168 §9.1.1, full functionality).
     let tos = first & TOS & !(first >> 1 & ECN_LOW);
     let first = FIRST | tos | second_half(total_len.to_be());

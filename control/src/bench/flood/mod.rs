@@ -18,9 +18,11 @@ pub(super) mod report;
 
 use std::sync::Arc;
 
+use dataplane::BURST;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::verdict::DropReason;
+use dataplane::worker::ROUNDS;
 use dpdk::tsc;
 
 use crate::bench::args::BenchArgs;
@@ -54,8 +56,11 @@ const WATCHED: u32 = 100;
 const WINDOWS: u64 = 100;
 /// Longer than any timeout of a connection that was never established, in seconds.
 const PATIENCE: u64 = 200;
-/// Polls in one sample of what a SYN costs, samples of each kind, and the seconds after which there are no more.
-const BATCH: usize = 64;
+/// Polls in one sample of what a SYN costs, at most, samples of each kind, and the seconds after which there are no more.
+const BATCH: u32 = 64;
+/// Connections that a poll may make, and samples that there should be before the table is full.
+const POLL: u32 = (ROUNDS * BURST) as u32;
+const LEAST_SAMPLES: u32 = 4;
 const SAMPLES: usize = 500;
 const SATURATED: u64 = 5;
 
@@ -88,7 +93,13 @@ pub(super) fn run(
     let stats = director.stats.clone();
     let received = stats.received.get();
     let mut scene = Scene { director, stats, hz, received };
-    let (with_room, when_full) = scene.saturate();
+    let (with_room, when_full) = scene.saturate(args.flows);
+    if with_room == 0.0 {
+        let wanted = POLL * LEAST_SAMPLES;
+        return Err(BenchError::Void(format!(
+            "the table was full before a SYN could be timed: expected --flows {wanted} or more"
+        )));
+    }
     let ended = scene.let_time_out(args.flows)?;
 
     let established = MODERATE / measured.whole.0;
@@ -119,7 +130,7 @@ pub(super) fn run(
         established_rate: per_second(measured.whole.0).round(),
         syn_rate_with_room: per_second(with_room).round(),
         syn_rate_sustained: per_second(with_room + ended).round(),
-        syn_rate_when_full: per_second(when_full).round(),
+        syn_rate_when_full: when_full.map(|cycles| per_second(cycles).round()),
         offered_established: (established * hz as f64).round(),
         offered_syns: (syns * hz as f64).round(),
         requests: Fates::of(&during, What::Request),
@@ -142,15 +153,16 @@ pub(super) fn run(
 
 impl Scene<'_> {
     /// SYNs from anywhere and nothing else, until the table has been full for a while: cycles that one takes
-    /// with room in the table, and with none.
-    fn saturate(&mut self) -> (f64, f64) {
+    /// with room in the table for `room` of them, and with none, if it came to that.
+    fn saturate(&mut self, room: u32) -> (f64, Option<f64>) {
+        let batch = (room / (POLL * LEAST_SAMPLES)).clamp(1, BATCH);
         self.offer().saturate();
         let (mut with_room, mut when_full) = (Samples::default(), Samples::default());
         let end = self.offer().now() + SATURATED * self.hz;
         while when_full.len() < SAMPLES && self.offer().now() < end {
             let (held, begun) = (self.stats.connections.get(), self.offer().now());
             let taken = self.offer().accounts().taken[What::Syn];
-            for _ in 0..BATCH {
+            for _ in 0..batch {
                 self.poll();
             }
             let (cycles, syns) =
@@ -164,9 +176,8 @@ impl Scene<'_> {
                 with_room.add(cycles, syns);
             }
         }
-        let with_room = with_room.median().0;
-        let when_full = if when_full.len() == 0 { with_room } else { when_full.median().0 };
-        (with_room, when_full)
+        let filled = when_full.len() != 0;
+        (with_room.median().0, filled.then(|| when_full.median().0))
     }
 
     /// Silence until the established connections are alone again: cycles that the end of each of the others took.

@@ -56,8 +56,8 @@ pub struct FloodReport {
     pub syn_rate_with_room: f64,
     /// SYNs that it can make connections of in a second, and end those again.
     pub syn_rate_sustained: f64,
-    /// SYNs that it can refuse in a second, or nearly: with the table full.
-    pub syn_rate_when_full: f64,
+    /// SYNs that it can refuse in a second, or nearly: with the table full. `None`: it never was for long enough.
+    pub syn_rate_when_full: Option<f64>,
     /// Established packets offered in a second.
     pub offered_established: f64,
     /// SYNs offered in a second.
@@ -120,11 +120,12 @@ impl fmt::Display for FloodReport {
         let millions = |rate: f64| format!("{:.2} M", rate / 1e6);
         writeln!(
             f,
-            "  the worker can take {} established packets a second, or {} SYNs while the table has room ({} if their connections' ends are counted in), {} when it is full",
+            "  the worker can take {} established packets a second, or {} SYNs while the table has room ({} if their connections' ends are counted in){}",
             millions(self.established_rate),
             millions(self.syn_rate_with_room),
             millions(self.syn_rate_sustained),
-            millions(self.syn_rate_when_full)
+            self.syn_rate_when_full
+                .map_or(String::new(), |rate| format!(", {} when it is full", millions(rate)))
         )?;
         writeln!(
             f,
