@@ -58,7 +58,7 @@ drop_reasons! {
     /// The connection table is full.
     TableFull => "table_full", "the connection table is full";
     /// All ports of all local addresses are taken, or there are none.
-    NoLocalPort => "no_local_port", "FULLNAT: no free port on any local address of the service";
+    NoLocalPort => "no_local_port", "FULLNAT: no free port on any local address of the service, or no such address";
     /// A SYN that was to make a connection while many are half open and packets wait.
     SynFlood => "syn_flood", "a SYN held back: many connections are half open and packets wait";
     /// The device or its queue did not take the packet.
