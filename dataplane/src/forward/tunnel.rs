@@ -54,19 +54,46 @@ pub(crate) fn admit<F: Frame>(
 
 /// Lowers the inner TTL, which must not be 0, and puts an outer header in front; one Ethernet header's room is left before
 /// it. An error leaves the frame as it was.
-#[inline]
 pub(crate) fn encapsulate<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
     dest: &DestInfo,
     pmtu_disc: bool,
 ) -> Result<(), DropReason> {
-    let l3 = usize::from(meta.l3);
+    encapsulate_at(frame, usize::from(meta.l3), meta.total_len, dest, pmtu_disc)
+}
+
+/// The same for a packet right behind its Ethernet header, for which `header` is put in front. False is an error.
+#[inline(never)]
+pub(crate) fn send_through<F: Frame>(
+    frame: &mut F,
+    total_len: u16,
+    dest: &DestInfo,
+    pmtu_disc: bool,
+    header: &[u8; ETHER_LEN],
+) -> bool {
+    if encapsulate_at(frame, ETHER_LEN, total_len, dest, pmtu_disc).is_err() {
+        return false;
+    }
+    if let Some(front) = frame.bytes_mut().first_chunk_mut() {
+        *front = *header;
+    }
+    true
+}
+
+#[inline(always)]
+fn encapsulate_at<F: Frame>(
+    frame: &mut F,
+    l3: usize,
+    total_len: u16,
+    dest: &DestInfo,
+    pmtu_disc: bool,
+) -> Result<(), DropReason> {
     if frame.bytes().len() < l3 + IPV4_LEN {
         return Err(DropReason::Truncated);
     }
     // Padding stays behind: inside a tunnel it would only make the frame longer.
-    if !frame.reframe(IPV4_LEN, l3 + IPV4_LEN + usize::from(meta.total_len)) {
+    if !frame.reframe(IPV4_LEN, l3 + IPV4_LEN + usize::from(total_len)) {
         return Err(DropReason::NoHeadroom);
     }
     frame.shrink_front(l3 - ETHER_LEN);
@@ -74,7 +101,7 @@ pub(crate) fn encapsulate<F: Frame>(
     let Some((outer, inner)) = words.split_first_chunk_mut() else { return Err(DropReason::Truncated) };
     let Some(inner) = inner.first_chunk_mut() else { return Err(DropReason::Truncated) };
     let words = inner.map(u32::from_ne_bytes);
-    *outer = outer_header(words, dest, meta.total_len.saturating_add(IPV4_LEN as u16), pmtu_disc);
+    *outer = outer_header(words, dest, total_len.saturating_add(IPV4_LEN as u16), pmtu_disc);
     inner[2] = lower_ttl_in(words[2]).to_ne_bytes();
     Ok(())
 }

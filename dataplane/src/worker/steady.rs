@@ -85,8 +85,10 @@ impl Flows {
                 if !tunnel::fits(meta.total_len, adjacency.mtu) {
                     return None;
                 }
-                tunnel::encapsulate(frame, meta, dest, snapshot.tunables.pmtu_disc).ok()?;
-                *frame.bytes_mut().first_chunk_mut()? = adjacency.header;
+                let pmtu_disc = snapshot.tunables.pmtu_disc;
+                if !tunnel::send_through(frame, meta.total_len, dest, pmtu_disc, &adjacency.header) {
+                    return None;
+                }
             }
             _ if meta.total_len > adjacency.mtu => return None,
             Method::DirectRoute => {
