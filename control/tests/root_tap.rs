@@ -127,7 +127,7 @@ fn a_taken_name_is_refused() {
     in_netns(|| {
         ip("link add vl0 type veth peer name other");
         let expected = "cannot make host interface vl0: there is an interface of that name already; \
-                        set `host_interface` to another name, or remove it with `ip link del vl0`";
+                        set `host_interface` to a name that is free";
         assert_eq!(refusal("vl0", &[]), expected);
         assert!(exists("vl0"));
         ip("tuntap add dev vl1 mode tap");
