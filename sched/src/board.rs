@@ -20,6 +20,8 @@ pub(crate) struct Board {
     survey: u64,
     /// All scores, and the survey, must be taken anew before the next choice.
     stale: bool,
+    /// All scores must be, by the survey there is: that is taken when the loads are measured and not when they change.
+    moved: bool,
     /// Destinations whose loads changed since the last choice, and whose scores are yet to be taken anew; as many as
     /// it has capacity for. More of them and taking all scores anew is as cheap.
     changed: Vec<DestId>,
@@ -29,7 +31,7 @@ impl Board {
     pub(crate) fn new(plan: &Plan) -> Self {
         let room = room_wanted(plan.dests().len());
         let changed = Vec::with_capacity(room / CHANGED);
-        Self { tree: Tree::with_room(room), survey: 0, stale: true, changed }
+        Self { tree: Tree::with_room(room), survey: 0, stale: true, moved: false, changed }
     }
 
     /// The position of the best destination, the first in list order among equals.
@@ -51,19 +53,22 @@ impl Board {
     /// The load of `dest` changed. Looked at when the next choice is made.
     pub(crate) fn load_changed(&mut self, plan: &Plan, dest: DestId) {
         // A new connection changes its destination's load twice in a row: as it is bound, and as it becomes active.
-        if self.stale || self.changed.last() == Some(&dest) || self.scans(plan) {
+        if self.stale || self.moved || self.changed.last() == Some(&dest) || self.scans(plan) {
             return;
         }
         if self.changed.len() < self.changed.capacity() {
             self.changed.push(dest);
         } else {
-            self.stale = true;
+            self.moved = true;
         }
     }
 
     /// Has all scores be those of this moment.
     fn catch_up<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) {
         if self.stale {
+            self.survey = M::survey(plan.dests(), loads);
+        }
+        if self.stale || self.moved {
             self.refresh::<M>(plan, loads);
         }
         while let Some(dest) = self.changed.pop() {
@@ -91,11 +96,10 @@ impl Board {
     #[cold]
     fn refresh<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) {
         self.changed.clear();
-        self.survey = M::survey(plan.dests(), loads);
         if !self.scans(plan) {
             self.tree.fill(plan.dests().iter().map(|dest| M::score(self.survey, dest, loads)));
         }
-        self.stale = false;
+        (self.stale, self.moved) = (false, false);
     }
 
     /// Whether choices compare all destinations; also the way out if there is no room for a tree.
