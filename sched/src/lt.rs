@@ -57,6 +57,8 @@ fn average<L: Loads>(dests: &[Dest], loads: &L) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use crate::Kind;
     use crate::testing::Farm;
 
@@ -89,6 +91,19 @@ mod tests {
         farm.add(2, 2).add(1, 1).load(1, 0, 1).load(2, 0, 1);
         traffic(&mut farm, &[(1, 1000), (2, 1000)]);
         assert_eq!(farm.syn(5), "2 1 2 2 1");
+    }
+
+    #[test]
+    fn the_average_stays_between_ticks_however_many_loads_change() {
+        let mut farm = Farm::new(Kind::Lt);
+        (1..=20).for_each(|id| _ = farm.add(id, 1));
+        let rates: Vec<_> =
+            (1..=20).map(|id| (id, if id < 3 { 10 * u64::from(id) } else { 1_000_000 })).collect();
+        traffic(&mut farm, &rates);
+        assert_eq!(farm.syn(1), "1");
+        // Taken anew with so many connections, an average one would be next to nothing, and 1 still the least busy.
+        (3..=8).for_each(|id| _ = farm.load(id, 0, 1_000_000));
+        assert_eq!(farm.syn(2), "2 20");
     }
 
     #[test]
