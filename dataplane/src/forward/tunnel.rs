@@ -89,7 +89,7 @@ fn encapsulate_at<F: Frame>(
     dest: &DestInfo,
     pmtu_disc: bool,
 ) -> Result<(), DropReason> {
-    if frame.bytes().len() < l3 + IPV4_LEN {
+    if frame.bytes().len() < l3 + IPV4_LEN || usize::from(total_len) < IPV4_LEN {
         return Err(DropReason::Truncated);
     }
     // Padding stays behind: inside a tunnel it would only make the frame longer.
@@ -98,6 +98,7 @@ fn encapsulate_at<F: Frame>(
     }
     frame.shrink_front(l3 - ETHER_LEN);
     let (words, _) = frame.bytes_mut()[ETHER_LEN..].as_chunks_mut();
+    // There is room for both: looked at above.
     let Some((outer, inner)) = words.split_first_chunk_mut() else { return Err(DropReason::Truncated) };
     let Some(inner) = inner.first_chunk_mut() else { return Err(DropReason::Truncated) };
     let words = inner.map(u32::from_ne_bytes);

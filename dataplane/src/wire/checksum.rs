@@ -33,7 +33,8 @@ pub fn delta(old: &[u8], new: &[u8]) -> u16 {
     add(!sum(old), sum(new))
 }
 
-/// [`delta`] of words of up to eight bytes, as they were loaded.
+/// [`delta`] of words of up to eight bytes, as they were loaded; or, when `new` is 0, the other of the two zeros there are
+/// in one's complement.
 #[inline]
 pub const fn delta_of_words(old: u64, new: u64) -> u16 {
     fold_words((!old & 0xffff_ffff) + (!old >> 32) + (new & 0xffff_ffff) + (new >> 32))
