@@ -96,17 +96,23 @@ fn a_taken_reply_key_overloads_nobody() {
     assert_eq!(rig.syn_to(5004, 81), 11, "the fourth of four");
 }
 
-/// In a full table of half-open connections a newcomer is let in, also when its service is persistent.
-#[test]
-fn a_persistent_newcomer_finds_room_for_its_template_too() {
+/// A service of one real server, and as many clients that have sent a SYN as the table has room for.
+fn full_of_half_open() -> Rig {
     let mut rig = Rig::with_capacity(50);
-    let plain = rig.service(TCP, 80, Kind::Rr);
-    rig.dest(plain, 11, 80, Method::Masquerade, 1);
-    let sticky = rig.service_with(TCP, 443, Kind::Rr, |spec| spec.persistence = persistence(3600));
-    rig.dest(sticky, 12, 443, Method::Masquerade, 1);
+    let service = rig.service(TCP, 80, Kind::Rr);
+    rig.dest(service, 11, 80, Method::Masquerade, 1);
     for cport in 5000..5050 {
         assert_eq!(rig.syn_to(cport, 80), 11);
     }
+    rig
+}
+
+/// In a full table of half-open connections a newcomer is let in, also when its service is persistent.
+#[test]
+fn a_persistent_newcomer_finds_room_for_its_template_too() {
+    let mut rig = full_of_half_open();
+    let sticky = rig.service_with(TCP, 443, Kind::Rr, |spec| spec.persistence = persistence(3600));
+    rig.dest(sticky, 12, 443, Method::Masquerade, 1);
     assert_eq!(rig.stats.half_open.get(), 50);
     assert_eq!(rig.syn_to(6000, 443), 12);
 }
@@ -114,14 +120,9 @@ fn a_persistent_newcomer_finds_room_for_its_template_too() {
 /// SYNs from everywhere to a persistent service must not turn the whole table into templates that nothing hangs on.
 #[test]
 fn a_flood_at_a_persistent_service_does_not_close_the_table_for_an_hour() {
-    let mut rig = Rig::with_capacity(50);
-    let plain = rig.service(TCP, 80, Kind::Rr);
-    rig.dest(plain, 11, 80, Method::Masquerade, 1);
+    let mut rig = full_of_half_open();
     let sticky = rig.service_with(TCP, 443, Kind::Rr, |spec| spec.persistence = persistence(3600));
     rig.dest(sticky, 12, 443, Method::Masquerade, 1);
-    for cport in 5000..5050 {
-        assert_eq!(rig.syn_to(cport, 80), 11);
-    }
     for n in 0..200 {
         let from = Ipv4Addr::from_bits(0x1400_0000 + n);
         rig.put(WAN, &tcp(MACS[0], (from, 1234), (VIP, 443), SYN, b""));
@@ -134,13 +135,8 @@ fn a_flood_at_a_persistent_service_does_not_close_the_table_for_an_hour() {
 /// A SYN that nobody will serve is no reason to end a connection.
 #[test]
 fn nobody_makes_room_for_what_is_refused_anyhow() {
-    let mut rig = Rig::with_capacity(50);
-    let served = rig.service(TCP, 80, Kind::Rr);
-    rig.dest(served, 11, 80, Method::Masquerade, 1);
+    let mut rig = full_of_half_open();
     rig.service(TCP, 81, Kind::Rr);
-    for cport in 5000..5050 {
-        assert_eq!(rig.syn_to(cport, 80), 11);
-    }
     for cport in 5000..5040 {
         rig.tcp(cport, 81, SYN);
     }
@@ -150,12 +146,9 @@ fn nobody_makes_room_for_what_is_refused_anyhow() {
 /// Linux has no full table: a service without destinations tells its clients so.
 #[test]
 fn in_a_full_table_too_clients_are_told_of_no_destination() {
-    let mut rig = Rig::with_capacity(50);
-    let served = rig.service(TCP, 80, Kind::Rr);
-    rig.dest(served, 11, 80, Method::Masquerade, 1);
+    let mut rig = full_of_half_open();
     rig.service(TCP, 81, Kind::Rr);
     for cport in 5000..5050 {
-        assert_eq!(rig.syn_to(cport, 80), 11);
         rig.tcp(cport, 80, ACK).one();
     }
     let out = rig.tcp(6000, 81, SYN);
