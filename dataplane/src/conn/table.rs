@@ -133,13 +133,11 @@ impl FlowTable {
             let taken = reply.is_some_and(|reply| self.find(reply).is_some());
             return Err(if taken { InsertError::Duplicate } else { InsertError::Full });
         };
-        // The entry comes first: making room for its key may ask for it.
-        let line = &mut self.hot[id.index()];
-        let vacant = core::mem::replace(line, Hot { flags, ..hot }.in_slot_of(line));
-        if !self.enter(home, Slot::new(id, Direction::Request)) {
-            self.hot[id.index()] = vacant;
+        if !self.index.enter(home, Slot::new(id, Direction::Request)) {
             return Err(InsertError::Full);
         }
+        let line = &mut self.hot[id.index()];
+        *line = Hot { flags, ..hot }.in_slot_of(line);
         self.cold[id.index()].succeed(&cold);
         self.vacant.take();
         if let Some(later) = self.vacant.peek(VACANT_AHEAD) {
@@ -169,7 +167,7 @@ impl FlowTable {
         if self.find_at(reply, place).is_some() {
             return Err(InsertError::Duplicate);
         }
-        if !self.enter(place, slot) {
+        if !self.index.enter(place, slot) {
             return Err(InsertError::Full);
         }
         let hot = &mut self.hot[id.index()];
@@ -209,17 +207,16 @@ impl FlowTable {
         if request == FlowKey::ZERO || self.find(request).is_some() {
             return Err(InsertError::Duplicate);
         }
-        // Out first: its room is then free for the new key, and no entry is met that lacks a key.
+        // Out first: its room is then free for the new key.
         let (slot, place) = (Slot::new(id, Direction::Request), self.place(old));
         self.leave(place, slot);
-        self.hot[id.index()].request = request;
-        if !self.enter(self.place(request), slot) {
-            self.hot[id.index()].request = old;
+        if !self.index.enter(self.place(request), slot) {
             // Fits: the stash is full, so nothing came out of it into the lane that the old key left.
-            let back = self.enter(place, slot);
+            let back = self.index.enter(place, slot);
             debug_assert!(back);
             return Err(InsertError::Full);
         }
+        self.hot[id.index()].request = request;
         self.bump();
         Ok(())
     }
@@ -370,11 +367,20 @@ impl FlowTable {
         self.index.prefetch_home(self.place(key));
     }
 
-    /// Has what removing the entry will touch fetched: the buckets of its keys. Reads the hot line.
+    /// Has what removing the entry will touch fetched: the buckets of its keys. Reads the hot line. What it gives is for
+    /// [`Self::prefetch_keys_away`].
     #[inline]
-    pub fn prefetch_keys(&self, id: ConnId) {
-        for key in self.hot.get(id.index()).into_iter().flat_map(keys_of).flatten() {
-            self.prefetch_key(key);
+    pub fn prefetch_keys(&self, id: ConnId) -> [Approach; 2] {
+        let hot = self.hot(id);
+        // Where there is no such key there is still such a bucket.
+        [hot.request, hot.reply].map(|key| self.approach(key))
+    }
+
+    /// When what [`Self::prefetch_keys`] sent for is there: sends for what removing the entry may touch besides.
+    #[inline]
+    pub fn prefetch_keys_away(&self, approaches: [Approach; 2]) {
+        for Approach(place) in approaches {
+            self.index.prefetch_away(place);
         }
     }
 
@@ -421,15 +427,9 @@ impl FlowTable {
         Some(slot.parts())
     }
 
-    fn enter(&mut self, place: Place, slot: Slot) -> bool {
-        let (hasher, hot) = (&self.hasher, &self.hot);
-        self.index.enter(place, slot, |slot| hasher.hash(key_of(hot, slot)))
-    }
-
     fn leave(&mut self, place: Place, slot: Slot) {
-        let (hasher, hot) = (&self.hasher, &self.hot);
         let moves = self.index.has_waiting();
-        let left = self.index.leave(place, slot, |slot| hasher.hash(key_of(hot, slot)));
+        let left = self.index.leave(place, slot);
         debug_assert!(left, "a key was changed behind the table's back");
         if moves {
             // A key that waited may have a lane now, where a guess has not seen it.
@@ -455,10 +455,4 @@ fn keys_of(hot: &Hot) -> [Option<FlowKey>; 2] {
     let some = |key| (key != FlowKey::ZERO).then_some(key);
     let alone = hot.request.is_template() || hot.flags.has(Flags::OPENING);
     [some(hot.request), some(hot.reply).filter(|_| !alone)]
-}
-
-/// The key that put `slot` into the index.
-fn key_of(hot: &[Hot], slot: Slot) -> FlowKey {
-    let (id, direction) = slot.parts();
-    hot[id.index()].key(direction)
 }

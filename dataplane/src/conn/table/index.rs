@@ -7,7 +7,8 @@
 //! reach) it waits in a small stash.
 //!
 //! **Invariants.** A lane is empty exactly when its tag is 0. `away` of a bucket counts the keys that
-//! have their home there and live elsewhere, so that most searches end at home.
+//! have their home there and live elsewhere, so that most searches end at home. `guests` says which lanes hold keys
+//! that have their home elsewhere, so that a key can be moved without a look at it.
 
 use arrayvec::ArrayVec;
 
@@ -54,13 +55,15 @@ impl Slot {
 struct Bucket {
     tags: Tags,
     slots: [Slot; LANES],
-    away: u32,
+    away: u16,
+    /// Bit n for lane n.
+    guests: u16,
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    const EMPTY: Self = Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0 };
+    const EMPTY: Self = Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0, guests: 0 };
 
     /// The slots of the lanes with this tag.
     #[inline]
@@ -76,13 +79,18 @@ impl Bucket {
         lanes(self.tags.lanes_with(EMPTY)).next()
     }
 
-    fn set(&mut self, lane: usize, tag: u16, slot: Slot) {
+    fn set(&mut self, lane: usize, tag: u16, slot: Slot, guest: bool) {
         self.tags.0[lane] = tag;
         self.slots[lane] = slot;
+        self.guests = self.guests & !(1 << lane) | u16::from(guest) << lane;
     }
 
     fn clear(&mut self, lane: usize) {
-        self.set(lane, EMPTY, Slot::NONE);
+        self.set(lane, EMPTY, Slot::NONE, false);
+    }
+
+    fn has_guest(&self, lane: usize) -> bool {
+        self.guests >> lane & 1 != 0
     }
 }
 
@@ -129,22 +137,21 @@ impl Index {
         Self { buckets: Pages::new(buckets, |_| Bucket::EMPTY), stash: ArrayVec::new() }
     }
 
-    /// Adds a key that is not there, at `place`; `hash_of` gives the hash of the key that another slot is there for.
-    /// False when there is no room.
-    pub(super) fn enter(&mut self, place: Place, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
+    /// Adds a key that is not there, at `place`. False when there is no room.
+    pub(super) fn enter(&mut self, place: Place, slot: Slot) -> bool {
         let key = Waiting { place, slot };
-        if self.settle(key, hash_of) {
+        if self.settle(key) {
             return true;
         }
-        if self.stash.try_push(key).is_err() {
+        if self.buckets[place.home()].away == u16::MAX || self.stash.try_push(key).is_err() {
             return false;
         }
-        self.buckets[key.place.home()].away += 1;
+        self.buckets[place.home()].away += 1;
         true
     }
 
     /// Takes a key out; false when it was not there.
-    pub(super) fn leave(&mut self, place: Place, slot: Slot, hash_of: impl Fn(Slot) -> Hash) -> bool {
+    pub(super) fn leave(&mut self, place: Place, slot: Slot) -> bool {
         let (home, other) = (place.home(), self.other(place));
         if let Some(lane) = self.buckets[home].lane_of(place.tag, slot) {
             self.buckets[home].clear(lane);
@@ -161,7 +168,7 @@ impl Index {
         // There is a lane now: perhaps one that a waiting key can have.
         if let Some(key) = self.stash.pop() {
             self.buckets[key.place.home()].away -= 1;
-            if !self.settle(key, hash_of) {
+            if !self.settle(key) {
                 self.stash.push(key);
                 self.buckets[key.place.home()].away += 1;
             }
@@ -235,9 +242,9 @@ impl Index {
             away[waiting.place.home()] += 1;
         }
         for (nth, bucket) in self.buckets.iter().enumerate() {
-            for (tag, slot) in bucket.tags.0.into_iter().zip(bucket.slots) {
+            for (lane, (tag, slot)) in bucket.tags.0.into_iter().zip(bucket.slots).enumerate() {
                 if tag == EMPTY {
-                    assert_eq!(slot, Slot::NONE);
+                    assert_eq!((slot, bucket.has_guest(lane)), (Slot::NONE, false));
                     continue;
                 }
                 let place = self.place(hash_of(slot));
@@ -245,7 +252,8 @@ impl Index {
                 assert_eq!(tag, place.tag);
                 assert_eq!(self.other(Place { home: other as u32, tag }), place.home());
                 assert!(nth == place.home() || nth == other);
-                away[place.home()] += u32::from(nth != place.home());
+                assert_eq!(bucket.has_guest(lane), nth != place.home());
+                away[place.home()] += u16::from(nth != place.home());
                 keys += 1;
             }
         }
@@ -254,36 +262,48 @@ impl Index {
     }
 
     /// Finds a lane for a key, moving one other key if need be. False when that does not do.
-    fn settle(&mut self, key: Waiting, hash_of: impl Fn(Slot) -> Hash) -> bool {
+    fn settle(&mut self, key: Waiting) -> bool {
         let Waiting { place, slot } = key;
         let (home, other) = (place.home(), self.other(place));
         if let Some(lane) = self.buckets[home].empty_lane() {
-            self.buckets[home].set(lane, place.tag, slot);
+            self.buckets[home].set(lane, place.tag, slot, false);
             return true;
         }
+        if self.buckets[home].away == u16::MAX {
+            return false;
+        }
         if let Some(lane) = self.buckets[other].empty_lane() {
-            self.buckets[other].set(lane, place.tag, slot);
+            self.buckets[other].set(lane, place.tag, slot, true);
             self.buckets[home].away += 1;
             return true;
         }
         for bucket in [home, other] {
             for lane in 0..LANES {
-                let Bucket { tags, slots, .. } = &self.buckets[bucket];
-                let (tag, moved) = (tags.0[lane], slots[lane]);
-                let target = self.other(Place { home: bucket as u32, tag });
-                let Some(room) = self.buckets[target].empty_lane() else { continue };
-                self.buckets[target].set(room, tag, moved);
-                if self.place(hash_of(moved)).home() == bucket {
-                    self.buckets[bucket].away += 1;
-                } else {
-                    self.buckets[target].away -= 1;
+                if self.make_room(bucket, lane) {
+                    self.buckets[bucket].set(lane, place.tag, slot, bucket != home);
+                    self.buckets[home].away += u16::from(bucket != home);
+                    return true;
                 }
-                self.buckets[bucket].set(lane, place.tag, slot);
-                self.buckets[home].away += u32::from(bucket != home);
-                return true;
             }
         }
         false
+    }
+
+    /// Moves a lane's key to its other bucket, if there is a lane for it; the old one is to be set then.
+    fn make_room(&mut self, bucket: usize, lane: usize) -> bool {
+        let (tag, moved) = (self.buckets[bucket].tags.0[lane], self.buckets[bucket].slots[lane]);
+        let target = self.other(Place { home: bucket as u32, tag });
+        let Some(room) = self.buckets[target].empty_lane() else { return false };
+        let comes_home = self.buckets[bucket].has_guest(lane);
+        if comes_home {
+            self.buckets[target].away -= 1;
+        } else if self.buckets[bucket].away == u16::MAX {
+            return false;
+        } else {
+            self.buckets[bucket].away += 1;
+        }
+        self.buckets[target].set(room, tag, moved, !comes_home);
+        true
     }
 
     /// The slots away from home that may be the key's.
