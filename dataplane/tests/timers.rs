@@ -131,3 +131,27 @@ fn a_slot_used_again_after_the_clock_has_wrapped_ends_too() {
     rig.wait(200);
     assert_eq!(rig.connections(), 0);
 }
+
+/// What busy polls have begun, one step each, idle ones finish.
+#[test]
+fn a_batch_that_a_busy_poll_began_ends_in_an_idle_one() {
+    for busy in 0..4 {
+        let (mut rig, _) = rig(256, None);
+        for cport in 5000..5200 {
+            rig.tcp(cport, 80, SYN);
+        }
+        // They are over after 60 s; nothing is looked at until then.
+        rig.now = rig.now.plus(6100);
+        for _ in 0..busy {
+            let frame = tcp(MACS[0], (Ipv4Addr::new(20, 0, 0, 1), 4000), (VIP, 81), SYN, b"");
+            rig.worker.io_mut().rx[0].push_back(MemFrame::new(&frame));
+            rig.worker.poll(rig.now);
+        }
+        let left = rig.connections();
+        assert!(left > 64, "{left} left after {busy} busy polls");
+        for _ in 0..8 {
+            rig.worker.poll(rig.now);
+        }
+        assert_eq!(rig.connections(), 0, "after {busy} busy polls");
+    }
+}

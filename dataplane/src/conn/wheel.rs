@@ -5,7 +5,8 @@
 //! alone touches it. All memory is taken when it is made; it never grows.
 //!
 //! 256 slots of 250 ms make a horizon of 64 s. A record is an id; its due time is that of its slot. Later
-//! times are cut to the horizon and judged again then. Records lie in chunks of one cache line.
+//! times are cut to the horizon and judged again then. Records lie in chunks of four cache lines: about as many are looked
+//! at together, and meanwhile the next chunk is fetched.
 //!
 //! **The protocol.** Whoever schedules stores the due time that [`Wheel::schedule`] gives back in
 //! `hot.wheel_at`. A record is valid if the slot is live and `hot.wheel_at == due.at`; else it is stale
@@ -38,7 +39,9 @@ use crate::time::Ticks;
 pub const SLOT_TICKS: u32 = 25;
 const SLOTS: usize = 256;
 /// Ids in a chunk.
-const IDS: usize = 14;
+const IDS: usize = 61;
+/// Bytes in a cache line.
+const LINE: usize = 64;
 
 /// A record that has come due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +52,19 @@ pub struct Due {
     pub at: Ticks,
 }
 
-/// Ids due at the same time: one cache line.
+/// Ids due at the same time.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Chunk {
     /// The next chunk of the same chain, or of the free ones.
     next: u32,
     at: Ticks,
-    /// From the front; [`NONE`] where there is none yet.
+    /// Ids in it, from the front; good once it is part of the backlog.
+    len: u32,
     ids: [u32; IDS],
 }
 
-const _: () = assert!(size_of::<Chunk>() == 64);
+const _: () = assert!(size_of::<Chunk>() == 4 * LINE);
 
 /// Chunks in the order they were filled.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +110,7 @@ impl Wheel {
             chunks: Pages::new(chunks as usize, |n| Chunk {
                 next: link(n as u32),
                 at: now,
+                len: 0,
                 ids: [NONE; IDS],
             }),
             first_free: 0,
@@ -161,16 +166,17 @@ impl Wheel {
             if self.popped == 0
                 && let Some(chunk) = self.chunks.get(first)
             {
-                prefetch(&self.chunks, chunk.next as usize);
+                self.prefetch(chunk.next);
             }
             let Some(chunk) = self.chunks.get_mut(first) else { return };
-            while let Some(&id) = chunk.ids.get(self.popped).filter(|id| **id != NONE) {
-                if out.try_push(Due { id, at: chunk.at }).is_err() {
-                    return;
-                }
-                self.popped += 1;
-                self.len -= 1;
-                self.owed += 1;
+            let ids = chunk.ids[..chunk.len as usize].get(self.popped..).unwrap_or_default();
+            let taken = ids.len().min(out.remaining_capacity());
+            out.extend(ids[..taken].iter().map(|id| Due { id: *id, at: chunk.at }));
+            self.popped += taken;
+            self.len -= taken;
+            self.owed += taken;
+            if taken < ids.len() {
+                return;
             }
             let next = core::mem::replace(&mut chunk.next, self.first_free);
             self.first_free = core::mem::replace(&mut self.backlog.first, next);
@@ -202,9 +208,8 @@ impl Wheel {
         for step in 0..steps.min(SLOTS as u32) {
             let slot = self.cursor.wrapping_add(step as u8);
             let chain = core::mem::replace(&mut self.slots[usize::from(slot)], Chain::EMPTY);
-            if chain.first == NONE {
-                continue;
-            }
+            let Some(last) = self.chunks.get_mut(chain.last as usize) else { continue };
+            last.len = chain.fill;
             match self.backlog.first {
                 NONE => self.backlog = chain,
                 _ => {
@@ -215,6 +220,16 @@ impl Wheel {
         }
         self.cursor = self.cursor.wrapping_add(steps as u8);
         self.front = self.front.plus(steps * SLOT_TICKS);
+    }
+
+    /// Has a chunk fetched, if there is such a one.
+    fn prefetch(&self, chunk: u32) {
+        let Some(chunk) = self.chunks.get(chunk as usize) else { return };
+        // The header's line, then an id of each other line.
+        prefetch(core::slice::from_ref(chunk), 0);
+        for line in 1..4 {
+            prefetch(&chunk.ids, line * LINE / size_of::<u32>());
+        }
     }
 
     /// The slot for records at `at`, and when it comes due.
@@ -231,8 +246,10 @@ impl Wheel {
             let fresh = self.first_free;
             // Always there: see the count of chunks in `new`.
             let chunk = self.chunks.get_mut(fresh as usize)?;
-            self.first_free = chunk.next;
-            *chunk = Chunk { next: NONE, at: due, ids: [NONE; IDS] };
+            self.first_free = core::mem::replace(&mut chunk.next, NONE);
+            chunk.at = due;
+            chunk.len = IDS as u32;
+            prefetch(&self.chunks, self.first_free as usize);
             match chain.first {
                 NONE => chain.first = fresh,
                 _ => self.chunks[chain.last as usize].next = fresh,

@@ -14,6 +14,7 @@ use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
 use crate::conn::entry::NONE;
 use crate::conn::key::FlowKey;
+use crate::conn::table::Approach;
 use crate::conn::tcp::TcpState;
 use crate::conn::wheel::Due;
 use crate::snapshot::Snapshot;
@@ -32,6 +33,8 @@ pub(super) struct DueBatch {
     records: ArrayVec<Due, BATCH>,
     /// Whether what their end touches has been sent for.
     keys_fetched: bool,
+    /// Where the keys are of those that are over.
+    ending: ArrayVec<[Approach; 2], BATCH>,
 }
 
 /// How long an end is put off while other connections hang on this one (`ip_vs_conn.c: ip_vs_conn_expire`).
@@ -74,11 +77,14 @@ impl Flows {
         self.due.records.len()
     }
 
-    /// Has what removing the batch's connections will touch fetched.
+    /// Has what removing the batch's connections will touch fetched, of those that are over.
     fn fetch_keys(&mut self) {
+        self.due.ending.clear();
         for record in &self.due.records {
             let id = ConnId::new(record.id);
-            self.table.prefetch_keys(id);
+            if self.table.hot(id).expires.not_after(self.now) {
+                self.due.ending.push(self.table.prefetch_keys(id));
+            }
             if self.table.hot(id).flags.bits() & (Flags::TIED.bits() | Flags::FAR.bits()) != 0 {
                 self.table.prefetch_cold(id);
             }
@@ -88,6 +94,9 @@ impl Flows {
 
     fn handle_due(&mut self, snapshot: &Snapshot) {
         let mut ended = 0;
+        for approaches in self.due.ending.drain(..) {
+            self.table.prefetch_keys_away(approaches);
+        }
         for nth in 0..self.due.records.len() {
             let record = self.due.records[nth];
             ended += u64::from(self.fall_due(snapshot, record));
@@ -102,23 +111,25 @@ impl Flows {
     /// Looks at the connection of a due record; whether it ended.
     fn fall_due(&mut self, snapshot: &Snapshot, record: Due) -> bool {
         let id = ConnId::new(record.id);
+        let Hot { wheel_at, flags, .. } = *self.table.hot(id);
         // The record is in the wheel no longer, whosever it is now.
-        let hot = self.table.hot_mut(id);
-        let (valid, flags) = (hot.wheel_at == record.at, hot.flags);
-        if valid {
-            hot.wheel_at = NO_RECORD;
-        } else if flags.has(Flags::FAR) && self.table.cold(id).wheel_far == record.at {
-            let hot = self.table.hot_mut(id);
-            hot.flags = flags.without(Flags::FAR);
-        }
-        if !valid || !self.table.is_live(id) {
+        if wheel_at != record.at {
+            if flags.has(Flags::FAR) && self.table.cold(id).wheel_far == record.at {
+                self.table.hot_mut(id).flags = flags.without(Flags::FAR);
+            }
             return false;
         }
-        if self.table.hot(id).expires.not_after(self.now) {
-            if !flags.has(Flags::TIED) || self.table.cold(id).controlled == 0 {
-                self.end(snapshot, id);
-                return true;
-            }
+        let (live, over) = (self.table.is_live(id), self.table.hot(id).expires.not_after(self.now));
+        let ends = live && over && (!flags.has(Flags::TIED) || self.table.cold(id).controlled == 0);
+        if ends {
+            self.end(snapshot, id);
+        }
+        // Not before: the whole line is read then, and would wait for this store.
+        self.table.hot_mut(id).wheel_at = NO_RECORD;
+        if ends || !live {
+            return ends;
+        }
+        if over {
             // From now on this is its timeout, as in Linux: the next use of a template winds it no further.
             self.table.cold_mut(id).timeout = POSTPONED;
             self.table.hot_mut(id).expires = self.now.plus(POSTPONED);
