@@ -57,6 +57,10 @@ pub struct Worker<Io: PacketIo> {
     going: Stage<Io::Frame>,
 }
 
+/// A table of more slots is so large that what says where its pages are comes from afar too. The processor waits for that
+/// with each line it sends for, but hardly longer for a whole burst of them than for one: so they are sent for together.
+const VAST: u32 = 2_000_000;
+
 impl<Io: PacketIo> Worker<Io> {
     /// A worker over `io` that follows `rules`.
     pub fn new(io: Io, rules: Reader<Snapshot>, flows: Flows) -> Self {
@@ -119,6 +123,9 @@ impl<Io: PacketIo> Worker<Io> {
         self.coming.ingress = ingress;
         self.coming.parse(self.rules.get(), &mut self.flows);
         self.flows.stats.received.add(self.coming.frames.len() as u64);
+        if self.flows.table.capacity() > VAST {
+            self.coming.send_for_all(&self.flows.table);
+        }
         self.forward();
         core::mem::swap(&mut self.coming, &mut self.going);
     }

@@ -65,6 +65,14 @@ impl<F: Frame> Stage<F> {
         }
     }
 
+    /// Sends for what [`Notes::guess`] will, of all packets together.
+    #[cold]
+    pub(super) fn send_for_all(&self, table: &FlowTable) {
+        for approach in &self.notes.approaches[..self.frames.len()] {
+            let _ = table.guess(*approach);
+        }
+    }
+
     /// The same for a burst that is part of a flood: most of its SYNs go no further.
     #[inline(never)]
     fn parse_flood(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
