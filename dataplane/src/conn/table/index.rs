@@ -55,6 +55,7 @@ impl Slot {
 struct Bucket {
     tags: Tags,
     slots: [Slot; LANES],
+    /// Stays at its largest value once it has come to that.
     away: u16,
     /// Bit n for lane n.
     guests: u16,
@@ -87,6 +88,18 @@ impl Bucket {
 
     fn clear(&mut self, lane: usize) {
         self.set(lane, EMPTY, Slot::NONE, false);
+    }
+
+    /// A key that has its home here lives elsewhere from now on.
+    const fn key_leaves(&mut self) {
+        self.away = self.away.saturating_add(1);
+    }
+
+    /// One that lived elsewhere does so no longer.
+    const fn key_returns(&mut self) {
+        if self.away != u16::MAX {
+            self.away -= 1;
+        }
     }
 
     fn has_guest(&self, lane: usize) -> bool {
@@ -143,10 +156,10 @@ impl Index {
         if self.settle(key) {
             return true;
         }
-        if self.buckets[place.home()].away == u16::MAX || self.stash.try_push(key).is_err() {
+        if self.stash.try_push(key).is_err() {
             return false;
         }
-        self.buckets[place.home()].away += 1;
+        self.buckets[place.home()].key_leaves();
         true
     }
 
@@ -157,20 +170,20 @@ impl Index {
             self.buckets[home].clear(lane);
         } else if let Some(lane) = self.buckets[other].lane_of(place.tag, slot) {
             self.buckets[other].clear(lane);
-            self.buckets[home].away -= 1;
+            self.buckets[home].key_returns();
         } else if let Some(nth) = self.stash.iter().position(|key| key.slot == slot) {
             self.stash.swap_remove(nth);
-            self.buckets[home].away -= 1;
+            self.buckets[home].key_returns();
             return true;
         } else {
             return false;
         }
         // There is a lane now: perhaps one that a waiting key can have.
         if let Some(key) = self.stash.pop() {
-            self.buckets[key.place.home()].away -= 1;
+            self.buckets[key.place.home()].key_returns();
             if !self.settle(key) {
                 self.stash.push(key);
-                self.buckets[key.place.home()].away += 1;
+                self.buckets[key.place.home()].key_leaves();
             }
         }
         true
@@ -269,19 +282,18 @@ impl Index {
             self.buckets[home].set(lane, place.tag, slot, false);
             return true;
         }
-        if self.buckets[home].away == u16::MAX {
-            return false;
-        }
         if let Some(lane) = self.buckets[other].empty_lane() {
             self.buckets[other].set(lane, place.tag, slot, true);
-            self.buckets[home].away += 1;
+            self.buckets[home].key_leaves();
             return true;
         }
         for bucket in [home, other] {
             for lane in 0..LANES {
                 if self.make_room(bucket, lane) {
                     self.buckets[bucket].set(lane, place.tag, slot, bucket != home);
-                    self.buckets[home].away += u16::from(bucket != home);
+                    if bucket != home {
+                        self.buckets[home].key_leaves();
+                    }
                     return true;
                 }
             }
@@ -296,11 +308,9 @@ impl Index {
         let Some(room) = self.buckets[target].empty_lane() else { return false };
         let comes_home = self.buckets[bucket].has_guest(lane);
         if comes_home {
-            self.buckets[target].away -= 1;
-        } else if self.buckets[bucket].away == u16::MAX {
-            return false;
+            self.buckets[target].key_returns();
         } else {
-            self.buckets[bucket].away += 1;
+            self.buckets[bucket].key_leaves();
         }
         self.buckets[target].set(room, tag, moved, !comes_home);
         true
@@ -326,4 +336,24 @@ impl Index {
 #[inline]
 fn scale(word: u64, to: usize) -> usize {
     ((word * to as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_that_lost_count_says_for_ever_that_keys_are_away() {
+        let mut bucket = Bucket { away: u16::MAX - 1, ..Bucket::EMPTY };
+        for away in [u16::MAX, u16::MAX] {
+            bucket.key_leaves();
+            assert_eq!(bucket.away, away);
+        }
+        bucket.key_returns();
+        assert_eq!(bucket.away, u16::MAX);
+        let mut bucket = Bucket::EMPTY;
+        bucket.key_leaves();
+        bucket.key_returns();
+        assert_eq!(bucket.away, 0);
+    }
 }
