@@ -65,7 +65,8 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// Sends for what [`Notes::guess`] will, of all packets together.
+    /// Sends for what [`Notes::guess`] will, of all packets together. Apart, so that the loops of small tables stay as
+    /// they are.
     #[cold]
     pub(super) fn send_for_all(&self, table: &FlowTable) {
         for approach in &self.notes.approaches[..self.frames.len()] {
