@@ -161,6 +161,8 @@ mod tests {
     use zerocopy::network_endian::U16;
 
     use super::*;
+    use crate::mem::MemFrame;
+    use crate::meta::Class;
 
     fn outer_of(inner: &Ipv4Header, dest: &DestInfo, total_len: u16, pmtu_disc: bool) -> Ipv4Header {
         let (words, _) = inner.as_bytes().as_chunks::<4>();
@@ -181,6 +183,15 @@ mod tests {
             checksum: [0; 2],
             addrs: [10, 0, 0, 2, 10, 0, 0, 100],
         }
+    }
+
+    #[test]
+    fn a_length_below_a_header_changes_nothing() {
+        let mut frame = MemFrame::new(&[0x45; 60]);
+        let before = frame.bytes().to_vec();
+        let meta = PacketMeta { l3: 14, total_len: 10, ..PacketMeta::nothing(Class::Flow) };
+        let made = encapsulate(&mut frame, &meta, &DestInfo::default(), true);
+        assert_eq!((made, frame.bytes()), (Err(DropReason::Truncated), &before[..]));
     }
 
     #[test]
