@@ -8,7 +8,7 @@
 //! ```text
 //!   publisher                                reader
 //!   P1  current = new          ----------->  R1  newest = current     (P1 release, R1 acquire)
-//!       ---- fence ----                      R2  last use of the old version
+//!                                            R2  last use of the old version
 //!   P2  read seen              <-----------  R3  seen = newest.epoch   (R3 release, P2 acquire)
 //!   P3  free what is older than every seen
 //! ```
@@ -19,11 +19,6 @@
 //!   and nothing newer than a report is freed.
 //! * A reader's address for a version is never reused while it holds it, so comparing addresses in R1
 //!   finds every change.
-//!
-//! **Idle readers.** In [`Reader::idle`] a reader reports that it keeps the version it holds and looks at no
-//! other: it delays the freeing of that one alone. Waking is R0: it withdraws the report, and must do so
-//! before R1, as P1 must come before P2. A sequentially consistent fence between either pair makes sure
-//! that the publisher sees the withdrawal or the reader sees the new version.
 //!
 //! **End.** A reader that is dropped holds up nothing. What is left when publisher and readers are all
 //! gone is freed by the last of them on its own thread: end the workers first and that is control.
@@ -41,11 +36,11 @@ use core::sync::atomic::AtomicU64 as StaticAtomicU64;
 use std::sync::OnceLock;
 
 #[cfg(not(loom))]
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 #[cfg(loom)]
 use loom::sync::Arc;
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 #[cfg(not(loom))]
 use std::sync::Arc;
 
@@ -57,33 +52,22 @@ struct Version<T> {
     value: T,
 }
 
-/// What a reader last reported: its epoch shifted left by one, and [`Seen::IDLE`].
+/// What a reader last reported: the epoch of the version that it looks at, or [`Seen::GONE`].
 #[derive(Clone, Copy)]
 struct Seen(u64);
 
 impl Seen {
     /// Looks at nothing any more.
     const GONE: Self = Self(u64::MAX);
-    /// Keeps its epoch's version and takes no other.
-    const IDLE: u64 = 1;
-
-    const fn busy(epoch: u64) -> Self {
-        Self(epoch << 1)
-    }
-
-    const fn idle(epoch: u64) -> Self {
-        Self(epoch << 1 | Self::IDLE)
-    }
 
     /// Whether the reader may hold, or come to hold, the retired version `epoch`.
     fn may_hold(self, epoch: u64) -> bool {
-        let reported = self.0 >> 1;
-        if self.0 & Self::IDLE == 0 { reported <= epoch } else { self.0 != Self::GONE.0 && reported == epoch }
+        self.0 <= epoch
     }
 
     /// Whether the reader will use no version before `epoch`.
     fn is_past(self, epoch: u64) -> bool {
-        self.0 & Self::IDLE != 0 || self.0 >> 1 >= epoch
+        self.0 >= epoch
     }
 }
 
@@ -96,9 +80,8 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// What each reader reports, no earlier than all that this thread did before.
+    /// What each reader reports. An old report only holds more back.
     fn reports(&self) -> impl Iterator<Item = Seen> + '_ {
-        fence(Ordering::SeqCst);
         self.seen.iter().map(|seen| Seen(seen.load(Ordering::Acquire)))
     }
 }
@@ -141,7 +124,7 @@ impl<T> Publisher<T> {
     /// Publishes `value` as epoch 1 to that many readers.
     pub fn new(value: T, readers: usize) -> (Self, Vec<Reader<T>>) {
         let first = version(1, value);
-        let seen = || CachePadded::new(AtomicU64::new(Seen::busy(1).0));
+        let seen = || CachePadded::new(AtomicU64::new(1));
         let shared = Arc::new(Shared {
             current: AtomicPtr::new(first.as_ptr()),
             seen: (0..readers).map(|_| seen()).collect(),
@@ -197,8 +180,8 @@ impl<T> Publisher<T> {
         self.retired.len()
     }
 
-    /// Whether every reader has moved on to `epoch` or a later one. An idle reader counts as having moved
-    /// on, for it refreshes first when it wakes. Ask again later; do not spin on it.
+    /// Whether every reader has moved on to `epoch` or a later one, so that it has done what its `migrate` is for.
+    /// Ask again later; do not spin on it.
     pub fn is_seen(&self, epoch: u64) -> bool {
         self.waits_for(epoch).is_none()
     }
@@ -267,25 +250,8 @@ impl<T> Reader<T> {
         let new = unsafe { newest.as_ref() };
         let migrated = migrate(self.get(), &new.value); // R2
         self.held = newest;
-        self.report(Seen::busy(new.epoch)); // R3: never before R2
+        self.report(Seen(new.epoch)); // R3: never before R2
         Some(migrated)
-    }
-
-    /// Runs `nap` (a sleep, a wait) without holding up anything but the version at hand.
-    ///
-    /// Refresh before looking at the version again: the publisher takes it that an idle reader has moved on.
-    pub fn idle<R>(&mut self, nap: impl FnOnce() -> R) -> R {
-        /// Withdraws the report even when the nap unwinds.
-        struct Awake<'a, T>(&'a Reader<T>);
-        impl<T> Drop for Awake<'_, T> {
-            fn drop(&mut self) {
-                self.0.report(Seen::busy(self.0.epoch())); // R0
-                fence(Ordering::SeqCst);
-            }
-        }
-        self.report(Seen::idle(self.epoch()));
-        let _awake = Awake(self);
-        nap()
     }
 
     /// The value, until the next move.
