@@ -8,7 +8,8 @@ build() {
     [[ -z ${VIPLINE_BIN:-} ]] || return 0
     local cargo
     cargo=$(command -v cargo || echo "$HOME/.cargo/bin/cargo")
-    (cd "$REPO" && "$cargo" build --quiet --release --locked --bin viplined --bin vipline) || die "the build failed (above)"
+    # Cargo says what it does: it takes minutes the first time.
+    (cd "$REPO" && "$cargo" build --release --locked --bin viplined --bin vipline) || die "the build failed (above)"
 }
 
 director_config() {

@@ -50,7 +50,7 @@ for kind in pings connects; do
     declare -n figures=$kind
     what="first packet after 3 s of idling, $kind: ${figures[*]} ms"
     if [[ $waited -gt 1000 ]]; then
-        echo "  --    $what: not judged, viplined waited $waited ms for a CPU that others held"
+        not_judged "$what" "viplined waited $waited ms for a CPU that others held"
         continue
     fi
     expect_true "$what" "a median under 50 ms" "${figures[*]} ms" below "$(median "${figures[@]}")" 50

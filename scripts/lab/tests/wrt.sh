@@ -76,7 +76,7 @@ expect_true "shares go by the reciprocals of the response times: ${loads[*]}" \
     "$(printf '%s, ' "${wanted[@]// / to }")within a tenth" "${loads[*]}" in_proportion
 expect_true "these are no less than the delays: ${micros[*]} us" "${LATE[*]:1} ms" "${micros[*]} us" slow_enough
 if ! not_too_slow && [[ $waited -gt $((5 * HELD)) ]]; then
-    echo "  --    how much more they are is not judged: viplined and the delay waited $waited ms for CPUs that others held"
+    not_judged "how much more they are" "viplined and the delay waited $waited ms for CPUs that others held"
 else
     expect_true "and not much more" "under ${MOST[*]:1} ms, in order" "${micros[*]} us" not_too_slow
 fi
