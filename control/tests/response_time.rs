@@ -43,7 +43,8 @@ fn open(sim: &mut Sim, port: u16, ticks: u32) {
     let sent = sim.receive(WAN, &syn);
     let [Outcome::Sent(LAN, sent)] = &sent[..] else { panic!("{sent:?}") };
     let server = frame::answers_from(sent, VIP);
-    sim.wait(ticks);
+    // A tick at a time, as a worker that is not held up: it takes its own lateness for nobody's answer.
+    (0..ticks).for_each(|_| sim.wait(1));
     let answer = frame::build(macs(LAN, *server.ip()), (server, client), "syn", &Options::new(&["ack"]));
     assert_eq!(sim.receive(LAN, &answer).len(), 1);
     // The client is done with it.
@@ -76,4 +77,40 @@ fn a_new_destination_in_an_old_slot_has_none() {
     sim.wait(300 * Ticks::PER_SECOND);
     ipvsadm(&mut sim, "-a -t 10.0.0.100:80 -r 10.0.1.12:80 -m");
     assert_eq!(response_times(&mut sim), [(12, None)]);
+}
+
+#[test]
+fn an_operator_has_a_response_time_measured_anew() {
+    const RULE: &str = "-t 10.0.0.100:80 -r 10.0.1.11:80 -m";
+    let again: [(&str, &[String]); 5] = [
+        ("put back", &[format!("-d {}", &RULE[..RULE.len() - 3]), format!("-a {RULE}")]),
+        ("zeroed", &["-Z".to_owned()]),
+        ("its service zeroed", &["-Z -t 10.0.0.100:80".to_owned()]),
+        ("another scheduler and back", &["wlc", "wrt"].map(|name| format!("-E -t 10.0.0.100:80 -s {name}"))),
+        ("quiesced and back", &[0, 1].map(|weight| format!("-e {RULE} -w {weight}"))),
+    ];
+    for (what, commands) in again {
+        let mut sim = network::sim();
+        ipvsadm(&mut sim, "-A -t 10.0.0.100:80 -s wrt");
+        ipvsadm(&mut sim, &format!("-a {RULE}"));
+        open(&mut sim, 5000, 10);
+        assert_eq!(response_times(&mut sim), [(11, Some(100_000))]);
+        for command in commands {
+            ipvsadm(&mut sim, command);
+        }
+        assert_eq!(response_times(&mut sim), [(11, None)], "{what}");
+        open(&mut sim, 5001, 2);
+        assert_eq!(
+            response_times(&mut sim),
+            [(11, Some(20_000))],
+            "{what}: the first sample stands for itself"
+        );
+    }
+    // A weight among others says nothing of the server.
+    let mut sim = network::sim();
+    ipvsadm(&mut sim, "-A -t 10.0.0.100:80 -s wrt");
+    ipvsadm(&mut sim, &format!("-a {RULE}"));
+    open(&mut sim, 5000, 10);
+    ipvsadm(&mut sim, &format!("-e {RULE} -w 3"));
+    assert_eq!(response_times(&mut sim), [(11, Some(100_000))]);
 }

@@ -38,6 +38,11 @@ impl Ticks {
         self.0 as u64 * (1000 / Self::PER_SECOND as u64)
     }
 
+    /// The moment whose [`Self::millis`] these are, rounded down.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self((millis / (1000 / Self::PER_SECOND as u64)) as u32)
+    }
+
     /// This moment and `ticks` more.
     #[must_use]
     pub const fn plus(self, ticks: u32) -> Self {

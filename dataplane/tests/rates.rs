@@ -10,8 +10,17 @@ use rig::*;
 use sched::Kind;
 use sched::Loads;
 
-/// Puts a frame in `micros` after the rig's moment.
+/// Puts a frame in `micros` after the rig's moment, up to which the worker polls as it does while it rests.
 fn put_at(rig: &mut Rig, micros: u32, port: PortId, frame: &[u8]) -> Out {
+    let begun = Moment::from(rig.now);
+    for passed in (0..micros).step_by(800) {
+        rig.worker.poll(Moment { ticks: rig.now, micros: begun.micros + passed });
+    }
+    put_late(rig, micros, port, frame)
+}
+
+/// Puts a frame in `micros` after the rig's moment, without a poll before.
+fn put_late(rig: &mut Rig, micros: u32, port: PortId, frame: &[u8]) -> Out {
     let begun = Moment::from(rig.now);
     rig.worker.io_mut().rx[port.index()].push_back(MemFrame::new(frame));
     rig.worker.poll(Moment { ticks: rig.now, micros: begun.micros + micros });
@@ -126,4 +135,108 @@ fn wrt_takes_who_has_not_answered_for_the_fastest_as_soon_as_anybody_has() {
     // One active connection each, both taken for as fast: in turns, and not all to the silent one.
     let picks: Vec<u8> = (0..6).map(|c| rig.syn_to(5000 + c, 80)).collect();
     assert_eq!(picks, [12, 11, 12, 11, 12, 11]);
+}
+
+/// Opens a connection as [`open`] does; the client is done with it at once.
+fn visit(rig: &mut Rig, cport: u16, micros: impl Fn(u8) -> u32) -> u8 {
+    let n = open(rig, cport, &micros);
+    put_at(rig, micros(n) + 2, WAN, &tcp(MACS[0], (CLIENT, cport), (VIP, 80), RST, b"")).one();
+    n
+}
+
+#[test]
+fn wrt_takes_no_sample_of_a_beginning_that_was_sent_again() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    let dest = rig.dest(service, 11, 80, Method::Masquerade, 1);
+    open(&mut rig, 5000, |_| 800);
+    // The first SYN is lost on its way to the server; what comes after the second says nothing of the server.
+    for at in [0, 1_000_000] {
+        put_at(&mut rig, at, WAN, &tcp(MACS[0], (CLIENT, 5001), (VIP, 80), SYN, b"")).one();
+    }
+    put_at(&mut rig, 1_000_900, LAN, &tcp(MACS[1], (rip(11), 80), (CLIENT, 5001), SYN | ACK, b"")).one();
+    assert_eq!(rig.stats.response_time(dest), Some(800));
+
+    let mut rig = Rig::new();
+    let service = rig.service(UDP, 53, Kind::Wrt);
+    let dest = rig.dest(service, 11, 53, Method::Masquerade, 1);
+    for (cport, again, answered, known) in [(6000, 100, 900, 900), (6001, 500_000, 500_900, 900)] {
+        for at in [0, again] {
+            put_at(&mut rig, at, WAN, &udp(MACS[0], (CLIENT, cport), (VIP, 53), b"query")).one();
+        }
+        put_at(&mut rig, answered, LAN, &udp(MACS[1], (rip(11), 53), (CLIENT, cport), b"answer")).one();
+        assert_eq!(rig.stats.response_time(dest), Some(known), "two in a row, or one sent again");
+    }
+}
+
+#[test]
+fn wrt_takes_no_sample_of_its_own_lateness() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    let dest = rig.dest(service, 11, 80, Method::Masquerade, 1);
+    open(&mut rig, 5000, |_| 800);
+    put_at(&mut rig, 0, WAN, &tcp(MACS[0], (CLIENT, 5001), (VIP, 80), SYN, b"")).one();
+    // 70 ms without a poll.
+    put_late(&mut rig, 70_000, LAN, &tcp(MACS[1], (rip(11), 80), (CLIENT, 5001), SYN | ACK, b"")).one();
+    assert_eq!(rig.stats.response_time(dest), Some(800));
+}
+
+#[test]
+fn wrt_forgets_when_it_is_told_to() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    let dest = rig.dest(service, 11, 80, Method::Masquerade, 1);
+    open(&mut rig, 5000, |_| 800);
+    rig.stats.forget_response(dest);
+    assert_eq!(rig.stats.response_time(dest), None);
+    open(&mut rig, 5001, |_| 1600);
+    assert_eq!(rig.stats.response_time(dest), Some(1600), "the first sample stands for itself again");
+}
+
+/// How many of so many short connections, one every 10 ms, each of three servers gets; `micros` is told the number of the
+/// connection too.
+fn shares(rig: &mut Rig, connections: std::ops::Range<u32>, micros: impl Fn(u32, u8) -> u32) -> [u32; 3] {
+    let mut shares = [0; 3];
+    for nth in connections {
+        if nth % 200 == 0 {
+            rig.stats.tick_rates();
+        }
+        let n = visit(rig, 5000 + nth as u16, |n| micros(nth, n));
+        shares[usize::from(n - 11)] += 1;
+        rig.wait_ticks(1);
+    }
+    shares
+}
+
+/// Between 900 and 1100 µs, by no rule that favours a server.
+fn about_a_millisecond(nth: u32, n: u8) -> u32 {
+    900 + (nth.wrapping_mul(2_654_435_761) >> 7).wrapping_add(u32::from(n) * 7919) % 200
+}
+
+#[test]
+fn wrt_gives_a_server_that_stalled_once_its_connections_back() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    for n in [11, 12, 13] {
+        rig.dest(service, n, 80, Method::Masquerade, 1);
+    }
+    let before = shares(&mut rig, 0..3000, about_a_millisecond);
+    assert!(before.iter().all(|share| *share > 300), "{before:?}");
+    // Whoever is asked next takes 70 ms once.
+    let stalled = visit(&mut rig, 20_000, |_| 70_000);
+    let after = shares(&mut rig, 3000..6000, about_a_millisecond);
+    assert!(after[usize::from(stalled - 11)] > 300, "{stalled} stalled: {after:?}");
+}
+
+#[test]
+fn wrt_asks_a_server_that_is_really_slow_now_and_then_and_no_more() {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Wrt);
+    let slow = [11, 12, 13].map(|n| rig.dest(service, n, 80, Method::Masquerade, 1))[2];
+    let micros = |nth, n| if n == 13 { 50_000 } else { about_a_millisecond(nth, n) };
+    let shares = shares(&mut rig, 0..6000, micros);
+    // A minute, and a probe every five seconds at most.
+    assert!((5..=13).contains(&shares[2]), "{shares:?}");
+    assert_eq!(rig.stats.response_time(slow), Some(50_000));
+    assert!(shares[..2].iter().all(|share| *share > 1000), "{shares:?}");
 }

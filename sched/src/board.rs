@@ -231,6 +231,7 @@ mod tests {
                 traffic,
                 pending,
                 response,
+                to_be_probed: false,
             })
             .boxed()
     }

@@ -31,6 +31,13 @@ pub trait Loads {
         None
     }
 
+    /// Whether a destination whose response time is measured has had no connection to measure for so long that what is
+    /// known of it may be no longer so (`wrt`); `now` is in monotonic milliseconds.
+    fn to_be_probed(&self, dest: DestId, now: u64) -> bool {
+        let _ = (dest, now);
+        false
+    }
+
     /// The work of a destination's connections, an active one weighing as 256 inactive ones.
     ///
     /// Linux: `include/net/ip_vs.h: ip_vs_dest_conn_overhead`.

@@ -26,7 +26,7 @@ use crate::sed::Sed;
 use crate::twos::Lottery;
 use crate::wlc::Wlc;
 use crate::wrr::Round;
-use crate::wrt::Wrt;
+use crate::wrt::Timed;
 
 /// The half of a scheduler that each worker has for itself: what it remembers between choices.
 ///
@@ -44,6 +44,7 @@ enum Memory {
     Turn(Turn),
     Round(Round),
     Board(Board),
+    Timed(Timed),
     Lottery(Lottery),
     Locality(Box<Locality>),
     Replication(Box<Replication>),
@@ -61,7 +62,6 @@ macro_rules! measured {
             Kind::Ovf => $board.$method::<Ovf>($($argument),*),
             Kind::Lt => $board.$method::<Lt>($($argument),*),
             Kind::Wlt => $board.$method::<Wlt>($($argument),*),
-            Kind::Wrt => $board.$method::<Wrt>($($argument),*),
             _ => $otherwise,
         }
     };
@@ -78,7 +78,8 @@ impl State {
             Kind::Lc | Kind::Wlc | Kind::Sed | Kind::Nq | Kind::Fo | Kind::Ovf => {
                 Memory::Board(Board::new(plan))
             }
-            Kind::Lt | Kind::Wlt | Kind::Wrt => Memory::Board(Board::new(plan)),
+            Kind::Lt | Kind::Wlt => Memory::Board(Board::new(plan)),
+            Kind::Wrt => Memory::Timed(Timed::new(plan)),
             Kind::Lblc => Memory::Locality(Box::new(Locality::new(plan))),
             Kind::Lblcr => Memory::Replication(Box::new(Replication::new(plan))),
             Kind::Twos => Memory::Lottery(Lottery::new(plan)),
@@ -100,6 +101,7 @@ impl State {
                 let position = measured!(self.kind, board.best(plan, loads), None);
                 Some(plan.dests().get(position?)?.id)
             }
+            Memory::Timed(timed) => timed.pick(plan, loads, ctx.now),
             Memory::Lottery(lottery) => lottery.pick(plan, loads, ctx.random),
             Memory::Locality(locality) => locality.pick(plan, loads, key, ctx.now),
             Memory::Replication(replication) => {
@@ -114,6 +116,7 @@ impl State {
     pub fn load_changed<L: Loads>(&mut self, plan: &Plan, dest: DestId, loads: &L) {
         match &mut self.memory {
             Memory::Board(board) => board.load_changed(plan, dest),
+            Memory::Timed(timed) => timed.board.load_changed(plan, dest),
             Memory::Lottery(lottery) => lottery.load_changed(plan, dest, loads),
             Memory::Locality(locality) => locality.board.load_changed(plan, dest),
             Memory::Replication(replication) => replication.board.load_changed(plan, dest),
@@ -130,6 +133,7 @@ impl State {
     pub fn loads_changed(&mut self) {
         match &mut self.memory {
             Memory::Board(board) => board.invalidate(),
+            Memory::Timed(timed) => timed.board.invalidate(),
             Memory::Lottery(lottery) => lottery.invalidate(),
             Memory::Locality(locality) => locality.board.invalidate(),
             Memory::Replication(replication) => replication.board.invalidate(),
@@ -195,6 +199,7 @@ impl State {
     pub fn room(&self) -> Room {
         let dests = match &self.memory {
             Memory::Board(board) => board.room(),
+            Memory::Timed(timed) => timed.board.room(),
             Memory::Lottery(lottery) => lottery.room(),
             Memory::Locality(locality) => locality.board.room(),
             Memory::Replication(replication) => replication.board.room(),

@@ -40,6 +40,7 @@ pub(crate) struct Load {
     pub(crate) traffic: u64,
     pub(crate) pending: u32,
     pub(crate) response: Option<u32>,
+    pub(crate) to_be_probed: bool,
 }
 
 impl Farm {
@@ -221,6 +222,10 @@ impl Loads for Table {
 
     fn response_time(&self, dest: DestId) -> Option<u32> {
         self.of(dest).response
+    }
+
+    fn to_be_probed(&self, dest: DestId, _: u64) -> bool {
+        self.of(dest).to_be_probed
     }
 }
 

@@ -1,23 +1,89 @@
 //! `wrt`: the shortest response time, counting connections, for its weight.
 //!
 //! No Linux kernel has it. With all response times equal it is `sed`.
+//!
+//! What was measured of a server that gets no connections is never corrected by them. So a few connections look after
+//! those that have had none for a while: [`Probes`].
 
 use crate::Dest;
+use crate::DestId;
 use crate::Loads;
+use crate::Plan;
+use crate::board::Board;
 use crate::measure::Measure;
 use crate::measure::Score;
 use crate::measure::available;
 
+/// One worker's `wrt`.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    pub(crate) board: Board,
+    probes: Probes,
+}
+
+impl Timed {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self { board: Board::new(plan), probes: Probes::default() }
+    }
+
+    pub(crate) fn pick(&mut self, plan: &Plan, loads: &impl Loads, now: u64) -> Option<DestId> {
+        let position = self.probes.due(plan.dests(), loads, now);
+        let position = position.or_else(|| self.board.best::<Wrt>(plan, loads));
+        Some(plan.dests().get(position?)?.id)
+    }
+}
+
+/// Who is to be measured again though another would be chosen.
+///
+/// One choice in [`EVERY`] is free for that, so that a server that is really slow gets no more than that share; and a
+/// destination takes one only when it has had no connection for some time ([`Loads::to_be_probed`]).
+#[derive(Debug, Default)]
+struct Probes {
+    /// Choices since the last one that was free.
+    choices: u32,
+    /// Where in the list to look next.
+    next: usize,
+}
+
+impl Probes {
+    /// The position of the destination to probe with this choice, if it is free and there is one.
+    fn due(&mut self, dests: &[Dest], loads: &impl Loads, now: u64) -> Option<usize> {
+        self.choices += 1;
+        if self.choices < EVERY {
+            return None;
+        }
+        self.choices = 0;
+        // A bounded part of the list: as many as there were choices.
+        for _ in 0..dests.len().min(EVERY as usize) {
+            self.next = if self.next < dests.len() { self.next } else { 0 };
+            let at = self.next;
+            self.next += 1;
+            let due = |dest: &Dest| available(dest, loads) && loads.to_be_probed(dest.id, now);
+            if dests.get(at).is_some_and(due) {
+                return Some(at);
+            }
+        }
+        None
+    }
+}
+
+/// One choice in so many may be a probe.
+const EVERY: u32 = 32;
+
 /// Response time by active connections and one more, over weight.
 ///
-/// Where no response time is known yet the least known one is assumed, so that new servers get
-/// work; it is found when the times are new, see [`State::loads_changed`](crate::State::loads_changed).
+/// Where no response time is known yet a little less than the least known one is assumed, so that new servers get
+/// work even if they are the last in the list; it is found when the times are new, see
+/// [`State::loads_changed`](crate::State::loads_changed).
 pub(crate) struct Wrt;
 
 impl Measure for Wrt {
     fn survey<L: Loads>(dests: &[Dest], loads: &L) -> u64 {
         let known = dests.iter().filter(|dest| available(dest, loads));
-        known.filter_map(|dest| loads.response_time(dest.id)).min().map_or(1, |time| u64::from(time.max(1)))
+        known
+            .filter_map(|dest| loads.response_time(dest.id))
+            .min()
+            .map_or(1, |time| u64::from(time.saturating_sub(1).max(1)))
     }
 
     fn score<L: Loads>(least: u64, dest: &Dest, loads: &L) -> Score {
@@ -34,6 +100,7 @@ impl Measure for Wrt {
 mod tests {
     use crate::Kind;
     use crate::testing::Farm;
+    use crate::testing::key;
 
     #[test]
     fn wrt_a_three_times_as_fast_gets_three_times_as_many() {
@@ -53,9 +120,45 @@ mod tests {
     }
 
     #[test]
-    fn the_unknown_is_taken_for_the_fastest_known() {
+    fn the_unknown_is_taken_for_as_fast_as_the_fastest_known() {
         let mut farm = Farm::new(Kind::Wrt);
         farm.add(2, 1).add(1, 1).change(1, |l| l.response = Some(500));
+        assert_eq!(farm.syn(4), "2 1 2 1");
+    }
+
+    #[test]
+    fn the_unknown_comes_before_the_known_wherever_in_the_list() {
+        let mut farm = Farm::new(Kind::Wrt);
+        farm.add(1, 1).add(2, 1).change(2, |l| l.response = Some(500));
         assert_eq!(farm.syn(4), "1 2 1 2");
+    }
+
+    #[test]
+    fn one_choice_in_32_probes_who_had_none_for_long() {
+        let mut farm = Farm::new(Kind::Wrt);
+        farm.add(3, 1).add(2, 1).add(1, 1);
+        for (id, response) in [(1, 1000), (2, 90_000), (3, 90_000)] {
+            farm.change(id, |l| l.response = Some(response));
+        }
+        // Nothing is held, so that the fastest is always the best.
+        let picks =
+            |farm: &mut Farm| (0..128).map(|_| farm.pick(&key(2, 0)).unwrap().as_u32()).collect::<Vec<_>>();
+        assert!(picks(&mut farm).iter().all(|id| *id == 1), "nobody is to be probed");
+        farm.change(2, |l| l.to_be_probed = true).change(3, |l| l.to_be_probed = true);
+        let probed: Vec<_> = picks(&mut farm).into_iter().enumerate().filter(|(_, id)| *id != 1).collect();
+        assert_eq!(probed, [(31, 2), (63, 3), (95, 2), (127, 3)], "in turn");
+        farm.weigh(2, 0).limit(3, 1).load(3, 1, 0);
+        assert!(picks(&mut farm).iter().all(|id| *id == 1), "who may not be chosen is not probed");
+    }
+
+    #[test]
+    fn of_many_destinations_few_are_looked_at_each_time_and_all_in_the_end() {
+        let mut farm = Farm::new(Kind::Wrt);
+        for id in 1..=100 {
+            farm.add(id, 1).change(id, |l| l.response = Some(1000 + id));
+        }
+        farm.change(40, |l| l.to_be_probed = true);
+        let picks: Vec<_> = (0..32 * 4).map(|_| farm.pick(&key(2, 0)).unwrap().as_u32()).collect();
+        assert_eq!(picks.iter().filter(|id| **id == 40).count(), 1);
     }
 }

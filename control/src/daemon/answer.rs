@@ -219,7 +219,19 @@ pub(crate) fn change(
     for done in director.change(changes)? {
         match done {
             Applied::ServiceAdded { service } => collector.service_added(service),
+            Applied::ServiceEdited { service, before } => {
+                let service = director.model().service(service);
+                let other = service.filter(|service| service.spec.scheduler != before.scheduler);
+                other
+                    .into_iter()
+                    .flat_map(|now| &now.destinations)
+                    .for_each(|id| collector.forget_response(*id));
+            }
             Applied::DestinationAdded { dest, origin, .. } => collector.dest_added(dest, origin),
+            // It is given work again, by somebody who has perhaps mended it.
+            Applied::DestinationEdited { dest, before, .. } if before.weight == 0 => {
+                collector.forget_response(dest);
+            }
             Applied::LocalAddressAdded { .. } => collector.follow_locals(director.locals()),
             _ => {}
         }

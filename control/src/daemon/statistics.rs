@@ -66,6 +66,7 @@ impl Collector {
     /// A destination came to be, or came back.
     pub(crate) fn dest_added(&mut self, dest: DestId, origin: Origin) {
         let seen = self.sum(dest);
+        self.forget_response(dest);
         let account = self.dests.entry(dest).or_default();
         account.seen = seen;
         if origin != Origin::Revived {
@@ -82,6 +83,11 @@ impl Collector {
     pub(crate) fn dest_reclaimed(&mut self, dest: DestId) {
         self.dests.remove(&dest);
         self.workers.iter().for_each(|worker| worker.forget_rates(dest));
+    }
+
+    /// What was measured of a real server's answers is to be measured anew.
+    pub(crate) fn forget_response(&self, dest: DestId) {
+        self.workers.iter().for_each(|worker| worker.forget_response(dest));
     }
 
     /// Brings all counters up to date.
@@ -124,12 +130,14 @@ impl Collector {
         self.services.entry(service).or_default().zero();
         for dest in dests {
             self.dests.entry(*dest).or_default().account.zero();
+            self.forget_response(*dest);
         }
     }
 
     /// `-Z` for everything.
     pub(crate) fn zero_all(&mut self) {
         self.dests.values_mut().for_each(|dest| dest.account.zero());
+        self.dests.keys().for_each(|dest| self.forget_response(*dest));
         self.services.values_mut().for_each(Account::zero);
         self.total.zero();
     }

@@ -157,6 +157,7 @@ impl Flows {
         }
         if service.plan.kind() == Kind::Wrt && info.method.is_translated() && !key.is_template() {
             hot.flags = hot.flags.with(Flags::MEASURED);
+            self.stats.asks(intent.dest, self.now);
         }
         let made = match self.enter(&hot, &cold) {
             Err(InsertError::Full) if self.make_room(snapshot, intent.control) => self.enter(&hot, &cold),

@@ -43,6 +43,7 @@ use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::defence::Defence;
 use crate::worker::expire::DueBatch;
+use crate::worker::held_up::HeldUp;
 use crate::worker::outcome::Outcome;
 
 /// A worker's connections, with all that they touch.
@@ -59,6 +60,8 @@ pub struct Flows {
     icmp_id: u16,
     /// The same moment as `now`, in microseconds.
     pub(crate) micros: u32,
+    /// When the worker was last late, which is not to be laid at a real server's door.
+    pub(super) held_up: HeldUp,
     pub(super) defence: Defence,
     /// Timers that are being looked at.
     pub(super) due: DueBatch,
@@ -68,6 +71,8 @@ pub struct Flows {
     rate_ticks: u32,
 }
 
+/// Microseconds before which nobody sends a datagram again that was not answered.
+const SENT_AGAIN: u32 = 200_000;
 /// Ticks between two looks after the schedulers.
 const TEND_TICKS: i32 = 10;
 
@@ -85,6 +90,7 @@ impl Flows {
             limiter: IcmpLimiter::default(),
             icmp_id: seed as u16,
             micros: 0,
+            held_up: HeldUp::default(),
             defence: Defence::new(!seed, now),
             due: DueBatch::default(),
             tended: now,
@@ -350,18 +356,25 @@ impl Flows {
         }
     }
 
-    /// The first reply of a connection whose real server is being timed.
+    /// The first reply of a connection whose real server is being timed. It says nothing when the first packet had been
+    /// sent again, as nobody knows which of them is answered (Karn's rule, RFC 6298 section 3), nor when it was this
+    /// worker that was late.
     #[cold]
     fn measure(&mut self, snapshot: &Snapshot, meta: &PacketMeta, id: ConnId) {
         let hot = self.table.hot_mut(id);
         hot.flags = hot.flags.without(Flags::MEASURED);
-        let dest = DestId::new(hot.dest);
-        if meta.key.protocol() == l4::TCP && meta.tcp_flags & (flag::SYN | flag::ACK) != flag::SYN | flag::ACK
-        {
+        let (dest, again) = (DestId::new(hot.dest), hot.in_pkts != 1);
+        let micros = self.micros.wrapping_sub(self.table.cold(id).asked);
+        let answers = if meta.key.protocol() == l4::TCP {
+            meta.tcp_flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !again
+        } else {
+            // Datagrams may come in a row without one being the other again.
+            !again || micros < SENT_AGAIN
+        };
+        if !answers || self.held_up.spoils(micros, self.micros) {
             return;
         }
-        let micros = self.micros.wrapping_sub(self.table.cold(id).asked);
-        if self.stats.answered_after(dest, micros) {
+        if self.stats.answered_after(dest, micros, self.now) {
             // What is assumed of servers that have not answered may be another from now on.
             self.loads_changed(snapshot, dest);
         }

@@ -7,6 +7,7 @@ pub mod create;
 mod defence;
 pub mod expire;
 pub mod flows;
+mod held_up;
 mod opening;
 pub mod outbox;
 mod outcome;
@@ -180,6 +181,7 @@ impl<Io: PacketIo> Worker<Io> {
     #[inline]
     fn follow_rules(&mut self, now: Moment) {
         self.flows.now = now.ticks;
+        self.flows.held_up.note(self.flows.micros, now.micros);
         self.flows.micros = now.micros;
         let Flows { token, stats, .. } = &mut self.flows;
         self.rules.refresh_with(|old, new| replay::follow(old, new, token, stats));

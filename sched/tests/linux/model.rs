@@ -102,7 +102,9 @@ impl Model {
             Kind::Wrt => {
                 let times = farm.list.iter().filter(|d| eligible(farm, d));
                 let known = times.filter_map(|d| farm.response_time(d.id)).map(|t| t.max(1));
-                let floor = *self.survey.get_or_insert_with(|| u64::from(known.min().unwrap_or(1)));
+                let floor = *self
+                    .survey
+                    .get_or_insert_with(|| u64::from(known.min().unwrap_or(1).saturating_sub(1).max(1)));
                 least(farm, |d| {
                     let time = farm.response_time(d.id).map_or(floor, |t| u64::from(t.max(1)));
                     Some((time * (u64::from(farm.active(d.id)) + 1), 0, d.weight))
