@@ -25,8 +25,11 @@ pub enum Class {
     Drop(DropReason),
     /// TCP or UDP over IPv4, whole: may belong to a connection or a service.
     Flow,
-    /// A fragment of an IPv4 packet; `key` has the addresses, and the ports are 0.
-    Fragment,
+    /// The first fragment of a TCP or UDP packet, which has its ports.
+    FirstFragment,
+    /// A later fragment of a TCP or UDP packet; `key` has the addresses, and the ports are 0. Also a first one that is too
+    /// short for ports.
+    LaterFragment,
     /// Linux's: ARP, IPv6, multicast, other protocols.
     Host,
     /// An ICMP error over IPv4.
@@ -36,7 +39,7 @@ pub enum Class {
 /// A frame's headers, read once.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMeta {
-    /// The flow it belongs to, as the packet says; all zero unless [`Class::Flow`] or [`Class::Fragment`].
+    /// The flow it belongs to, as the packet says; the ports are 0 unless [`Class::Flow`] or [`Class::FirstFragment`].
     pub key: FlowKey,
     /// Length of the IP packet, header included.
     pub total_len: u16,
@@ -160,7 +163,11 @@ fn walk(frame: &[u8], mac: Mac, rx: RxChecksum, verify: bool) -> Result<PacketMe
     };
     let balanced = ip.protocol == l4::TCP || ip.protocol == l4::UDP;
     if ip.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
-        meta.class = if balanced { Class::Fragment } else { Class::Host };
+        meta.class = if balanced { Class::LaterFragment } else { Class::Host };
+        if let ([a, b, c, d, ..], true, 0) = (l4, balanced, ip.fragment.get() & ipv4::OFFSET_MASK) {
+            meta.class = Class::FirstFragment;
+            meta.key = FlowKey::from_wire(ip.addrs, [*a, *b, *c, *d], ip.protocol);
+        }
         return Ok(meta);
     }
     match (ip.protocol, l4) {

@@ -41,8 +41,8 @@ drop_reasons! {
     Martian => "martian", "the source address is nobody's: loopback, multicast, broadcast or zero";
     /// The frame is addressed to somebody else's MAC.
     OtherMac => "other_mac", "the frame is addressed to another station";
-    /// A fragment for a service: reassembly is not built.
-    Fragment => "fragment", "a fragment of a service's packet: reassembly is not built";
+    /// A fragment of a balanced packet, either way: reassembly is not built.
+    Fragment => "fragment", "a fragment of a balanced packet: reassembly is not built";
     /// No destination is eligible (IPVS: ICMP port unreachable was sent).
     NoDestination => "no_destination", "the service has no destination to offer; port unreachable was sent";
     /// The connection's destination was deleted and `expire_nodest_conn` is 0.
@@ -65,8 +65,8 @@ drop_reasons! {
     TxFull => "tx_full", "the transmit queue was full";
     /// The ring to the host interface was full.
     HostFull => "host_full", "the host interface's ring was full";
-    /// An ICMP error with a wrong checksum or a quote too short to judge.
-    BadIcmp => "bad_icmp", "an ICMP error with a wrong checksum or too short a quote";
+    /// An ICMP error about a connection with a wrong checksum, or one without a whole header.
+    BadIcmp => "bad_icmp", "an ICMP error with a wrong checksum or half a header";
     /// Another connection of the same real server and client ports exists through another VIP.
     ReplyTaken => "reply_taken", "the same client port already talks to that real server through another VIP";
     /// No headroom in front of the packet for an encapsulation or an ICMP header.

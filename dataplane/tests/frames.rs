@@ -147,23 +147,6 @@ fn what_is_not_plain_ipv4_for_us_is_linuxs_unchanged() {
 }
 
 #[test]
-fn fragments_of_a_service_are_dropped_and_others_are_linuxs() {
-    let mut rig = director(Method::Masquerade);
-    let mut frame = tcp(MACS[0], (CLIENT, 5000), (VIP, 80), SYN, b"12345678");
-    for (flags, offset) in [(0x20, 0), (0x20, 5), (0, 5)] {
-        frame[20..22].copy_from_slice(&[flags, offset]);
-        fix_ip(&mut frame);
-        rig.put(WAN, &frame).nothing();
-    }
-    let mut other = tcp(MACS[0], (CLIENT, 5000), (WIP, 22), SYN, b"12345678");
-    other[20] = 0x20;
-    fix_ip(&mut other);
-    rig.put(WAN, &other).to_host();
-    assert_eq!((rig.drops(DropReason::Fragment), rig.connections()), (3, 0));
-    rig.assert_accounted();
-}
-
-#[test]
 fn padding_is_neither_counted_nor_tunnelled() {
     for method in ALL {
         let mut rig = director(method);

@@ -129,23 +129,50 @@ fn what_is_not_about_a_connection_is_linuxs() {
     rig.assert_accounted();
 }
 
+/// An error that ends after `len` bytes of its IP packet.
+fn cut(error: &[u8], len: usize) -> Vec<u8> {
+    let mut short = error[..14 + len].to_vec();
+    short[16..18].copy_from_slice(&(len as u16).to_be_bytes());
+    short[36..38].fill(0);
+    let sum = checksum::compute(&short[34..]);
+    short[36..38].copy_from_slice(&sum);
+    fix_ip(&mut short);
+    short
+}
+
 #[test]
-fn a_wrong_checksum_or_too_short_a_quote_is_dropped_and_changes_nothing() {
+fn a_wrong_checksum_or_no_whole_header_is_dropped_and_changes_nothing() {
     let (mut rig, dest, forwarded) = connected(Method::Masquerade);
     let good = error(MACS[1], rip(11), CLIENT, (3, 4), &forwarded);
     let mut wrong = good.clone();
     wrong[40] ^= 1;
     rig.put(LAN, &wrong).nothing();
-    // Seven bytes of L4: one too few.
-    let mut short = good[..good.len() - 1].to_vec();
-    let len = short.len() as u16 - 14;
-    short[16..18].copy_from_slice(&len.to_be_bytes());
-    short[24..26].copy_from_slice(&[0, 0]);
-    let sum = checksum::compute(&short[14..34]);
-    short[24..26].copy_from_slice(&sum);
-    rig.put(LAN, &short).nothing();
+    rig.put(LAN, &cut(&good, 20 + 7)).nothing();
     assert_eq!(rig.stats.drops(DropReason::BadIcmp).get(), 2);
     assert_eq!(rig.stats.dest(dest).unwrap().out_pkts.get(), 0);
+    rig.assert_accounted();
+}
+
+/// As Linux does, which reads the ports and no more (`ip_vs_core.c: ip_vs_out_icmp`, `ip_vs_fill_iph_skb_icmp`).
+#[test]
+fn a_short_quote_is_forwarded_when_it_has_ports_and_linuxs_when_it_has_not() {
+    let (mut rig, _, forwarded) = connected(Method::Masquerade);
+    let good = error(MACS[1], rip(11), CLIENT, (3, 4), &forwarded);
+    for ports in 4..8 {
+        let out = rig.put(LAN, &cut(&good, 20 + 8 + 20 + ports));
+        assert_eq!(quote(out.one().1), ((CLIENT, 5000), (VIP, 80)), "{ports} bytes of L4");
+    }
+    for len in [8, 9, 27, 28, 29, 31] {
+        let short = cut(&good, 20 + len);
+        let out = rig.put(LAN, &short);
+        out.to_host();
+        assert_eq!(out.host[0].2, short, "{len} bytes of ICMP");
+    }
+    // What quotes no IPv4 header at all.
+    let mut odd = cut(&good, 20 + 8 + 28);
+    odd[42] = 0x65;
+    rig.put(LAN, &cut(&odd, 20 + 8 + 28)).to_host();
+    assert_eq!(rig.drops(DropReason::BadIcmp), 0);
     rig.assert_accounted();
 }
 

@@ -5,6 +5,7 @@ mod rig;
 use dataplane::snapshot::dest::DestInfo;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::service::ServiceId;
+use dataplane::verdict::DropReason;
 use rig::*;
 use sched::Dest;
 use sched::DestId;
@@ -197,4 +198,28 @@ fn services_with_the_same_servers_share_one_table() {
     assert!(shared(&rig), "the last weight that was not 0 counts");
     rig.weight(services[1], last, 7);
     assert!(!shared(&rig));
+}
+
+/// Without any service IPVS takes its hooks away, and Linux resets connections that it knows nothing of; while there is
+/// another service, they go silent.
+#[test]
+fn requests_of_a_deleted_service_are_linuxs_once_no_service_is_left() {
+    for method in [Method::Masquerade, Method::DirectRoute] {
+        let mut rig = Rig::new();
+        let services = [80, 81].map(|port| rig.service(TCP, port, Kind::Rr));
+        let dest = rig.dest(services[0], 11, 80, method, 1);
+        rig.tcp(5000, 80, SYN).one();
+        rig.tcp(5000, 80, ACK).one();
+        rig.delete(services[0], dest);
+        rig.master.remove_service(services[0]);
+        rig.publish();
+        rig.tcp(5000, 80, ACK).nothing();
+        assert_eq!(rig.drops(DropReason::DestinationGone), 1, "{method:?}");
+        rig.master.remove_service(services[1]);
+        rig.publish();
+        rig.tcp(5000, 80, ACK).to_host();
+        rig.tcp(5000, 80, SYN).to_host();
+        assert_eq!(rig.drops(DropReason::DestinationGone), 1);
+        rig.assert_accounted();
+    }
 }

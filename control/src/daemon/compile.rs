@@ -141,6 +141,7 @@ impl Director {
     pub(crate) fn reclaim_dest(&mut self, dest: DestId) {
         if self.model.reclaim(dest) {
             self.ways.remove(&dest);
+            self.master.forget_dest(dest);
         }
     }
 

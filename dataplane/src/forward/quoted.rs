@@ -2,8 +2,8 @@
 //!
 //! A router or host quotes the packet it could not handle; the quote is what the director sent, so
 //! before the error goes on, the quote must become what the receiver of the error knows
-//! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp, ip_vs_out_icmp, ip_vs_nat_icmp`). An error may carry no more than eight
-//! bytes of L4, which is all that is read here.
+//! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp, ip_vs_out_icmp, ip_vs_nat_icmp`). Of L4 the quote's ports are read and
+//! nothing else, and what quotes less is about nobody's connection.
 
 use zerocopy::FromBytes;
 
@@ -30,9 +30,6 @@ use crate::wire::ipv4::IPV4_LEN;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 
-/// Bytes of L4 that an error must quote (RFC 792).
-const LEAST_L4: usize = 8;
-
 /// The quote inside an ICMP error.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
@@ -44,25 +41,26 @@ pub struct Quote {
     l4: usize,
 }
 
-/// Reads the quote of the ICMP error in `frame`; `None` when it is not about TCP or UDP, or about a later fragment:
-/// such errors are about a tunnel ([`super::outer`]) or Linux's.
+/// Reads the quote of the ICMP error in `frame`; `None` when it is not about TCP or UDP, is about a later fragment, or
+/// quotes too little to tell: such errors are about a tunnel ([`super::outer`]) or Linux's.
 pub fn read(frame: &[u8], meta: &PacketMeta) -> Result<Option<Quote>, DropReason> {
     let end = usize::from(meta.l3) + usize::from(meta.total_len);
     let at = usize::from(meta.l4) + ICMP_LEN;
     let Some(quoted) = frame.get(at..end) else { return Err(DropReason::BadIcmp) };
-    let Ok((ip, _)) = Ipv4Header::ref_from_prefix(quoted) else { return Err(DropReason::BadIcmp) };
+    Ok(quote(quoted, at))
+}
+
+fn quote(quoted: &[u8], at: usize) -> Option<Quote> {
+    let (ip, _) = Ipv4Header::ref_from_prefix(quoted).ok()?;
     let header_len = ip.header_len();
-    if ip.version_ihl >> 4 != 4 || header_len < IPV4_LEN {
-        return Err(DropReason::BadIcmp);
-    }
+    let first = ip.fragment.get() & ipv4::OFFSET_MASK == 0;
     let balanced = ip.protocol == l4::TCP || ip.protocol == l4::UDP;
-    if !balanced || ip.fragment.get() & ipv4::OFFSET_MASK != 0 {
-        return Ok(None);
+    if ip.version_ihl >> 4 != 4 || header_len < IPV4_LEN || !balanced || !first {
+        return None;
     }
-    let l4 = quoted.get(header_len..).filter(|rest| rest.len() >= LEAST_L4).ok_or(DropReason::BadIcmp)?;
-    let [a, b, c, d, ..] = *l4 else { return Err(DropReason::BadIcmp) };
-    let key = FlowKey::from_wire(ip.addrs, [a, b, c, d], ip.protocol);
-    Ok(Some(Quote { key, ip: at, l4: at + header_len }))
+    let ports = *quoted.get(header_len..)?.first_chunk::<4>()?;
+    let key = FlowKey::from_wire(ip.addrs, ports, ip.protocol);
+    Some(Quote { key, ip: at, l4: at + header_len })
 }
 
 /// Whether the ICMP checksum of the error in `frame` is right.

@@ -158,10 +158,18 @@ impl Master {
         let slot = self.current.dests.entry(id.index());
         let judged_anew = (slot.available, slot.hop) != (info.available, info.hop);
         let raised = info.upper == 0 || info.upper > slot.upper;
+        self.current.servers.follow(slot, &info);
         *slot = DestInfo { raised: slot.raised.wrapping_add(raised.into()), weighed, ..info };
         if judged_anew {
             self.rejudge();
         }
+    }
+
+    /// Forgets the facts of a deleted destination that no connection names any more.
+    pub fn forget_dest(&mut self, id: DestId) {
+        let slot = self.current.dests.entry(id.index());
+        self.current.servers.follow(slot, &DestInfo::default());
+        *slot = DestInfo { raised: slot.raised, ..DestInfo::default() };
     }
 
     /// Adds a FULLNAT local address in `slot`, with all its ports free; it stays for good.

@@ -8,6 +8,7 @@ pub mod cow;
 pub mod dest;
 pub mod master;
 pub mod route;
+pub mod servers;
 pub mod service;
 pub mod tunables;
 
@@ -21,6 +22,7 @@ use crate::marks::Marks;
 use crate::snapshot::cow::CowArray;
 use crate::snapshot::dest::DestInfo;
 use crate::snapshot::route::Paths;
+use crate::snapshot::servers::Servers;
 use crate::snapshot::service::ServiceId;
 use crate::snapshot::service::Services;
 use crate::snapshot::tunables::Tunables;
@@ -51,6 +53,8 @@ pub struct Snapshot {
     pub marks: Arc<Marks>,
     /// The destinations, by slot.
     pub dests: CowArray<DestInfo>,
+    /// The addresses of those whose packets are rewritten on their way back.
+    pub servers: Servers,
     /// FULLNAT's local addresses, by slot; one stays while any connection may name it.
     pub locals: CowArray<Option<Arc<LocalAddress>>>,
     /// Routes, next hops and ports.

@@ -120,6 +120,8 @@ type Shard = HashMap<ServiceKey, Arc<Service>>;
 pub struct Services {
     shards: Vec<Arc<Shard>>,
     by_id: CowArray<Option<Arc<Service>>>,
+    /// How many services there are.
+    count: u32,
     /// How many services go by a mark.
     marked: u32,
     /// How many services have an address and port 0.
@@ -137,6 +139,7 @@ impl Default for Services {
         Self {
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
             by_id: CowArray::default(),
+            count: 0,
             marked: 0,
             any_port: 0,
             ftp: 0,
@@ -157,6 +160,7 @@ impl Services {
         let id = service.id;
         self.remove(id);
         let key = service.key;
+        self.count += 1;
         if matches!(service.plan.kind(), Kind::Lblc | Kind::Lblcr | Kind::Lt | Kind::Wlt | Kind::Wrt) {
             Arc::make_mut(&mut self.tended).push(id);
         }
@@ -176,6 +180,7 @@ impl Services {
     pub fn remove(&mut self, id: ServiceId) {
         let Some(old) = self.by_id(id).map(|service| service.key) else { return };
         *self.by_id.entry(id.index()) = None;
+        self.count -= 1;
         if self.tended.contains(&id) {
             Arc::make_mut(&mut self.tended).retain(|other| *other != id);
         }
@@ -203,11 +208,9 @@ impl Services {
     /// The service of a packet of the flow `key` that bears `mark`, 0 for none: the mark's, then the exact one,
     /// FTP's, that of port 0 (`ip_vs_ctl.c: ip_vs_service_find`).
     pub fn find(&self, mark: u32, key: FlowKey) -> Option<&Arc<Service>> {
-        if mark != 0 && self.marked != 0 {
-            let marked = self.by_key(ServiceKey::Mark(mark));
-            if marked.is_some() {
-                return marked;
-            }
+        let marked = self.find_marked(mark);
+        if marked.is_some() {
+            return marked;
         }
         let (protocol, addr, port) = (key.protocol(), key.dst(), key.dport());
         let exact = self.by_key(ServiceKey::Address { protocol, addr, port });
@@ -227,6 +230,15 @@ impl Services {
         self.by_key(ServiceKey::Address { protocol, addr, port: 0 })
     }
 
+    /// The service of packets that bear `mark`, 0 for none.
+    #[inline]
+    pub fn find_marked(&self, mark: u32) -> Option<&Arc<Service>> {
+        if mark == 0 || self.marked == 0 {
+            return None;
+        }
+        self.by_key(ServiceKey::Mark(mark))
+    }
+
     fn by_key(&self, key: ServiceKey) -> Option<&Arc<Service>> {
         self.shards[shard(key)].get(&key)
     }
@@ -234,6 +246,11 @@ impl Services {
     /// The services whose schedulers want looking after.
     pub fn tended(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.tended.iter().filter_map(|id| self.by_id(*id))
+    }
+
+    /// Whether there are no services at all.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Whether any service has this VIP.

@@ -43,6 +43,7 @@ use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::defence::Defence;
 use crate::worker::expire::DueBatch;
+use crate::worker::fragments::Trails;
 use crate::worker::held_up::HeldUp;
 use crate::worker::outcome::Outcome;
 
@@ -65,6 +66,7 @@ pub struct Flows {
     pub(super) defence: Defence,
     /// Timers that are being looked at.
     pub(super) due: DueBatch,
+    pub(super) trails: Trails,
     /// When the schedulers were last tended.
     tended: Ticks,
     /// Estimator ticks seen.
@@ -93,6 +95,7 @@ impl Flows {
             held_up: HeldUp::default(),
             defence: Defence::new(!seed, now),
             due: DueBatch::default(),
+            trails: Trails::default(),
             tended: now,
             rate_ticks: 0,
         }
@@ -125,10 +128,10 @@ impl Flows {
                 Some((id, Direction::Reply)) => self.reply(snapshot, frame, meta, id, ingress),
                 None => return self.stranger(snapshot, frame, meta, ingress),
             },
-            Class::Fragment if snapshot.services.has_vip(meta.key.dst()) => {
-                Verdict::Drop(DropReason::Fragment)
+            Class::FirstFragment | Class::LaterFragment => {
+                return self.fragment(snapshot, frame.bytes(), meta, candidate, ingress);
             }
-            Class::Fragment | Class::Host => Verdict::Forward(Egress::Host),
+            Class::Host => Verdict::Forward(Egress::Host),
             Class::IcmpError => return self.icmp_error(snapshot, frame, meta),
             Class::Drop(reason) => Verdict::Drop(reason),
         };
@@ -153,6 +156,11 @@ impl Flows {
             self.judge(snapshot, id);
         }
         if self.table.hot(id).flags.has(Flags::GONE) {
+            if snapshot.services.is_empty() {
+                // Without any service IPVS is not in the packet's way, and Linux resets what it knows nothing of
+                // (`ip_vs_ctl.c: __ip_vs_del_service`, which takes its hooks away).
+                return Verdict::Forward(Egress::Host).into();
+            }
             if !snapshot.tunables.expire_nodest_conn {
                 return Verdict::Drop(DropReason::DestinationGone).into();
             }

@@ -7,6 +7,7 @@ pub mod create;
 mod defence;
 pub mod expire;
 pub mod flows;
+mod fragments;
 mod held_up;
 mod opening;
 pub mod outbox;
