@@ -4,6 +4,7 @@
 //! it under callgrind and compares instructions an item with those recorded in `instructions.txt`. Unlike
 //! nanoseconds they are the same on every run. What cache misses cost is for `vipline bench` to say.
 
+pub mod bench;
 pub mod farm;
 pub mod io;
 pub mod packet;

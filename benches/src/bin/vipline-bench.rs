@@ -9,9 +9,9 @@ use clap::Parser;
 #[command(name = "vipline-bench")]
 struct Cli {
     #[command(flatten)]
-    args: control::bench::BenchArgs,
+    args: benches::bench::BenchArgs,
 }
 
 fn main() -> ExitCode {
-    control::bench::main(&Cli::parse().args)
+    benches::bench::main(&Cli::parse().args)
 }

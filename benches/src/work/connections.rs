@@ -52,7 +52,7 @@ fn expire(method: Method) -> Option<u32> {
     let mut rig = begun(method, &[flag::SYN])?;
     rig.wait(MINUTE);
     measured(|| rig.settle());
-    (rig.stats().expired.get() == PACKETS.into()).then_some(PACKETS)
+    (rig.stats().expired.get() == u64::from(PACKETS)).then_some(PACKETS)
 }
 
 /// Connections whose timers come due and are wound up again, as packets have come since.
@@ -88,5 +88,5 @@ fn whole(method: Method) -> Option<u32> {
         };
     }
     let ended = rig.stats().expired.get() - expired;
-    (rig.forwarded_all_but(0) && ended == PACKETS.into()).then_some(PACKETS)
+    (rig.forwarded_all_but(0) && ended == u64::from(PACKETS)).then_some(PACKETS)
 }

@@ -38,7 +38,7 @@ fn idle(ticks: u32) -> Option<u32> {
         rig.wait(ticks);
         measured(|| rig.poll());
     }
-    (rig.stats().idle_polls.get() - before == POLLS.into()).then_some(POLLS)
+    (rig.stats().idle_polls.get() - before == u64::from(POLLS)).then_some(POLLS)
 }
 
 /// What a packet of the mixed burst is.

@@ -1,0 +1,31 @@
+//! The control socket: length-framed JSON between the daemon and its clients.
+//!
+//! A frame is a big-endian `u32` length and that many bytes of JSON: an [`Envelope`] of a [`Request`]
+//! one way, of a [`Response`] the other. A client may send any number of requests on a connection,
+//! one after the other. A listing is answered page by page: while an answer has a `next`, the same
+//! request with `from` set to it gives the next page.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod frame;
+mod list;
+mod message;
+mod report;
+mod runtime;
+mod server;
+mod view;
+
+pub use client::{Ask, Client, ClientError, pages};
+pub use frame::{MAX_REQUEST, MAX_RESPONSE};
+pub use list::{Observed, PAGE, page};
+pub use message::{ConnectionQuery, Envelope, ListQuery, Request, Response, VERSION};
+pub use report::{
+    MemoryStatus, NamedCount, PortStatus, PortTraffic, Status, TrafficReport, WorkerStatus, WorkerTraffic,
+};
+pub use runtime::{DEFAULT_RUNTIME_DIR, LOCK, RuntimeDir, RuntimeDirError, SOCKET};
+pub use server::{Job, Server, ServerOptions};
+pub use view::{
+    ConnectionFilter, ConnectionRow, DestView, Endpoint, EngineData, Load, LocalAddressView, ServiceView,
+    Totals, Traffic,
+};

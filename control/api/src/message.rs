@@ -1,0 +1,167 @@
+//! What a client may ask of the daemon, and what the daemon answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Status, TrafficReport};
+use super::view::{ConnectionFilter, ConnectionRow, ServiceView, Totals};
+use model::{
+    BatchError, Change, MarkBatchError, MarkChange, MarkError, MarkRule, ModelError, ServiceKey, Timeouts,
+};
+
+/// The protocol's version; both ends must have the same.
+pub const VERSION: u32 = 1;
+
+/// One request on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// [`VERSION`] of the sender.
+    pub version: u32,
+    /// What it says.
+    pub message: T,
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Apply one change. Answered by [`Response::Done`] or [`Response::Refused`].
+    Change(Change),
+    /// Apply all changes or none. Answered by [`Response::Done`] or [`Response::BatchRefused`].
+    ChangeAll(Vec<Change>),
+    /// List services with their destinations. Answered by a page, [`Response::Services`].
+    List(ListQuery),
+    /// List connections. Answered by a page, [`Response::Connections`].
+    Connections(ConnectionQuery),
+    /// The connection timeouts; they are set by [`Change::SetTimeouts`]. Answered by [`Response::Timeouts`].
+    Timeouts,
+    /// `-Z`: zero the counters of one service and its destinations, or of everything. Answered by
+    /// [`Response::Done`] or [`Response::Refused`].
+    Zero(Option<ServiceKey>),
+    /// The director's counters. Answered by [`Response::Totals`].
+    Totals,
+    /// How the director is. Answered by [`Response::Status`].
+    Status,
+    /// What it did with packets. Answered by [`Response::Traffic`].
+    Traffic,
+    /// The mark rules. Answered by [`Response::Marks`].
+    Marks,
+    /// Change the mark rules: all changes or none. Answered by [`Response::Done`] or [`Response::MarksRefused`].
+    ChangeMarks(Vec<MarkChange>),
+}
+
+/// Which services to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// Only this one; refused if there is no such service.
+    pub service: Option<ServiceKey>,
+    /// Where to go on: the `next` of the page before. Clients begin without.
+    #[serde(default)]
+    pub from: Option<u64>,
+}
+
+/// Which connections to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionQuery {
+    /// Only those that match.
+    #[serde(default)]
+    pub filter: ConnectionFilter,
+    /// Where to go on: the `next` of the page before. Clients begin without.
+    #[serde(default)]
+    pub from: Option<u64>,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// The change is applied and workers will see it at their next burst.
+    Done,
+    /// The model refused the change; nothing changed.
+    Refused(ModelError),
+    /// The model refused one of the changes; none was applied.
+    BatchRefused {
+        /// Which one, counted from 0.
+        index: usize,
+        /// Why.
+        error: ModelError,
+    },
+    /// One page of services.
+    Services {
+        /// In no particular order; destinations in the scheduler's.
+        services: Vec<ServiceView>,
+        /// Where the next page begins; `None` on the last.
+        next: Option<u64>,
+    },
+    /// One page of connections.
+    Connections {
+        /// In no particular order.
+        rows: Vec<ConnectionRow>,
+        /// Where the next page begins; `None` on the last.
+        next: Option<u64>,
+    },
+    /// The connection timeouts.
+    Timeouts(Timeouts),
+    /// The director's counters.
+    Totals(Totals),
+    /// How the director is.
+    Status(Box<Status>),
+    /// What it did with packets.
+    Traffic(Box<TrafficReport>),
+    /// The mark rules in order.
+    Marks(Vec<MarkRule>),
+    /// One of the changes of the mark rules was refused; none was made.
+    MarksRefused {
+        /// Which one, counted from 0.
+        index: usize,
+        /// Why.
+        error: MarkError,
+    },
+    /// The request could not be served, for a reason that is not the rules': one sentence.
+    Failed(String),
+}
+
+impl Request {
+    /// The request for the page after one that ended in `next`; `None` if this one has no pages.
+    pub fn continued(mut self, next: u64) -> Option<Self> {
+        match &mut self {
+            Self::List(query) => query.from = Some(next),
+            Self::Connections(query) => query.from = Some(next),
+            _ => return None,
+        }
+        Some(self)
+    }
+}
+
+impl Response {
+    /// Where the next page begins, if this is a page and not the last.
+    pub fn next(&self) -> Option<u64> {
+        match self {
+            Self::Services { next, .. } | Self::Connections { next, .. } => *next,
+            _ => None,
+        }
+    }
+
+    /// The answer to [`Request::ChangeAll`].
+    pub fn from_batch(result: Result<(), BatchError>) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(BatchError { index, error }) => Self::BatchRefused { index, error },
+        }
+    }
+
+    /// The answer to [`Request::ChangeMarks`].
+    pub fn from_marks(result: Result<(), MarkBatchError>) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(MarkBatchError { index, error }) => Self::MarksRefused { index, error },
+        }
+    }
+
+    /// The answer to [`Request::Change`] and [`Request::Zero`].
+    pub fn from_change(result: Result<(), ModelError>) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(error) => Self::Refused(error),
+        }
+    }
+}

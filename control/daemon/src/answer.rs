@@ -1,0 +1,271 @@
+//! What the daemon answers to each request, on the control thread.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use dataplane::conn::entry::NONE;
+use dataplane::stats::WorkerStats;
+use dataplane::verdict::DropReason;
+use dataplane::worker::report::{ConnView, PAGE, Page, Report, ReportReader};
+
+use super::Daemon;
+use api::{
+    ConnectionQuery, MemoryStatus, NamedCount, PortStatus, PortTraffic, Request, Response, Status, Totals,
+    TrafficReport, WorkerStatus, WorkerTraffic, page,
+};
+use director::answer::{change, row, zero};
+use linux::pump::PumpDrop;
+use model::{BatchError, Change};
+
+/// How long a worker may take for a page of connections before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// The answer to one request.
+    pub(super) fn answer(&mut self, request: Request) -> Response {
+        match request {
+            Request::Change(change) => {
+                Response::from_change(self.change(vec![change]).map_err(|refused| refused.error))
+            }
+            Request::ChangeAll(changes) => Response::from_batch(self.change(changes)),
+            Request::List(query) => {
+                self.collector.collect(self.director.model());
+                page(self.director.model(), &self.collector, &query)
+            }
+            Request::Connections(query) => self.connections(&query),
+            Request::Timeouts => Response::Timeouts(self.director.model().timeouts()),
+            Request::Zero(key) => Response::from_change(zero(&self.director, &mut self.collector, key)),
+            Request::Totals => self.totals(),
+            Request::Status => Response::Status(Box::new(self.status())),
+            Request::Traffic => Response::Traffic(Box::new(self.traffic())),
+            Request::Marks => Response::Marks(self.director.marks().to_vec()),
+            Request::ChangeMarks(changes) => Response::from_marks(self.director.change_marks(changes)),
+        }
+    }
+
+    /// Applies changes and does what they entail outside the rules.
+    pub(super) fn change(&mut self, changes: Vec<Change>) -> Result<(), BatchError> {
+        change(&mut self.director, &mut self.collector, changes)?;
+        // A table loaded line by line makes thousands of changes: the pump is told of them together.
+        self.hops_changed = true;
+        Ok(())
+    }
+
+    fn totals(&mut self) -> Response {
+        self.collector.collect(self.director.model());
+        Response::Totals(Totals {
+            traffic: self.collector.total(),
+            entries: self.connection_count(),
+            table_size: u64::from(self.max_connections),
+        })
+    }
+
+    fn connection_count(&self) -> u64 {
+        self.collector.workers().iter().map(|worker| u64::from(worker.connections.get())).sum()
+    }
+
+    /// One page of connections; the cursor is the worker's number and its next slot.
+    fn connections(&mut self, query: &ConnectionQuery) -> Response {
+        let cursor = query.from.unwrap_or(0);
+        let (worker, from) = ((cursor >> 32) as usize, cursor as u32);
+        let Some(reader) = self.readers.get_mut(worker) else {
+            return Response::Connections { rows: Vec::new(), next: None };
+        };
+        let Some((views, next)) = read_page(reader, from, PATIENCE) else {
+            return Response::Failed(format!("worker {worker} does not answer"));
+        };
+        let model = self.director.model();
+        let wanted = query.filter.service.as_ref().map(|key| model.find(key).map_or(NONE, |id| id.as_u32()));
+        let rows = views.iter().filter(|view| wanted.is_none_or(|id| id == view.service));
+        let rows = rows.map(|view| row(view, worker)).filter(|row| query.filter.matches(row)).collect();
+        let next = match next {
+            Some(slot) => Some((worker as u64) << 32 | u64::from(slot)),
+            None if worker + 1 < self.readers.len() => Some((worker as u64 + 1) << 32),
+            None => None,
+        };
+        Response::Connections { rows, next }
+    }
+
+    fn status(&self) -> Status {
+        let ports = self.devices.ports.iter().zip(&self.config.ports).map(|(port, config)| {
+            let link = port.link();
+            PortStatus {
+                name: config.name.clone(),
+                device: config.device.to_string(),
+                driver: port.driver().to_owned(),
+                host_interface: config.host_interface.clone(),
+                mac: dataplane::wire::ether::Mac(port.mac()).to_string(),
+                up: link.up,
+                mbps: u64::from(link.speed_mbps.unwrap_or(0)),
+                queues: 1,
+            }
+        });
+        let workers = self.collector.workers().iter().enumerate().map(|(id, stats)| WorkerStatus {
+            id: id as u32,
+            cpu: self.config.cpus.get(id).map_or(0, |cpu| *cpu as u32),
+            epoch: self.director.epoch_seen(id),
+            busy: self.busy_share(id),
+            cycles_per_packet: self.cycles_per_packet(id, stats),
+            connections: u64::from(stats.connections.get()),
+        });
+        let pool = &self.devices.pool;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            serving: self.handles.iter().all(|handle| !handle.is_finished()),
+            epoch: self.director.epoch(),
+            ports: ports.collect(),
+            workers: workers.collect(),
+            memory: MemoryStatus {
+                hugepages: self.devices.hugepages,
+                bytes: u64::from(pool.capacity()) * u64::from(pool.data_room()) + self.table_bytes,
+                mbufs: u64::from(pool.capacity()),
+                mbufs_used: u64::from(pool.capacity() - pool.available()),
+            },
+            services: self.director.model().service_count() as u64,
+            destinations: self.director.model().destination_count() as u64,
+            connections: self.connection_count(),
+            max_connections: u64::from(self.max_connections),
+        }
+    }
+
+    fn busy_share(&self, worker: usize) -> f64 {
+        let cycles = self.leashes.get(worker).map_or(0, |leash| leash.busy_cycles.load(Ordering::Relaxed));
+        let all = self.started.elapsed().as_secs_f64() * self.devices.eal.tsc_hz() as f64;
+        if all > 0.0 { cycles as f64 / all } else { 0.0 }
+    }
+
+    fn cycles_per_packet(&self, worker: usize, stats: &WorkerStats) -> f64 {
+        let cycles = self.leashes.get(worker).map_or(0, |leash| leash.busy_cycles.load(Ordering::Relaxed));
+        let packets = stats.received.get() + stats.from_host.get();
+        if packets == 0 { 0.0 } else { cycles as f64 / packets as f64 }
+    }
+
+    fn traffic(&self) -> TrafficReport {
+        let workers = self.collector.workers();
+        let sum = |pick: fn(&WorkerStats) -> u64| workers.iter().map(|worker| pick(worker)).sum::<u64>();
+        let verdicts = [
+            ("received", "frames received on ports", sum(|w| w.received.get())),
+            ("from_host", "frames that Linux sent", sum(|w| w.from_host.get())),
+            ("icmp_sent", "ICMP errors the director sent", sum(|w| w.icmp_sent.get())),
+            ("icmp_suppressed", "ICMP errors held back by the rate limit", sum(|w| w.icmp_suppressed.get())),
+            ("transmitted", "frames sent out of ports", sum(|w| w.transmitted.get())),
+            ("host", "frames given to Linux", sum(|w| w.host.get())),
+            ("resolve", "packets that waited for a neighbour", sum(|w| w.resolve.get())),
+            ("dropped", "frames dropped", sum(WorkerStats::dropped)),
+            ("created", "connections made", sum(|w| w.created.get())),
+            ("expired", "connections that timed out", sum(|w| w.expired.get())),
+            ("half_open", "TCP connections that were never established", sum(|w| w.half_open.get().into())),
+            (
+                "displaced",
+                "half-open connections that a full table gave up for new ones",
+                sum(|w| w.displaced.get()),
+            ),
+        ];
+        let named = |(name, text, count): (&str, &str, u64)| NamedCount {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            count,
+        };
+        let path_drops = DropReason::ALL.iter().map(|reason| {
+            let count = workers.iter().map(|worker| worker.drops(*reason).get()).sum();
+            (reason.word(), reason.sentence(), count)
+        });
+        let pump = self.pump.counters().totals();
+        let pump_drops = PumpDrop::ALL.iter().map(|why| (why.name(), why.sentence(), pump.dropped(*why)));
+        let drops = path_drops.chain(pump_drops).filter(|(.., count)| *count != 0).map(named).collect();
+        let ports = self.devices.ports.iter().zip(&self.config.ports).map(|(port, config)| {
+            let stats = port.stats().unwrap_or_default();
+            PortTraffic {
+                name: config.name.clone(),
+                rx_packets: stats.rx_packets,
+                rx_bytes: stats.rx_bytes,
+                rx_missed: stats.rx_missed,
+                rx_errors: stats.rx_errors,
+                tx_packets: stats.tx_packets,
+                tx_bytes: stats.tx_bytes,
+                tx_errors: stats.tx_errors,
+            }
+        });
+        let by_worker = workers.iter().enumerate().map(|(id, worker)| WorkerTraffic {
+            id: id as u32,
+            packets: worker.received.get(),
+            transmitted: worker.transmitted.get(),
+            host: worker.host.get(),
+            dropped: worker.dropped(),
+        });
+        TrafficReport {
+            verdicts: verdicts.into_iter().map(named).collect(),
+            drops,
+            ports: ports.collect(),
+            workers: by_worker.collect(),
+        }
+    }
+}
+
+/// Asks a worker for a page of its table; `None` when it does not answer in time.
+fn read_page(
+    reader: &mut ReportReader,
+    from: u32,
+    patience: Duration,
+) -> Option<(Vec<ConnView>, Option<u32>)> {
+    let deadline = Instant::now() + patience;
+    // A page that nobody read to its end, because the worker was late, comes first.
+    if reader.pending {
+        read_to_end(reader, deadline)?;
+    }
+    reader.ask.push(Page { from, slots: PAGE }).ok()?;
+    reader.pending = true;
+    read_to_end(reader, deadline)
+}
+
+fn read_to_end(reader: &mut ReportReader, deadline: Instant) -> Option<(Vec<ConnView>, Option<u32>)> {
+    let mut views = Vec::new();
+    while Instant::now() < deadline {
+        match reader.answers.pop() {
+            Ok(Report::Conn(view)) => views.push(view),
+            Ok(Report::End(next)) => {
+                reader.pending = false;
+                return Some((views, next));
+            }
+            Err(_) => std::thread::sleep(Duration::from_micros(20)),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dataplane::epoch::{Publisher, Workers};
+    use dataplane::mem::MemIo;
+    use dataplane::snapshot::Snapshot;
+    use dataplane::time::Ticks;
+    use dataplane::worker::Worker;
+    use dataplane::worker::flows::Flows;
+    use dataplane::worker::report;
+
+    use super::*;
+
+    #[test]
+    fn a_page_that_came_too_late_is_not_taken_for_the_next() {
+        let (_, mut tokens) = Workers::new(1);
+        let (_publisher, mut readers) = Publisher::new(Snapshot::default(), 1);
+        let stats = Arc::new(WorkerStats::new(1));
+        let flows = Flows::new(4 * PAGE, 1, stats, tokens.pop().unwrap(), Ticks::default());
+        let (reporter, mut reader) = report::channel();
+        let mut worker = Worker::new(MemIo::new(1), readers.pop().unwrap(), flows).with_reporter(reporter);
+        assert_eq!(read_page(&mut reader, 0, Duration::ZERO), None);
+        worker.poll(Ticks::default());
+        let polls = std::thread::spawn(move || {
+            (0..100).for_each(|_| {
+                worker.poll(Ticks::default());
+                std::thread::sleep(Duration::from_millis(1));
+            })
+        });
+        assert_eq!(read_page(&mut reader, PAGE, PATIENCE), Some((Vec::new(), Some(2 * PAGE))));
+        polls.join().unwrap();
+    }
+}

@@ -1,0 +1,124 @@
+//! `vipline.toml`: the ports, the CPUs, the memory.
+//!
+//! [`Config::load`] reads a file, checks all that can be checked without touching a device, and returns either a
+//! configuration that makes sense on this machine or one line that says where it does not. Nothing is left half
+//! checked: what a [`Config`] holds may be used without looking again.
+
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use sched::MhSize;
+use serde::Deserialize;
+
+use linux::affinity;
+
+mod check;
+mod device;
+mod error;
+mod raw;
+
+pub use device::{Device, DeviceError, EalDevice};
+pub use error::ConfigError;
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The CPUs of the workers, one each.
+    pub cpus: Vec<usize>,
+    /// The CPUs that all other threads share.
+    pub control_cpus: Vec<usize>,
+    /// What a worker does when there is nothing to do.
+    pub poll: Poll,
+    /// Memory for packet buffers and connection tables.
+    pub memory_mb: u32,
+    /// Connections at once, all workers together.
+    pub max_connections: u32,
+    /// Destinations at once, all services together.
+    pub max_destinations: u32,
+    /// The size of the `mh` scheduler's tables.
+    pub mh_size: MhSize,
+    /// The rules to load at start; an absolute path, or relative to the working directory like the file's own.
+    pub rules: Option<PathBuf>,
+    /// The mark rules to load at start; a path as `rules`.
+    pub marks: Option<PathBuf>,
+    /// The ports, in the order of the file. Never empty.
+    pub ports: Vec<PortConfig>,
+}
+
+/// One `[[port]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// What the user calls it.
+    pub name: String,
+    /// The device that moves its packets.
+    pub device: Device,
+    /// The Linux interface made for it.
+    pub host_interface: String,
+    /// Put on the host interface at start.
+    pub addresses: Vec<IpNet>,
+    /// Whether the device's word on a checksum is enough.
+    pub rx_checksum: RxChecksum,
+}
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Poll {
+    /// Short sleeps, so that an idle director costs next to nothing.
+    #[default]
+    Adaptive,
+    /// Never sleeps.
+    Busy,
+}
+
+/// What is done about the checksums of received packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RxChecksum {
+    /// Nothing: the device, or the receiver behind the director, will tell.
+    #[default]
+    Trust,
+    /// Checked in software where the device did not.
+    Verify,
+}
+
+impl Config {
+    /// Reads and checks `path` for this machine.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path, &affinity::allowed_cpus())
+    }
+
+    /// Checks `text` for a machine with these CPUs. `path` is what errors name, and where relative paths start.
+    pub fn parse(text: &str, path: &Path, allowed_cpus: &[usize]) -> Result<Self, ConfigError> {
+        check::config(error::Source { path, text }, allowed_cpus)
+    }
+
+    /// The memory that the tables and the least number of packet buffers need.
+    pub fn memory_needed_mb(&self) -> u32 {
+        memory_needed_mb(self.max_connections, self.max_destinations)
+    }
+
+    /// The ports' host interfaces, in the order of the ports.
+    pub fn host_interfaces(&self) -> Vec<String> {
+        self.ports.iter().map(|port| port.host_interface.clone()).collect()
+    }
+
+    const MEMORY_MB: u32 = 512;
+    const MAX_CONNECTIONS: u32 = 1 << 20;
+    /// How many destinations there may be unless the file says otherwise.
+    pub const MAX_DESTINATIONS: u32 = 1 << 16;
+}
+
+/// A connection with its share of the index: the architecture's budget.
+const CONNECTION_BYTES: u64 = 160;
+/// A destination's counters and its place in the snapshot.
+const DESTINATION_BYTES: u64 = 256;
+/// Packet buffers for one worker and two ports with full queues, and what DPDK itself takes.
+const BUFFERS_MB: u64 = 64;
+
+fn memory_needed_mb(connections: u32, destinations: u32) -> u32 {
+    let tables = u64::from(connections) * CONNECTION_BYTES + u64::from(destinations) * DESTINATION_BYTES;
+    u32::try_from(BUFFERS_MB + tables.div_ceil(1 << 20)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,324 @@
+//! The daemon: everything brought up in order, one loop, everything taken down in reverse.
+//!
+//! Threads: one worker a CPU (DPDK's), the mirror, the host pump, the control socket's, and the control
+//! loop, which is the main thread. The control loop owns the rules and is the only one to change them.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+pub mod config;
+mod devices;
+mod marks;
+mod memory;
+mod privilege;
+mod workers;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, select, tick};
+use dataplane::stats::WorkerStats;
+use dataplane::time::Ticks;
+use dataplane::worker::Worker;
+use dataplane::worker::flows::Flows;
+use dataplane::worker::report::{self, ReportReader};
+use dpdk::{LcoreHandle, Mbuf};
+
+use self::devices::Devices;
+use self::workers::{Clock, Leash};
+use crate::config::{Config, RxChecksum};
+use api::{Job, RuntimeDir, Server, ServerOptions};
+use director::compile::Director;
+use director::paths::PortPath;
+use director::statistics::Collector;
+use director::trash::TrashWatch;
+use linux::notify;
+use linux::pump::{Bell, Pump};
+use linux::signals::{Signal, Signals};
+use linux::{Mirror, MirrorEvent, Tap, affinity};
+use lvs::ipvs::{self, Rule};
+use model::{ModelOptions, TICK};
+
+/// Why the daemon ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Wrong configuration or arguments: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Anything else: exit code 1.
+    #[error("{0}")]
+    Runtime(String),
+}
+
+fn runtime(error: impl std::fmt::Display) -> DaemonError {
+    DaemonError::Runtime(error.to_string())
+}
+
+/// What the daemon was started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where the control socket is.
+    pub runtime_dir: PathBuf,
+}
+
+/// The running daemon, as its control loop sees it.
+struct Daemon {
+    config: Config,
+    director: Director,
+    collector: Collector,
+    trash: TrashWatch,
+    readers: Vec<ReportReader>,
+    leashes: Vec<Arc<Leash>>,
+    handles: Vec<LcoreHandle>,
+    pump: Pump<Mbuf>,
+    mirror: Mirror,
+    /// Next hops came or went that the pump has not been told of.
+    hops_changed: bool,
+    devices: Devices,
+    max_connections: u32,
+    table_bytes: u64,
+    started: Instant,
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(options: &Options) -> Result<(), DaemonError> {
+    let config = Config::load(&options.config).map_err(|error| DaemonError::Usage(error.to_string()))?;
+    let rules = load_rules(&config)?;
+    let marks = marks::load(&config)?;
+    // Before anything else is made: a second daemon must not touch the first one's devices.
+    let dir = RuntimeDir::claim(&options.runtime_dir).map_err(runtime)?;
+    // Threads inherit both: the CPUs that control may use, and which signals are not theirs.
+    if let Err(error) = affinity::pin(&config.control_cpus) {
+        tracing::warn!("{error}");
+    }
+    let signals = Signals::start().map_err(runtime)?;
+    let mut daemon = Daemon::start(config, dir.path())?;
+    let marked = daemon.director.change_marks(marks).map_err(runtime);
+    if let Err(error) = marked.and_then(|()| daemon.load(&rules)) {
+        daemon.stop();
+        return Err(error);
+    }
+    let server = match Server::bind(&dir, ServerOptions::default()) {
+        Ok(server) => server,
+        Err(error) => {
+            daemon.stop();
+            return Err(runtime(error));
+        }
+    };
+    notify::ready(&format!("serving {} ports", daemon.config.ports.len()));
+    tracing::info!(
+        "serving: {} ports, control socket in {}",
+        daemon.config.ports.len(),
+        dir.path().display()
+    );
+    let ended = daemon.serve(server.jobs(), &signals);
+    notify::stopping();
+    drop(server);
+    daemon.stop();
+    ended
+}
+
+impl Daemon {
+    fn start(config: Config, runtime_dir: &Path) -> Result<Self, DaemonError> {
+        privilege::check(&config).map_err(runtime)?;
+        memory::check(&config).map_err(runtime)?;
+        for port in &config.ports {
+            if let Some(iface) = port.device.kernel_interface() {
+                linux::prepare_underlying(iface).map_err(runtime)?;
+            }
+        }
+        let mut devices = Devices::start(&config, runtime_dir).map_err(runtime)?;
+        report_memory(&devices);
+        let mut taps = Vec::with_capacity(config.ports.len());
+        for (port, device) in config.ports.iter().zip(&devices.ports) {
+            let (mac, mtu) = (linux::Mac(device.mac()), u32::from(device.mtu()));
+            taps.push(Tap::create(&port.host_interface, mac, mtu, &port.addresses).map_err(runtime)?);
+        }
+        let mirror = Mirror::start().map_err(runtime)?;
+        let (mut director, mut ends) = Director::new(
+            ModelOptions::served(config.max_destinations, config.mh_size),
+            port_paths(&config, &devices),
+            1,
+        );
+        director.follow(mirror.handle().state());
+
+        let (io, pump_end) = devices.io(&config).map_err(runtime)?;
+        let bell = Arc::new(Bell::new(1).map_err(runtime)?);
+        let pump = Pump::start(taps, vec![pump_end], &mirror.handle(), Arc::clone(&bell)).map_err(runtime)?;
+        let stats = Arc::new(WorkerStats::new(config.max_destinations as usize));
+        let Some((rules, token)) = ends.pop() else { return Err(runtime("no worker")) };
+        let flows = Flows::new(config.max_connections, seed(), stats.clone(), token, Ticks::default());
+        let table_bytes = flows.memory_bytes() as u64;
+        let (reporter, reader) = report::channel();
+        let mut worker = Worker::new(io, rules, flows).with_reporter(reporter);
+        let leash = Arc::new(Leash::default());
+        let clock = Clock::new(devices.eal.tsc_hz());
+        let lcore = devices.eal.worker_lcores().first().copied().ok_or_else(|| runtime("no worker core"))?;
+        let handle = {
+            let (leash, poll) = (Arc::clone(&leash), config.poll);
+            let work = move || workers::run(&mut worker, clock, poll, &leash, &bell);
+            devices.eal.launch(lcore, work).map_err(runtime)?
+        };
+        Ok(Self {
+            max_connections: config.max_connections,
+            config,
+            director,
+            collector: Collector::new(vec![stats]),
+            trash: TrashWatch::default(),
+            readers: vec![reader],
+            leashes: vec![leash],
+            handles: vec![handle],
+            pump,
+            mirror,
+            hops_changed: false,
+            devices,
+            table_bytes,
+            started: Instant::now(),
+        })
+    }
+
+    /// Answers, follows Linux and keeps time until told to stop.
+    fn serve(&mut self, jobs: &Receiver<Job>, signals: &Signals) -> Result<(), DaemonError> {
+        let handle = self.mirror.handle();
+        let world = handle.subscribe();
+        self.follow();
+        let estimate = tick(TICK);
+        let chores = tick(Duration::from_millis(100));
+        let mut watchdog = notify::Watchdog::new(Instant::now());
+        loop {
+            select! {
+                recv(jobs) -> job => match job {
+                    Ok(job) => {
+                        let response = self.answer(job.request.clone());
+                        job.answer(response);
+                    }
+                    Err(_) => return Err(runtime("the control socket's thread has ended")),
+                },
+                recv(world) -> event => match event {
+                    Ok(MirrorEvent::Changed) => self.follow(),
+                    Err(_) => return Err(runtime("the netlink mirror has ended")),
+                },
+                recv(signals.receiver()) -> signal => match signal {
+                    Ok(Signal::Stop) => return Ok(()),
+                    Ok(Signal::Reload) => tracing::warn!("SIGHUP: reloading is not built; nothing changed"),
+                    Err(_) => return Err(runtime("the signal thread has ended")),
+                },
+                recv(estimate) -> _ => {
+                    self.collector.collect(self.director.model());
+                    self.collector.tick();
+                }
+                recv(chores) -> _ => {
+                    watchdog.pat(Instant::now());
+                    self.director.reclaim();
+                    self.empty_trash();
+                    if std::mem::take(&mut self.hops_changed) {
+                        self.keep_neighbours();
+                    }
+                    if self.handles.iter().any(LcoreHandle::is_finished) {
+                        return Err(runtime("a worker has ended"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self) {
+        self.director.follow(self.mirror.handle().state());
+        self.keep_neighbours();
+    }
+
+    /// Tells the pump which next hops Linux must keep resolved.
+    fn keep_neighbours(&self) {
+        let hops = self.director.next_hops();
+        self.pump.keep_alive(hops.into_iter().map(|(port, addr)| (port, IpAddr::V4(addr))).collect());
+    }
+
+    /// Gives slots of deleted destinations back once nothing has named them for long enough.
+    fn empty_trash(&mut self) {
+        // Before looking: a worker that has not seen a deletion may yet make a connection to what looks idle.
+        if !self.director.settled() {
+            return;
+        }
+        for dest in self.trash.look(self.director.model(), &self.collector, Instant::now()) {
+            self.director.reclaim_dest(dest);
+            self.collector.dest_reclaimed(dest);
+            self.hops_changed = true;
+        }
+    }
+
+    /// Stops the worker, then what served it.
+    fn stop(self) {
+        for leash in &self.leashes {
+            leash.stop();
+        }
+        for handle in self.handles {
+            if let Err(error) = handle.join() {
+                tracing::error!("a worker did not end well: {error}");
+            }
+        }
+        // The pump drops the host interfaces; the buffers it still holds go back before the pool goes.
+        drop(self.pump.stop());
+        drop(self.mirror);
+        let Devices { eal, pool, ports, .. } = self.devices;
+        drop((ports, pool));
+        // Drivers that keep packets make a clean end impossible; the process ends all the same.
+        if let Err(error) = eal.cleanup() {
+            tracing::debug!("{error}");
+        }
+    }
+}
+
+fn port_paths(config: &Config, devices: &Devices) -> Vec<PortPath> {
+    let paths = config.ports.iter().zip(&devices.ports).map(|(port, device)| PortPath {
+        host_interface: port.host_interface.clone(),
+        mac: dataplane::wire::ether::Mac(device.mac()),
+        verify_checksum: port.rx_checksum == RxChecksum::Verify,
+    });
+    paths.collect()
+}
+
+fn report_memory(devices: &Devices) {
+    if devices.hugepages {
+        tracing::info!("packet buffers in huge pages");
+    } else {
+        tracing::warn!(
+            "not enough free huge pages: packet buffers in 4 kB pages, several times the TLB misses"
+        );
+    }
+    for port in &devices.ports {
+        tracing::info!("port {}: {} ({})", port.device(), port.driver(), port.granted());
+    }
+}
+
+/// A seed that no client can guess.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+fn load_rules(config: &Config) -> Result<Vec<Rule>, DaemonError> {
+    let Some(path) = &config.rules else { return Ok(Vec::new()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| DaemonError::Usage(format!("{}: cannot read the rules: {error}", path.display())))?;
+    ipvs::rules(&text, &ipvs::System::default())
+        .map_err(|error| DaemonError::Usage(format!("{}: {error}", path.display())))
+}
+
+impl Daemon {
+    /// Loads the rules of the configuration: all of them or none.
+    fn load(&mut self, rules: &[Rule]) -> Result<(), DaemonError> {
+        let Err(refused) = self.change(rules.iter().map(|rule| rule.change.clone()).collect()) else {
+            return Ok(());
+        };
+        let path = self.config.rules.clone().unwrap_or_default();
+        let why = match rules.get(refused.index) {
+            Some(rule) => format!("line {}: {}", rule.line, ipvs::refusal(rule.operation, &refused.error)),
+            None => refused.to_string(),
+        };
+        Err(DaemonError::Usage(format!("{}: {why}", path.display())))
+    }
+}

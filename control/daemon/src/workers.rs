@@ -1,0 +1,94 @@
+//! The worker's loop on its core: poll, and rest when there is nothing to do.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use dataplane::io::PacketIo;
+use dataplane::time::{Moment, Ticks};
+use dataplane::worker::Worker;
+
+use crate::config::Poll;
+use linux::pump::Bell;
+
+/// What control shares with a running worker.
+#[derive(Debug, Default)]
+pub(super) struct Leash {
+    stop: AtomicBool,
+    /// TSC cycles spent in polls that had something to do.
+    pub(super) busy_cycles: AtomicU64,
+}
+
+impl Leash {
+    /// Has the worker return after its present poll.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Turns the CPU's time stamps into director time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    start: u64,
+    cycles_per_tick: u64,
+    cycles_per_micro: u64,
+}
+
+impl Clock {
+    /// A clock that starts now; `tsc_hz` is the time stamp counter's rate.
+    pub(super) fn new(tsc_hz: u64) -> Self {
+        Self {
+            start: dpdk::tsc(),
+            cycles_per_tick: (tsc_hz / u64::from(Ticks::PER_SECOND)).max(1),
+            cycles_per_micro: (tsc_hz / 1_000_000).max(1),
+        }
+    }
+
+    /// The moment of the time stamp `tsc`.
+    fn at(&self, tsc: u64) -> Moment {
+        let since = tsc.wrapping_sub(self.start);
+        let ticks = Ticks::new((since / self.cycles_per_tick) as u32);
+        Moment { ticks, micros: (since / self.cycles_per_micro) as u32 }
+    }
+}
+
+/// Idle polls before a worker begins to rest: about a millisecond's worth.
+const RESTLESS: u32 = 2_000;
+/// How long a resting worker sleeps between polls, by the naps it has had: the length keeps the first packet after idling
+/// under a millisecond, with the kernel's timer slack, and the cost of looking at a few per cent of a core.
+const NAPS: [Duration; 2] = [Duration::from_micros(400), Duration::from_micros(800)];
+/// Short naps before the long ones.
+const SHORT: u32 = 100;
+
+/// Polls until told to stop.
+pub(super) fn run<Io: PacketIo>(
+    worker: &mut Worker<Io>,
+    clock: Clock,
+    poll: Poll,
+    leash: &Leash,
+    bell: &Bell,
+) {
+    let mut idle = 0_u32;
+    let mut before = dpdk::tsc();
+    while !leash.stop.load(Ordering::Relaxed) {
+        let done = worker.poll(clock.at(before));
+        let mut after = dpdk::tsc();
+        if done != 0 {
+            if idle > RESTLESS {
+                bell.wake();
+            }
+            idle = 0;
+            let busy = leash.busy_cycles.load(Ordering::Relaxed).wrapping_add(after.wrapping_sub(before));
+            leash.busy_cycles.store(busy, Ordering::Relaxed);
+        } else if poll == Poll::Adaptive {
+            idle = idle.saturating_add(1);
+            if idle > RESTLESS {
+                if idle == RESTLESS + 1 {
+                    bell.rest();
+                }
+                std::thread::sleep(NAPS[usize::from(idle > RESTLESS + SHORT)]);
+                after = dpdk::tsc();
+            }
+        }
+        before = after;
+    }
+}

@@ -1,0 +1,112 @@
+//! What is answered alike by every director: the daemon's and the one in memory.
+
+use std::net::{IpAddr, SocketAddr};
+
+use api::ConnectionRow;
+use dataplane::conn::entry::Flags;
+use dataplane::conn::tcp::TcpState;
+use dataplane::snapshot::dest::Method as PathMethod;
+use dataplane::time::Ticks;
+use dataplane::worker::report::ConnView;
+use model::{Applied, BatchError, Change, Method, Model, ModelError, Protocol, ServiceKey};
+
+use crate::compile::Director;
+use crate::statistics::Collector;
+
+/// Applies changes and has `collector` follow.
+pub fn change(
+    director: &mut Director,
+    collector: &mut Collector,
+    changes: Vec<Change>,
+) -> Result<(), BatchError> {
+    collect_before(director.model(), collector, &changes);
+    for done in director.change(changes)? {
+        match done {
+            Applied::ServiceAdded { service } => collector.service_added(service),
+            Applied::ServiceEdited { service, before } => {
+                let service = director.model().service(service);
+                let other = service.filter(|service| service.spec.scheduler != before.scheduler);
+                other
+                    .into_iter()
+                    .flat_map(|now| &now.destinations)
+                    .for_each(|id| collector.forget_response(*id));
+            }
+            Applied::DestinationAdded { dest, origin, .. } => collector.dest_added(dest, origin),
+            // It is given work again, by somebody who has perhaps mended it.
+            Applied::DestinationEdited { dest, before, .. } if before.weight == 0 => {
+                collector.forget_response(dest);
+            }
+            Applied::LocalAddressAdded { .. } => collector.follow_locals(director.locals()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What was counted belongs to the services as they were: those that lose destinations are counted before.
+fn collect_before(model: &Model, collector: &mut Collector, changes: &[Change]) {
+    for change in changes {
+        match change {
+            Change::DeleteService(key) | Change::DeleteDestination(key, _) => {
+                let found = model.find(key).and_then(|id| Some((id, model.service(id)?)));
+                if let Some((id, service)) = found {
+                    collector.collect_service(id, service);
+                }
+            }
+            Change::Flush => collector.collect(model),
+            _ => {}
+        }
+    }
+}
+
+/// `-Z`: counts anew, one service or everything.
+pub fn zero(
+    director: &Director,
+    collector: &mut Collector,
+    key: Option<ServiceKey>,
+) -> Result<(), ModelError> {
+    let model = director.model();
+    collector.collect(model);
+    let Some(key) = key else {
+        collector.zero_all();
+        return Ok(());
+    };
+    let id = model.find(&key).ok_or(ModelError::NoService)?;
+    let dests = model.service(id).map(|service| service.destinations.clone()).unwrap_or_default();
+    collector.zero_service(id, &dests);
+    Ok(())
+}
+
+/// A connection as clients see it.
+pub fn row(view: &ConnView, worker: usize) -> ConnectionRow {
+    let at = |(addr, port): (std::net::Ipv4Addr, u16)| SocketAddr::new(IpAddr::V4(addr), port);
+    let template = view.flags.has(Flags::TEMPLATE);
+    let state = match view.protocol {
+        _ if template => {
+            if view.flags.has(Flags::ASSURED) {
+                "ASSURED"
+            } else {
+                "NONE"
+            }
+        }
+        17 => "UDP",
+        _ => TcpState::from_raw(view.state).name(),
+    };
+    ConnectionRow {
+        protocol: Protocol::from_number(view.protocol),
+        expires: view.expires_in / Ticks::PER_SECOND,
+        state: state.to_owned(),
+        client: at(view.client),
+        target: at(view.virt),
+        destination: at(view.dest),
+        local: view.local.map(at),
+        method: match PathMethod::from_bits(view.flags.bits()) {
+            PathMethod::Masquerade => Method::Masquerade,
+            PathMethod::DirectRoute => Method::DirectRoute,
+            PathMethod::Tunnel => Method::Tunnel,
+            PathMethod::FullNat => Method::FullNat,
+        },
+        worker: worker as u32,
+        engine: None,
+    }
+}

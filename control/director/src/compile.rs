@@ -1,0 +1,325 @@
+//! The model compiled for the packet path, change by change.
+//!
+//! [`Director`] holds the rules twice: as the operator said them ([`Model`]) and as workers read them
+//! ([`Master`]). A change is judged by the model, then carried over to the master and published; workers
+//! see it whole at their next burst.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use dataplane::epoch::{Publisher, Reader, WorkerToken, Workers};
+use dataplane::io::PortId;
+use dataplane::local::LocalAddress;
+use dataplane::snapshot::Snapshot;
+use dataplane::snapshot::dest::{DestInfo, Method as PathMethod};
+use dataplane::snapshot::master::{Master, ServiceSpec as PathSpec};
+use dataplane::snapshot::service::{Persistence, ServiceId as PathServiceId, ServiceKey as PathKey};
+use dataplane::time::Ticks;
+use sched::{Dest, DestId, Edit, Kind};
+
+use crate::paths::{PathCompiler, PortPath, Way};
+use linux::MirrorState;
+use model::{
+    Applied, BatchError, Change, Family, HostAddresses, MarkTable, Method, Model, ModelOptions,
+    PersistenceMask, RemovedService, ServiceFlags, ServiceId, ServiceKey, ServiceSpec, Timeouts,
+};
+
+/// The rules, as said and as compiled, and the way they reach the workers.
+pub struct Director {
+    model: Model,
+    /// The mark rules, as said.
+    pub(super) marks: MarkTable,
+    pub(super) master: Master,
+    publisher: Publisher<Snapshot>,
+    paths: PathCompiler,
+    world: Arc<MirrorState>,
+    ways: HashMap<DestId, Way>,
+    locals: HashMap<Ipv4Addr, u32>,
+}
+
+impl Director {
+    /// No rules, for `workers` workers; their readers and tokens come with it.
+    pub fn new(
+        options: ModelOptions,
+        ports: Vec<PortPath>,
+        workers: usize,
+    ) -> (Self, Vec<(Reader<Snapshot>, WorkerToken)>) {
+        let (ids, tokens) = Workers::new(workers);
+        let mut master = Master::new(ids, options.mh_size);
+        let (publisher, readers) = Publisher::new(master.release(0), workers);
+        let interfaces = ports.iter().map(|port| port.host_interface.clone()).collect();
+        let director = Self {
+            model: Model::new(options),
+            marks: MarkTable::new(interfaces, dataplane::marks::MOST),
+            master,
+            publisher,
+            paths: PathCompiler::new(ports),
+            world: Arc::default(),
+            ways: HashMap::new(),
+            locals: HashMap::new(),
+        };
+        (director, readers.into_iter().zip(tokens).collect())
+    }
+
+    /// The rules as said.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The epoch of the newest rules.
+    pub fn epoch(&self) -> u64 {
+        self.publisher.epoch()
+    }
+
+    /// Applies all changes and publishes them, or does nothing and says which could not be.
+    pub fn change(&mut self, changes: Vec<Change>) -> Result<Vec<Applied>, BatchError> {
+        let before = (changes.len() > 1).then(|| (self.model.clone(), self.master.clone()));
+        let mut applied = Vec::with_capacity(changes.len());
+        for (index, change) in changes.into_iter().enumerate() {
+            match self.model.apply(change) {
+                Ok(done) => {
+                    self.compile(&done);
+                    applied.push(done);
+                }
+                Err(error) => {
+                    if let Some((model, master)) = before {
+                        self.model = model;
+                        self.master = master;
+                    }
+                    return Err(BatchError { index, error });
+                }
+            }
+        }
+        self.publish();
+        Ok(applied)
+    }
+
+    /// Follows Linux: addresses, routes, neighbours.
+    pub fn follow(&mut self, world: Arc<MirrorState>) {
+        self.model.set_host_addresses(host_addresses(&world));
+        let addrs: Vec<_> = self.dest_addrs().collect();
+        let ways = self.paths.update(&world, &mut self.master, &mut addrs.into_iter());
+        for (id, way) in &ways {
+            if let Some(info) = self.master.snapshot().dest(*id).copied() {
+                let new = DestInfo { hop: way.hop, tunnel_source: way.source, ..info };
+                if new != info {
+                    self.master.set_dest(*id, new);
+                }
+            }
+        }
+        self.ways = ways;
+        self.world = world;
+        self.publish();
+    }
+
+    /// The next hops of all destinations: what Linux must keep resolved.
+    pub fn next_hops(&self) -> Vec<(PortId, Ipv4Addr)> {
+        let mut hops: Vec<_> = self.ways.values().filter_map(|way| way.next_hop).collect();
+        hops.sort_unstable();
+        hops.dedup();
+        hops
+    }
+
+    /// Frees what every worker has left behind.
+    pub fn reclaim(&mut self) {
+        self.publisher.reclaim();
+    }
+
+    /// The newest epoch that a worker is known to have seen.
+    pub fn epoch_seen(&self, worker: usize) -> u64 {
+        let newest = self.publisher.epoch();
+        if self.publisher.waits_for(newest) == Some(worker) { newest.saturating_sub(1) } else { newest }
+    }
+
+    /// Whether every worker has seen the newest rules.
+    pub fn settled(&self) -> bool {
+        self.publisher.is_seen(self.publisher.epoch())
+    }
+
+    /// Frees the slot of a deleted destination that no connection names any more.
+    pub fn reclaim_dest(&mut self, dest: DestId) {
+        if self.model.reclaim(dest) {
+            self.ways.remove(&dest);
+            self.master.forget_dest(dest);
+        }
+    }
+
+    pub(super) fn publish(&mut self) {
+        // Edits are kept until the snapshot before this one has been seen by all: the publisher says when.
+        let seen = if self.settled() { self.master.snapshot().epoch } else { 0 };
+        let snapshot = self.master.release(seen);
+        self.publisher.publish(snapshot);
+        self.publisher.reclaim();
+    }
+
+    fn dest_addrs(&self) -> impl Iterator<Item = (DestId, Ipv4Addr)> {
+        let live = self.model.services().flat_map(|(_, service)| service.destinations.iter().copied());
+        live.chain(self.model.trash()).filter_map(|id| match self.model.destination(id)?.spec.key.addr {
+            IpAddr::V4(addr) => Some((id, addr)),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn compile(&mut self, applied: &Applied) {
+        match applied {
+            Applied::ServiceAdded { service } | Applied::ServiceEdited { service, .. } => {
+                self.compile_service(*service);
+            }
+            Applied::ServiceRemoved(removed) => self.remove(removed),
+            Applied::Flushed(all) => all.iter().for_each(|removed| self.remove(removed)),
+            Applied::DestinationAdded { service, dest, .. } => {
+                self.compile_dest(*dest, true);
+                self.compile_list(*service, |old, new| {
+                    let added = new.iter().find(|other| other.id == *dest)?;
+                    Some(Edit::added(old, added))
+                });
+            }
+            Applied::DestinationEdited { service, dest, .. } => {
+                self.compile_dest(*dest, true);
+                self.compile_list(*service, |old, new| {
+                    let edited = new.iter().find(|other| other.id == *dest)?;
+                    Some(Edit::updated(old, edited))
+                });
+            }
+            Applied::DestinationRemoved { service, dest, .. } => {
+                self.compile_dest(*dest, false);
+                self.compile_list(*service, |old, _| Some(Edit::deleted(old, *dest)));
+            }
+            Applied::LocalAddressAdded { service, addr } => {
+                self.add_local(*addr);
+                self.compile_service(*service);
+            }
+            Applied::LocalAddressRemoved { service, .. } => self.compile_service(*service),
+            Applied::TimeoutsSet(timeouts) => self.compile_timeouts(*timeouts),
+        }
+    }
+
+    fn compile_service(&mut self, id: ServiceId) {
+        let Some(service) = self.model.service(id) else { return };
+        let locals = service.local_addresses.iter().filter_map(|addr| match addr {
+            IpAddr::V4(addr) => self.locals.get(addr).copied(),
+            IpAddr::V6(_) => None,
+        });
+        let Some(spec) = path_spec(id, &service.spec, locals.collect()) else { return };
+        let dests = self.dests_of(id);
+        // The model has refused what no plan can be built of.
+        let built = self.master.set_service(&spec, dests);
+        debug_assert!(built.is_ok(), "the model lets through what cannot be compiled: {built:?}");
+    }
+
+    fn compile_list(&mut self, id: ServiceId, edit: impl Fn(&[Dest], &[Dest]) -> Option<Edit>) {
+        let path_id = PathServiceId::new(id.as_u32());
+        let Some(service) = self.master.snapshot().services.by_id(path_id) else { return };
+        let new = self.dests_of(id);
+        let Some(edit) = edit(service.plan.dests(), &new) else { return };
+        let built = self.master.set_dests(path_id, new, edit);
+        debug_assert!(built.is_ok(), "the model lets through what cannot be compiled: {built:?}");
+    }
+
+    fn dests_of(&self, id: ServiceId) -> Vec<Dest> {
+        let Some(service) = self.model.service(id) else { return Vec::new() };
+        self.model.destinations(service).map(|(id, dest)| dest.for_scheduler(id)).collect()
+    }
+
+    fn compile_dest(&mut self, id: DestId, available: bool) {
+        let Some(dest) = self.model.destination(id) else { return };
+        let (spec, service) = (dest.spec, dest.service);
+        let IpAddr::V4(addr) = spec.key.addr else { return };
+        let way = self.paths.way_to(&self.world, &mut self.master, addr);
+        self.ways.insert(id, way);
+        let info = DestInfo {
+            available,
+            method: path_method(spec.method),
+            weight: spec.weight,
+            addr,
+            port: spec.key.port,
+            service: PathServiceId::new(service.as_u32()),
+            upper: spec.upper,
+            lower: spec.lower,
+            raised: 0,
+            weighed: true,
+            hop: way.hop,
+            tunnel_source: way.source,
+        };
+        self.master.set_dest(id, info);
+    }
+
+    fn remove(&mut self, removed: &RemovedService) {
+        for dest in &removed.destinations {
+            self.compile_dest(*dest, false);
+        }
+        self.master.remove_service(PathServiceId::new(removed.service.as_u32()));
+        // Workers look services up by their keys; a slot that comes again is told apart by its states' age.
+        self.model.reclaim_service(removed.service);
+    }
+
+    fn add_local(&mut self, addr: IpAddr) {
+        let IpAddr::V4(addr) = addr else { return };
+        let next = self.locals.len() as u32;
+        let slot = *self.locals.entry(addr).or_insert(next);
+        // It may have its number from a change that was taken back.
+        if self.master.snapshot().locals.get(slot as usize).is_none_or(Option::is_none) {
+            self.master.set_local(slot, addr);
+        }
+    }
+
+    /// The local addresses there are, or were: connections may still use them.
+    pub fn locals(&self) -> impl Iterator<Item = Arc<LocalAddress>> {
+        self.master.snapshot().locals.iter().filter_map(|(_, local)| local.clone())
+    }
+
+    fn compile_timeouts(&mut self, timeouts: Timeouts) {
+        use dataplane::conn::tcp::TcpState;
+        let tunables = self.master.tunables_mut();
+        tunables.tcp_timeouts[TcpState::Established as usize] = timeouts.tcp * Ticks::PER_SECOND;
+        tunables.tcp_timeouts[TcpState::FinWait as usize] = timeouts.tcp_fin * Ticks::PER_SECOND;
+        tunables.udp_timeout = timeouts.udp * Ticks::PER_SECOND;
+    }
+}
+
+fn path_spec(id: ServiceId, spec: &ServiceSpec, locals: Vec<u32>) -> Option<PathSpec> {
+    let key = match spec.key {
+        ServiceKey::Address { protocol, addr: IpAddr::V4(addr), port } => {
+            PathKey::Address { protocol: protocol.number(), addr, port }
+        }
+        ServiceKey::Mark { mark, family: Family::V4 } => PathKey::Mark(mark),
+        _ => return None,
+    };
+    let netmask = match spec.netmask {
+        PersistenceMask::V4(mask) => mask,
+        PersistenceMask::V6(_) => Ipv4Addr::BROADCAST,
+    };
+    let persistent = spec.flags.contains(ServiceFlags::PERSISTENT);
+    Some(PathSpec {
+        id: PathServiceId::new(id.as_u32()),
+        key,
+        kind: Kind::from_name(&spec.scheduler)?,
+        flags: sched::Flags::from_bits(spec.flags.intersection(ServiceFlags::SCHED).bits()),
+        persistence: persistent.then_some(Persistence { timeout: spec.timeout, netmask }),
+        one_packet: spec.flags.contains(ServiceFlags::ONE_PACKET),
+        locals,
+    })
+}
+
+const fn path_method(method: Method) -> PathMethod {
+    match method {
+        Method::Masquerade => PathMethod::Masquerade,
+        Method::DirectRoute => PathMethod::DirectRoute,
+        Method::Tunnel => PathMethod::Tunnel,
+        Method::FullNat => PathMethod::FullNat,
+    }
+}
+
+fn host_addresses(world: &MirrorState) -> HostAddresses {
+    let mut host = HostAddresses::default();
+    for address in world.addresses.iter() {
+        host.local.insert(address.net.addr());
+        if let ipnet::IpNet::V4(net) = address.subnet
+            && net.prefix_len() < 31
+        {
+            host.broadcast.insert(net.broadcast());
+        }
+    }
+    host
+}

@@ -1,0 +1,67 @@
+//! Mark rules as said made into mark rules as compiled.
+
+use std::sync::Arc;
+
+use dataplane::io::PortId;
+use dataplane::marks::Marks;
+use dataplane::marks::rule::{Action, Net as PathNet, Ports, Rule, Side, Term};
+use model::{MarkBatchError, MarkChange, MarkError, MarkRule, MarkTarget, Net, Not, PortSide};
+
+use crate::compile::Director;
+
+impl Director {
+    /// The mark rules as said.
+    pub fn marks(&self) -> &[MarkRule] {
+        self.marks.rules()
+    }
+
+    /// Makes all changes of the mark rules and publishes them, or does nothing and says which could not be.
+    pub fn change_marks(&mut self, changes: Vec<MarkChange>) -> Result<(), MarkBatchError> {
+        let index = changes.len().saturating_sub(1);
+        let mut marks = self.marks.clone();
+        marks.apply_all(changes)?;
+        let rules: Vec<_> = marks.rules().iter().map(|rule| path_rule(rule, marks.interfaces())).collect();
+        // The table has refused more than there is room for.
+        let full = |_| MarkBatchError { index, error: MarkError::Full(dataplane::marks::MOST) };
+        let compiled = Marks::compile(&rules).map_err(full)?;
+        self.marks = marks;
+        self.master.set_marks(Arc::new(compiled));
+        self.publish();
+        Ok(())
+    }
+}
+
+fn path_rule(rule: &MarkRule, interfaces: &[String]) -> Rule {
+    let net = |term: Not<Net>| Term {
+        value: PathNet { addr: term.value.addr, mask: term.value.mask },
+        negated: term.negated,
+    };
+    let one = |side, term: Option<Not<(u16, u16)>>| {
+        term.map(|term| Term { value: Ports { side, ranges: vec![term.value] }, negated: term.negated })
+    };
+    let list = rule.multiport.as_ref().map(|term| {
+        let side = match term.value.side {
+            PortSide::Destination => Side::Destination,
+            PortSide::Either => Side::Either,
+            PortSide::Source => Side::Source,
+        };
+        Term { value: Ports { side, ranges: term.value.ports.clone() }, negated: term.negated }
+    });
+    Rule {
+        source: rule.source.map(net),
+        destination: rule.destination.map(net),
+        ingress: rule.in_interface.as_ref().map(|term| Term {
+            value: rule.named(interfaces).map(|number| PortId::new(number as u16)).collect(),
+            negated: term.negated,
+        }),
+        protocol: rule.protocol.map(|term| Term { value: term.value, negated: term.negated }),
+        ports: [one(Side::Source, rule.source_port), one(Side::Destination, rule.destination_port), list]
+            .into_iter()
+            .flatten()
+            .collect(),
+        action: match rule.target {
+            MarkTarget::Accept | MarkTarget::Return => Action::End,
+            MarkTarget::Mark { value, mask } => Action::Set { value, mask },
+        },
+    }
+}

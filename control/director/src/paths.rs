@@ -1,0 +1,253 @@
+//! Linux's routes and neighbours, compiled for the packet path.
+//!
+//! Every next hop behind a port gets an adjacency with a stable number. Numbers of next hops that are no
+//! longer wanted are given out again only together with a new generation of the rules, so that no
+//! connection uses one for what it no longer is.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use dataplane::conn::entry::NONE;
+use dataplane::io::PortId;
+use dataplane::snapshot::master::Master;
+use dataplane::snapshot::route::{Adjacency, PortFacts, Reach, RouteTarget, Routes};
+use dataplane::wire::ether::{IPV4, Mac};
+
+use linux::{self as linux, Generations, Lookup, MirrorState};
+
+/// A port as its paths are compiled.
+#[derive(Clone, Debug)]
+pub struct PortPath {
+    /// The host interface's name.
+    pub host_interface: String,
+    /// The port's MAC.
+    pub mac: Mac,
+    /// Whether header checksums are checked in software.
+    pub verify_checksum: bool,
+}
+
+/// How packets get to an address that is not a client's: a destination's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The adjacency, or [`NONE`] when there is no route.
+    pub(super) hop: u32,
+    /// The director's own address towards it.
+    pub(super) source: Ipv4Addr,
+    /// The next hop to keep alive: the port and the address.
+    pub(super) next_hop: Option<(PortId, Ipv4Addr)>,
+}
+
+type HopKey = (PortId, Ipv4Addr, u16);
+
+/// Turns a [`MirrorState`] into the paths of a [`Master`].
+#[derive(Debug)]
+pub(super) struct PathCompiler {
+    ports: Vec<PortPath>,
+    /// The number of each next hop.
+    numbers: HashMap<HopKey, u32>,
+    /// Next hops still wanted, found while compiling.
+    wanted: HashMap<HopKey, u32>,
+    free: Vec<u32>,
+    next: u32,
+    seen: Option<Generations>,
+}
+
+/// The adjacency that means "Linux itself".
+const HOST: u32 = 0;
+
+impl PathCompiler {
+    /// A compiler for these ports, in the order of their numbers.
+    pub(super) fn new(ports: Vec<PortPath>) -> Self {
+        let (numbers, wanted) = (HashMap::new(), HashMap::new());
+        Self { ports, numbers, wanted, free: Vec::new(), next: HOST + 1, seen: None }
+    }
+
+    /// Brings the paths of `master` up to `state`; false when nothing that matters has changed. `dests` are asked
+    /// for their addresses and told their ways.
+    pub(super) fn update(
+        &mut self,
+        state: &MirrorState,
+        master: &mut Master,
+        dests: &mut dyn Iterator<Item = (sched::DestId, Ipv4Addr)>,
+    ) -> HashMap<sched::DestId, Way> {
+        let routes_changed = self.seen.is_none_or(|seen| seen.routes != state.generations.routes);
+        self.seen = Some(state.generations);
+        let links = self.links(state);
+        master.paths_mut().ports = self.facts(state);
+        set(master, HOST, Adjacency { reach: Reach::Host, mtu: u16::MAX, ..Adjacency::default() });
+        // Numbers stay with next hops that are wanted again.
+        self.wanted.clear();
+        let ranges: Vec<_> = state
+            .routes_v4()
+            .into_iter()
+            .map(|flat| {
+                let (first, last) = (Ipv4Addr::from_bits(flat.start), Ipv4Addr::from_bits(flat.end));
+                (first, last, self.target(&links, flat.target))
+            })
+            .collect();
+        let neighbours = self.neighbours(state, &links);
+        let ways = dests.map(|(id, addr)| (id, self.way(state, &links, addr))).collect();
+        let dropped = self.retire();
+        for (key, number) in &self.numbers {
+            set(master, *number, self.adjacency(state, &links, *key));
+        }
+        master.paths_mut().neighbours = Arc::new(neighbours);
+        if routes_changed {
+            master.paths_mut().routes = Arc::new(Routes::new(&ranges));
+        }
+        if routes_changed || dropped {
+            master.rejudge();
+        }
+        ways
+    }
+
+    /// The way to `addr`, whose next hop gets a number if it has none.
+    pub(super) fn way_to(&mut self, state: &MirrorState, master: &mut Master, addr: Ipv4Addr) -> Way {
+        let links = self.links(state);
+        let way = self.way(state, &links, addr);
+        for (key, number) in std::mem::take(&mut self.wanted) {
+            set(master, number, self.adjacency(state, &links, key));
+        }
+        way
+    }
+
+    fn way(&mut self, state: &MirrorState, links: &HashMap<u32, PortId>, addr: Ipv4Addr) -> Way {
+        let none = Way { hop: NONE, source: Ipv4Addr::UNSPECIFIED, next_hop: None };
+        match state.lookup(IpAddr::V4(addr)) {
+            Lookup::Unicast { ifindex, next_hop: IpAddr::V4(next_hop), pref_src, mtu } => {
+                let source = match pref_src {
+                    Some(IpAddr::V4(source)) => source,
+                    _ => Ipv4Addr::UNSPECIFIED,
+                };
+                let Some(&port) = links.get(&ifindex) else {
+                    return Way { hop: HOST, source, next_hop: None };
+                };
+                let hop = self.number((port, next_hop, clamp(mtu)));
+                Way { hop, source, next_hop: Some((port, next_hop)) }
+            }
+            Lookup::Local | Lookup::Broadcast => Way { hop: HOST, ..none },
+            _ => none,
+        }
+    }
+
+    fn target(&mut self, links: &HashMap<u32, PortId>, target: linux::RouteTarget) -> RouteTarget {
+        match target {
+            linux::RouteTarget::Unicast { ifindex, gateway, mtu, .. } => match (links.get(&ifindex), gateway)
+            {
+                (Some(&port), Some(IpAddr::V4(gateway))) => {
+                    RouteTarget::Gateway(self.number((port, gateway, clamp(mtu))))
+                }
+                (Some(&port), None) => RouteTarget::OnLink { port, mtu: clamp(mtu) },
+                // Another interface of the machine, or an IPv6 next hop of an IPv4 route.
+                _ => RouteTarget::Host,
+            },
+            linux::RouteTarget::Local | linux::RouteTarget::Broadcast => RouteTarget::Host,
+            linux::RouteTarget::Unreachable
+            | linux::RouteTarget::Prohibit
+            | linux::RouteTarget::Blackhole => RouteTarget::Nowhere,
+        }
+    }
+
+    fn neighbours(
+        &mut self,
+        state: &MirrorState,
+        links: &HashMap<u32, PortId>,
+    ) -> hashbrown::HashMap<(PortId, Ipv4Addr), u32> {
+        let mut known = hashbrown::HashMap::new();
+        for ((ifindex, addr), neighbour) in state.neighbours.iter() {
+            let (Some(&port), IpAddr::V4(addr)) = (links.get(ifindex), *addr) else { continue };
+            if neighbour.usable_mac().is_none() {
+                continue;
+            }
+            let mtu = match state.lookup(IpAddr::V4(addr)) {
+                Lookup::Unicast { mtu, .. } => clamp(mtu),
+                _ => continue,
+            };
+            known.insert((port, addr), self.number((port, addr, mtu)));
+        }
+        known
+    }
+
+    /// The number of a next hop, a new one if need be.
+    fn number(&mut self, key: HopKey) -> u32 {
+        let number = match self.numbers.get(&key) {
+            Some(number) => *number,
+            None => {
+                let number = self.free.pop().unwrap_or_else(|| {
+                    self.next += 1;
+                    self.next - 1
+                });
+                self.numbers.insert(key, number);
+                number
+            }
+        };
+        self.wanted.insert(key, number);
+        number
+    }
+
+    /// Takes back the numbers that nobody wanted; whether there were any.
+    fn retire(&mut self) -> bool {
+        let wanted = std::mem::take(&mut self.wanted);
+        let before = self.numbers.len();
+        self.numbers.retain(|key, number| {
+            let keep = wanted.contains_key(key);
+            if !keep {
+                self.free.push(*number);
+            }
+            keep
+        });
+        self.numbers.len() != before
+    }
+
+    fn adjacency(&self, state: &MirrorState, links: &HashMap<u32, PortId>, key: HopKey) -> Adjacency {
+        let (port, next_hop, mtu) = key;
+        let ifindex = links.iter().find(|(_, other)| **other == port).map_or(0, |(ifindex, _)| *ifindex);
+        let mac = state.neighbour(ifindex, IpAddr::V4(next_hop)).and_then(|n| n.usable_mac());
+        let mut header = [0; 14];
+        header[..6].copy_from_slice(&mac.map_or([0; 6], |mac| mac.0));
+        header[6..12].copy_from_slice(&self.ports[port.index()].mac.0);
+        header[12..].copy_from_slice(&IPV4.to_be_bytes());
+        let reach = if mac.is_some() { Reach::Port(port) } else { Reach::Resolving(port) };
+        Adjacency { header, reach, mtu, next_hop: Some(next_hop) }
+    }
+
+    /// The ports by the index of their host interface.
+    fn links(&self, state: &MirrorState) -> HashMap<u32, PortId> {
+        let found = self.ports.iter().enumerate().filter_map(|(number, port)| {
+            let (ifindex, _) = state.iface_named(&port.host_interface)?;
+            Some((ifindex, PortId::new(number as u16)))
+        });
+        found.collect()
+    }
+
+    fn facts(&self, state: &MirrorState) -> Arc<[PortFacts]> {
+        let facts = self.ports.iter().map(|port| {
+            let iface = state.iface_named(&port.host_interface);
+            let addr = iface.and_then(|(ifindex, _)| {
+                state.addresses.iter().find_map(|address| match address.net.addr() {
+                    IpAddr::V4(addr) if address.ifindex == ifindex => Some(addr),
+                    _ => None,
+                })
+            });
+            PortFacts {
+                mac: port.mac,
+                mtu: iface.map_or(0, |(_, iface)| clamp(iface.mtu)),
+                addr,
+                verify_checksum: port.verify_checksum,
+            }
+        });
+        facts.collect()
+    }
+}
+
+/// Writes an adjacency if it is another than before: an unchanged one costs no copy.
+fn set(master: &mut Master, number: u32, adjacency: Adjacency) {
+    if master.paths_mut().adjacency(number) != Some(&adjacency) {
+        *master.paths_mut().adjacencies.entry(number as usize) = adjacency;
+    }
+}
+
+fn clamp(mtu: u32) -> u16 {
+    mtu.min(u32::from(u16::MAX)) as u16
+}

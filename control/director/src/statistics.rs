@@ -1,0 +1,205 @@
+//! What workers counted, added up and remembered.
+//!
+//! Workers count by destination. Here the growth since the last look is added to the destination, to its
+//! service and to the director, so that a service keeps the counts of destinations it no longer has.
+//! Counts are brought up to date whenever somebody looks; rates move every [`TICK`](model::TICK).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dataplane::local::LocalAddress;
+use dataplane::stats::WorkerStats;
+use sched::{DestId, Loads};
+
+use api::{Load, Observed, Traffic};
+use model::{Counters, Model, Origin, Service, ServiceId, Statistics};
+
+/// One subject's counters: what has been counted, and what is shown of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    counted: Counters,
+    base: Counters,
+    rates: Statistics,
+}
+
+impl Account {
+    fn zero(&mut self) {
+        self.base = self.counted;
+        self.rates = Statistics::begin(self.counted);
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { counters: self.counted.since(&self.base), rates: self.rates.rates() }
+    }
+}
+
+/// All counters of the director.
+#[derive(Debug)]
+pub struct Collector {
+    workers: Vec<Arc<WorkerStats>>,
+    dests: HashMap<DestId, DestAccount>,
+    services: HashMap<ServiceId, Account>,
+    locals: HashMap<IpAddr, Arc<LocalAddress>>,
+    total: Account,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct DestAccount {
+    account: Account,
+    /// The workers' sums at the last look.
+    seen: Counters,
+}
+
+impl Collector {
+    /// A collector over these workers.
+    pub fn new(workers: Vec<Arc<WorkerStats>>) -> Self {
+        let (dests, services, locals) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { workers, dests, services, locals, total: Account::default() }
+    }
+
+    /// A service came to be, in a slot that another may have had.
+    pub fn service_added(&mut self, service: ServiceId) {
+        self.services.insert(service, Account::default());
+    }
+
+    /// A destination came to be, or came back.
+    pub fn dest_added(&mut self, dest: DestId, origin: Origin) {
+        let seen = self.sum(dest);
+        self.forget_response(dest);
+        let account = self.dests.entry(dest).or_default();
+        account.seen = seen;
+        if origin != Origin::Revived {
+            account.account = Account::default();
+        }
+    }
+
+    /// These are the local addresses there are.
+    pub fn follow_locals(&mut self, locals: impl Iterator<Item = Arc<LocalAddress>>) {
+        self.locals = locals.map(|local| (IpAddr::V4(local.addr), local)).collect();
+    }
+
+    /// The slot of a destination was reclaimed.
+    pub fn dest_reclaimed(&mut self, dest: DestId) {
+        self.dests.remove(&dest);
+        self.workers.iter().for_each(|worker| worker.forget_rates(dest));
+    }
+
+    /// What was measured of a real server's answers is to be measured anew.
+    pub(crate) fn forget_response(&self, dest: DestId) {
+        self.workers.iter().for_each(|worker| worker.forget_response(dest));
+    }
+
+    /// Brings all counters up to date.
+    pub fn collect(&mut self, model: &Model) {
+        for (id, service) in model.services() {
+            self.collect_service(id, service);
+        }
+    }
+
+    /// Brings the counters of one service up to date.
+    pub(super) fn collect_service(&mut self, id: ServiceId, service: &Service) {
+        for dest in &service.destinations {
+            let now = self.sum(*dest);
+            let account = self.dests.entry(*dest).or_default();
+            let growth = now.since(&account.seen);
+            account.seen = now;
+            account.account.counted += growth;
+            self.services.entry(id).or_default().counted += growth;
+            self.total.counted += growth;
+        }
+    }
+
+    /// Moves the rates; every two seconds, after [`Self::collect`].
+    pub fn tick(&mut self) {
+        let dests = self.dests.values_mut().map(|dest| &mut dest.account);
+        for account in dests.chain(self.services.values_mut()).chain([&mut self.total]) {
+            account.rates.tick(account.counted);
+        }
+        for (id, dest) in &self.dests {
+            let rates = dest.account.rates.rates();
+            for worker in &self.workers {
+                worker.set_traffic(*id, rates.inbps + rates.outbps);
+            }
+        }
+        self.workers.iter().for_each(|worker| worker.tick_rates());
+    }
+
+    /// `-Z` for one service and its destinations.
+    pub fn zero_service(&mut self, service: ServiceId, dests: &[DestId]) {
+        self.services.entry(service).or_default().zero();
+        for dest in dests {
+            self.dests.entry(*dest).or_default().account.zero();
+            self.forget_response(*dest);
+        }
+    }
+
+    /// `-Z` for everything.
+    pub fn zero_all(&mut self) {
+        self.dests.values_mut().for_each(|dest| dest.account.zero());
+        self.dests.keys().for_each(|dest| self.forget_response(*dest));
+        self.services.values_mut().for_each(Account::zero);
+        self.total.zero();
+    }
+
+    /// The director's own counters.
+    pub fn total(&self) -> Traffic {
+        self.total.traffic()
+    }
+
+    /// The workers' counters.
+    pub fn workers(&self) -> &[Arc<WorkerStats>] {
+        &self.workers
+    }
+
+    /// Whether no connection or template names a destination.
+    pub fn is_idle(&self, dest: DestId) -> bool {
+        let load = self.load(dest);
+        (load.active, load.inactive, load.persistent) == (0, 0, 0)
+    }
+
+    fn sum(&self, dest: DestId) -> Counters {
+        let mut sum = Counters::default();
+        for stats in self.workers.iter().filter_map(|worker| worker.dest(dest)) {
+            sum += Counters {
+                conns: stats.conns.get(),
+                inpkts: stats.in_pkts.get(),
+                outpkts: stats.out_pkts.get(),
+                inbytes: stats.in_bytes.get(),
+                outbytes: stats.out_bytes.get(),
+            };
+        }
+        sum
+    }
+}
+
+impl Observed for Collector {
+    fn service(&self, id: ServiceId) -> Traffic {
+        self.services.get(&id).map(Account::traffic).unwrap_or_default()
+    }
+
+    fn destination(&self, id: DestId) -> Traffic {
+        self.dests.get(&id).map(|dest| dest.account.traffic()).unwrap_or_default()
+    }
+
+    fn load(&self, id: DestId) -> Load {
+        let mut load = Load::default();
+        for stats in self.workers.iter().filter_map(|worker| worker.dest(id)) {
+            load.active += stats.active.get();
+            load.inactive += stats.inactive.get();
+            load.persistent += stats.persistent.get();
+        }
+        load
+    }
+
+    /// Each worker measures for itself; the middle of what they found.
+    fn response_us(&self, id: DestId) -> Option<u32> {
+        let known = self.workers.iter().filter_map(|worker| worker.response_time(id));
+        let (sum, count) = known.fold((0, 0), |(sum, count), micros| (sum + u64::from(micros), count + 1));
+        (count > 0).then(|| (sum / count.max(1)) as u32)
+    }
+
+    fn local_address(&self, _: ServiceId, addr: IpAddr) -> (u64, u64) {
+        self.locals.get(&addr).map_or((0, 0), |local| (local.exhausted(), local.in_use()))
+    }
+}

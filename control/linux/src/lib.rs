@@ -1,0 +1,35 @@
+//! The doors to Linux: host interfaces, routes and neighbours, signals, CPUs.
+//!
+//! Linux is the control plane of layers 2 and 3. Each port has a host interface, a TAP, on which ARP, routing daemons
+//! and ssh run as on any NIC; what Linux decides there comes back over rtnetlink as a [`MirrorState`]. Everything here
+//! belongs to control threads and to whatever network namespace they run in; no worker ever calls into it.
+
+#![forbid(unsafe_code)]
+
+pub mod affinity;
+mod decode;
+mod flat;
+mod follow;
+mod link;
+mod lookup;
+mod mirror;
+mod netlink;
+pub mod notify;
+pub mod pump;
+mod resolve;
+mod routes;
+pub mod signals;
+mod source;
+mod state;
+mod tap;
+
+pub use flat::FlatRoute;
+pub use link::{LinkError, Underlying, prepare_underlying};
+pub use lookup::{Lookup, RouteTarget};
+pub use mirror::{Mirror, MirrorEvent, MirrorHandle};
+pub use resolve::{KEEP_ALIVE, Resolver};
+pub use routes::RouteTable;
+pub use state::{
+    Address, Generations, Iface, Mac, MirrorState, Neighbour, NeighbourState, Route, RouteKind, Table,
+};
+pub use tap::{Tap, TapError};

@@ -1,0 +1,71 @@
+//! What concerns a whole process: signals, and word to systemd. A program of its own, with one thread to start from.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use linux::notify;
+use linux::signals::{Signal, Signals};
+use nix::sys::signal::{Signal as Number, kill};
+use nix::unistd::Pid;
+
+fn main() {
+    let has = |word: &str| std::env::args().any(|arg| arg == word);
+    if has("--list") {
+        // What a test runner asks first.
+        if !has("--ignored") {
+            println!("process: test");
+        }
+    } else if std::env::var_os("VIPLINE_TEST_TELLS").is_some() {
+        notify::ready("serving 3 services");
+        let mut watchdog = notify::Watchdog::new(Instant::now());
+        watchdog.pat(Instant::now());
+        watchdog.pat(Instant::now() + Duration::from_secs(10));
+        notify::stopping();
+    } else {
+        signals_arrive_in_order_and_do_not_kill();
+        systemd_is_told();
+        println!("test process ... ok");
+    }
+}
+
+fn signals_arrive_in_order_and_do_not_kill() {
+    let signals = Signals::start().unwrap();
+    let wanted = [
+        (Number::SIGHUP, Signal::Reload),
+        (Number::SIGTERM, Signal::Stop),
+        (Number::SIGHUP, Signal::Reload),
+        (Number::SIGINT, Signal::Stop),
+    ];
+    // A thread started later must not be hit either.
+    let idle = std::thread::spawn(|| std::thread::sleep(Duration::from_millis(100)));
+    for (number, signal) in wanted {
+        kill(Pid::this(), number).unwrap();
+        assert_eq!(signals.receiver().recv_timeout(Duration::from_secs(5)), Ok(signal));
+    }
+    assert!(signals.receiver().is_empty());
+    idle.join().unwrap();
+}
+
+fn systemd_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .env("VIPLINE_TEST_TELLS", "1")
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "9000000")
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let told = || {
+        let mut bytes = [0; 512];
+        let len = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..len]).trim().to_owned()
+    };
+    assert_eq!(told(), "READY=1\nSTATUS=serving 3 services");
+    assert_eq!(told(), "WATCHDOG=1");
+    assert_eq!(told(), "STOPPING=1");
+}

@@ -1,0 +1,123 @@
+//! What a command line means.
+
+use model::{Change, ServiceKey};
+
+/// What a command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `-h`
+    Help,
+    /// `-v`
+    Version,
+    /// Every command that changes rules, and what to call it when it fails.
+    Change(Operation, Change),
+    /// `-L` of services.
+    List(Listing),
+    /// `-L -c`
+    Connections {
+        /// `-n`
+        numeric: bool,
+        /// `--persistent-conn`: show what persistence engines keep.
+        engine: bool,
+    },
+    /// `-L --timeout`
+    Timeouts,
+    /// `-L --daemon`
+    Daemons,
+    /// `-S`
+    Save {
+        /// `-n`
+        numeric: bool,
+    },
+    /// `-Z`
+    Zero(Option<ServiceKey>),
+    /// `-G`
+    LocalAddresses(Option<ServiceKey>),
+    /// `-R`
+    Restore,
+    /// `--start-daemon`, which this director does not have.
+    StartDaemon,
+    /// `--stop-daemon`, of which there is none.
+    StopDaemon,
+}
+
+/// How to list services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Only this one.
+    pub service: Option<ServiceKey>,
+    /// What to show of each.
+    pub mode: Mode,
+    /// `-n`
+    pub numeric: bool,
+    /// `--exact`
+    pub exact: bool,
+    /// `--nosort`
+    pub unsorted: bool,
+}
+
+/// What to show of each service and destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Methods, weights and connections.
+    #[default]
+    Plain,
+    /// `--stats`
+    Stats,
+    /// `--rate`
+    Rate,
+    /// `--thresholds`
+    Thresholds,
+    /// `--persistent-conn`
+    Persistent,
+    /// `--tun-info`
+    Tunnels,
+}
+
+/// The operations whose failures have their own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `-A`
+    AddService,
+    /// `-E`
+    EditService,
+    /// `-D`
+    DeleteService,
+    /// `-C`
+    Flush,
+    /// `-a`
+    AddServer,
+    /// `-e`
+    EditServer,
+    /// `-d`
+    DeleteServer,
+    /// `-P`
+    AddLocalAddress,
+    /// `-Q`
+    DeleteLocalAddress,
+    /// `--set`
+    SetTimeouts,
+    /// `-Z`
+    Zero,
+    /// `-L`, `-S`, `-G`
+    List,
+}
+
+/// A command line that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct UsageError {
+    /// What to print on stderr, without the final newline.
+    pub text: String,
+    /// The exit code.
+    pub exit: u8,
+    /// Whether it also ends `-R`.
+    pub fatal: bool,
+}
+
+impl UsageError {
+    /// An error in the meaning of options: exit 2.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), exit: 2, fatal: true }
+    }
+}

@@ -1,0 +1,34 @@
+//! What ipvsadm says when the kernel refuses.
+
+use super::command::Operation;
+use model::{Feature, ModelError};
+
+/// ipvsadm's words for a refusal.
+pub fn refusal(operation: Operation, error: &ModelError) -> String {
+    use Operation::*;
+    let text = match (error, operation) {
+        (ModelError::ServiceExists, _) => "Service already exists",
+        (ModelError::NoScheduler(_) | ModelError::NoEngine(_), _) => {
+            "Scheduler or persistence engine not found"
+        }
+        (
+            ModelError::NoService,
+            AddServer | EditServer | DeleteServer | AddLocalAddress | DeleteLocalAddress,
+        ) => "Service not defined",
+        (ModelError::NoService, _) => "No such service",
+        (ModelError::DestinationExists, _) => "Destination already exists",
+        (ModelError::NoDestination, _) => "No such destination",
+        (ModelError::LocalAddressExists, _) => "Local address already exists",
+        (ModelError::NoLocalAddress, _) => "No such Local address",
+        (ModelError::NotUnicast(_) | ModelError::Invalid(_), _) => {
+            "Invalid operation.  Possibly wrong module version, address not unicast, ..."
+        }
+        (ModelError::NegativeWeight(_) | ModelError::ThresholdOrder { .. }, _) => {
+            "Numerical result out of range"
+        }
+        (ModelError::Full(_), _) => "Memory allocation problem",
+        (ModelError::Unsupported(Feature::Ipv6), _) => "Operation not supported with IPv6",
+        (ModelError::Unsupported(_) | ModelError::TooManyForMh(_), _) => return error.to_string(),
+    };
+    text.to_owned()
+}

@@ -1,0 +1,81 @@
+//! How endpoints and services are called in listings.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::ipvs::names::Names;
+use model::{DestKey, Family, Protocol, ServiceKey};
+
+/// `addr:port`, or the names of both; without a protocol, ports have no names.
+pub(super) fn endpoint(addr: IpAddr, port: u16, protocol: Option<Protocol>, names: &dyn Names) -> String {
+    let host = names.host_name(addr).unwrap_or_else(|| match addr {
+        IpAddr::V4(addr) => addr.to_string(),
+        IpAddr::V6(addr) => ipv6(addr),
+    });
+    let name = protocol.filter(|_| port != 0).and_then(|protocol| names.service_name(port, protocol));
+    let port = name.unwrap_or_else(|| port.to_string());
+    if addr.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// What a service is called in the first column.
+pub(super) fn service(key: &ServiceKey, names: &dyn Names) -> String {
+    match *key {
+        ServiceKey::Address { protocol, addr, port } => {
+            let name = format!("{:<4} {}", protocol.name(), endpoint(addr, port, Some(protocol), names));
+            cut(name, addr, 33)
+        }
+        // As a signed number, like ipvsadm.
+        ServiceKey::Mark { mark, family: Family::V4 } => format!("FWM  {}", mark as i32),
+        ServiceKey::Mark { mark, family: Family::V6 } => format!("FWM  {} IPv6", mark as i32),
+    }
+}
+
+/// Where a destination of a service is.
+pub(super) fn destination(dest: DestKey, service: &ServiceKey, names: &dyn Names) -> String {
+    let protocol = match service {
+        ServiceKey::Address { protocol, .. } => Some(*protocol),
+        ServiceKey::Mark { .. } => None,
+    };
+    endpoint(dest.addr, dest.port, protocol, names)
+}
+
+/// What a destination is called in the first column.
+pub(super) fn destination_column(dest: DestKey, service: &ServiceKey, names: &dyn Names) -> String {
+    cut(destination(dest, service, names), dest.addr, 28)
+}
+
+/// How a command line names a service.
+pub(super) fn option(key: &ServiceKey, names: &dyn Names) -> String {
+    match *key {
+        ServiceKey::Address { protocol, addr, port } => {
+            let option = match protocol {
+                Protocol::Tcp => "-t",
+                Protocol::Udp => "-u",
+                Protocol::Sctp => "--sctp-service",
+            };
+            format!("{option} {}", endpoint(addr, port, Some(protocol), names))
+        }
+        ServiceKey::Mark { mark, family: Family::V4 } => format!("-f {mark}"),
+        ServiceKey::Mark { mark, family: Family::V6 } => format!("-f {mark} -6"),
+    }
+}
+
+/// Names of IPv4 hosts are cut to their column; addresses always fit.
+fn cut(mut name: String, addr: IpAddr, width: usize) -> String {
+    if addr.is_ipv4()
+        && let Some((end, _)) = name.char_indices().nth(width)
+    {
+        name.truncate(end);
+    }
+    name
+}
+
+/// As `inet_ntop` writes it: addresses that embed an IPv4 address end in that.
+fn ipv6(addr: Ipv6Addr) -> String {
+    match addr.segments() {
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => match addr.to_ipv4() {
+            Some(addr) => format!("::{addr}"),
+            None => addr.to_string(),
+        },
+        _ => addr.to_string(),
+    }
+}

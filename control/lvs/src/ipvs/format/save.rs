@@ -1,0 +1,77 @@
+//! The table as commands, `-S`.
+
+use super::{name, sched_flags};
+use crate::ipvs::names::Names;
+use crate::ipvs::sort;
+use api::{DestView, ServiceView};
+use model::{Method, PersistenceMask, ServiceFlags, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind};
+
+/// Every service, its local addresses and its destinations as lines that `-R` takes. Thresholds
+/// are not saved, as in ipvsadm.
+pub fn save(list: &[ServiceView], names: &dyn Names) -> String {
+    let mut order: Vec<&ServiceView> = list.iter().collect();
+    sort::merge_sort(&mut order, &|a, b| sort::compare_services(&a.spec.key, &b.spec.key));
+    let mut out = String::new();
+    for view in order {
+        let key = name::option(&view.spec.key, names);
+        out.push_str(&format!("-A {key}{}\n", settings(&view.spec)));
+        for local in &view.local_addresses {
+            out.push_str(&format!("-P {key} -z {}\n", local.addr));
+        }
+        let mut order: Vec<&DestView> = view.destinations.iter().collect();
+        sort::merge_sort(&mut order, &|a, b| sort::compare_destinations(&a.spec.key, &b.spec.key));
+        for dest in order {
+            let at = name::destination(dest.spec.key, &view.spec.key, names);
+            let method = method(dest.spec.method);
+            let tunnel =
+                if dest.spec.method == Method::Tunnel { tunnel(&dest.spec.tunnel) } else { String::new() };
+            out.push_str(&format!("-a {key} -r {at} {method} -w {}{tunnel}\n", dest.spec.weight));
+        }
+    }
+    out
+}
+
+fn settings(spec: &ServiceSpec) -> String {
+    let mut out = format!(" -s {}", spec.scheduler);
+    if spec.flags.contains(ServiceFlags::PERSISTENT) {
+        out.push_str(&format!(" -p {}", spec.timeout));
+        match spec.netmask {
+            mask if mask.is_host() => {}
+            PersistenceMask::V4(mask) => out.push_str(&format!(" -M {mask}")),
+            PersistenceMask::V6(prefix) => out.push_str(&format!(" -M {prefix}")),
+        }
+    }
+    if let Some(engine) = &spec.engine {
+        out.push_str(&format!(" --pe {engine}"));
+    }
+    if spec.flags.contains(ServiceFlags::ONE_PACKET) {
+        out.push_str(" -o");
+    }
+    let flags = sched_flags(spec);
+    if !flags.is_empty() {
+        out.push_str(&format!(" -b {flags}"));
+    }
+    out
+}
+
+fn method(method: Method) -> &'static str {
+    match method {
+        Method::Masquerade => "-m",
+        Method::DirectRoute => "-g",
+        Method::Tunnel => "-i",
+        Method::FullNat => "-b",
+    }
+}
+
+fn tunnel(tunnel: &Tunnel) -> String {
+    let checksum = match tunnel.checksum {
+        TunnelChecksum::None => "--tun-nocsum",
+        TunnelChecksum::Outer => "--tun-csum",
+        TunnelChecksum::Remote => "--tun-remcsum",
+    };
+    match tunnel.kind {
+        TunnelKind::Ipip => " --tun-type ipip".to_owned(),
+        TunnelKind::Gue => format!(" --tun-type gue --tun-port {} {checksum}", tunnel.port),
+        TunnelKind::Gre => format!(" --tun-type gre {checksum}"),
+    }
+}

@@ -1,0 +1,92 @@
+//! Rules files: what `ipvsadm-save` prints, with comments.
+
+use super::command::{Command, Operation};
+use super::error::refusal;
+use super::names::Names;
+use super::parse::parse;
+use model::{Change, Model};
+
+/// A rule, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What it is.
+    pub operation: Operation,
+    /// What it changes.
+    pub change: Change,
+}
+
+/// What is wrong with a rules file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {text}")]
+pub struct RuleError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong with it, in ipvsadm's words.
+    pub text: String,
+}
+
+/// Reads a rules file: one command a line, without or with `ipvsadm` before it; lines that begin
+/// with `#` and empty ones are skipped.
+pub fn rules(text: &str, names: &dyn Names) -> Result<Vec<Rule>, RuleError> {
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
+    lines.map(|(text, line)| rule(text, line, names)).filter_map(Result::transpose).collect()
+}
+
+/// Applies rules, all or none.
+pub fn apply_rules(model: &mut Model, rules: &[Rule]) -> Result<(), RuleError> {
+    let changes = rules.iter().map(|rule| rule.change.clone()).collect();
+    let Err(batch) = model.apply_all(changes) else { return Ok(()) };
+    let text = |rule: &Rule| RuleError { line: rule.line, text: refusal(rule.operation, &batch.error) };
+    Err(rules.get(batch.index).map_or(RuleError { line: 0, text: batch.to_string() }, text))
+}
+
+fn rule(text: &str, line: usize, names: &dyn Names) -> Result<Option<Rule>, RuleError> {
+    let words: Vec<String> =
+        text.split_whitespace().filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |text| RuleError { line, text };
+    match parse("ipvsadm", &words, names) {
+        Ok(Command::Change(operation, change)) => Ok(Some(Rule { line, operation, change })),
+        Ok(_) => Err(wrong("Only commands that change rules may stand in a rules file".into())),
+        // Nobody is there to try -h.
+        Err(error) if error.text.starts_with("Try ") => {
+            Err(wrong(format!("Not an ipvsadm command: {}", text.trim())))
+        }
+        Err(error) => Err(wrong(error.text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::Numeric;
+    use super::*;
+    use model::ModelOptions;
+
+    #[test]
+    fn a_saved_table_is_read_and_applied() {
+        let text = "# web\n\nipvsadm -A -t 10.0.0.1:80 -s rr\n  -a -t 10.0.0.1:80 -r 10.0.1.1 -m\n#\n";
+        let read = rules(text, &Numeric).unwrap();
+        assert_eq!(read.iter().map(|rule| rule.line).collect::<Vec<_>>(), [3, 4]);
+        let mut model = Model::new(ModelOptions::all());
+        apply_rules(&mut model, &read).unwrap();
+        assert_eq!((model.service_count(), model.destination_count()), (1, 1));
+        let again = apply_rules(&mut model, &read);
+        assert_eq!(again, Err(RuleError { line: 3, text: "Service already exists".into() }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, line, said) in [
+            ("-A -t 10.0.0.1:80\n-A -t bogus", 2, "illegal virtual server address[:port] specified"),
+            ("\n-L", 2, "Only commands that change rules may stand in a rules file"),
+            ("foo bar", 1, "Not an ipvsadm command: foo bar"),
+            ("-A -q", 1, "-q: unknown option"),
+        ] {
+            assert_eq!(rules(text, &Numeric), Err(RuleError { line, text: said.into() }));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Rules from a file: what `save` and iptables-save print, or bare `-A` lines.
+
+use super::parse::{Command, UsageError, parse};
+use crate::ipvs::Names;
+use model::{MarkChange, MarkTable};
+
+/// Reads a file of rules; each change with its line, counted from 1. A file that was cut off is told by the `COMMIT` that
+/// its `*mangle` lacks.
+pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>, UsageError> {
+    let mut changes = Vec::new();
+    let mut open = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        match line.trim() {
+            "*mangle" => open = Some(number),
+            "COMMIT" => open = None,
+            _ => {}
+        }
+        let read = read(line.trim(), names);
+        let read = read.map_err(|UsageError(text)| UsageError(format!("line {number}: {text}")))?;
+        changes.extend(read.into_iter().map(|change| (number, change)));
+    }
+    match open {
+        Some(number) => Err(UsageError(format!("line {number}: *mangle: expected a COMMIT at its end"))),
+        None => Ok(changes),
+    }
+}
+
+/// Whether a file says anything at all: an empty one is more likely a mistake than the wish to have no rules.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// Reads a file of rules into a table: all of them, or none.
+pub fn load(text: &str, names: &dyn Names, table: &mut MarkTable) -> Result<(), UsageError> {
+    let (lines, changes): (Vec<_>, Vec<_>) = script(text, names)?.into_iter().unzip();
+    table.apply_all(changes).map_err(|refused| {
+        let line = lines.get(refused.index).copied().unwrap_or_default();
+        UsageError(format!("line {line}: {}", refused.error))
+    })
+}
+
+fn read(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
+    let expected = "expected -A PREROUTING … or another change of rules";
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let words = match words.split_first() {
+        // iptables-save -c puts counters before rules.
+        Some((first, rest)) if first.starts_with('[') && first.ends_with(']') => rest,
+        _ => &words,
+    };
+    let Some(first) = words.first() else { return Ok(Vec::new()) };
+    let policy = match (first.strip_prefix(':'), first.as_str()) {
+        (_, "COMMIT" | "*mangle") => return Ok(Vec::new()),
+        _ if first.starts_with('#') => return Ok(Vec::new()),
+        _ if first.starts_with('*') => {
+            return Err(UsageError(format!("{first}: expected *mangle, the only table there is")));
+        }
+        // Every table lists all its chains; those without rules say nothing.
+        (Some("PREROUTING"), _) => words.get(1),
+        (Some(_), _) => return Ok(Vec::new()),
+        (None, "-P" | "--policy") if words.get(1).is_some_and(|chain| chain == "PREROUTING") => words.get(2),
+        _ => {
+            return match parse(words, names)? {
+                Command::Change(changes) => Ok(changes),
+                _ => Err(UsageError(format!("{first}: {expected}"))),
+            };
+        }
+    };
+    match policy.map(String::as_str) {
+        Some("ACCEPT") => Ok(Vec::new()),
+        other => Err(UsageError(format!("{first}: {}: expected ACCEPT", other.unwrap_or("nothing")))),
+    }
+}

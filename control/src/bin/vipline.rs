@@ -1,7 +1,0 @@
-//! `vipline`, the operator's tool; also `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore` by those names.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ExitCode::from(control::tool::run(std::env::args_os()))
-}

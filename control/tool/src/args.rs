@@ -1,0 +1,171 @@
+//! The command line of the verbs that are not ipvsadm's.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use benches::bench::BenchArgs;
+use clap::{Parser, Subcommand};
+
+use api::{ConnectionFilter, Endpoint};
+use model::Protocol;
+
+/// Rules and watches a Vipline director
+#[derive(Debug, Parser)]
+#[command(name = "vipline", version)]
+pub(super) struct Args {
+    /// The daemon's runtime directory [default: $VIPLINE_RUNTIME_DIR or /run/vipline]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) runtime_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Everything ipvsadm does, in ipvsadm's words: try `vipline ipvsadm -h`
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// As for ipvsadm
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Firewall marks, in iptables' words: try `vipline mark -h`
+    #[command(disable_help_flag = true)]
+    Mark {
+        /// As for iptables, the table mangle
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Checks a configuration (.toml) with its files, or a file of ipvsadm rules, without touching anything
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Ports, workers and memory; exits 3 when no daemon answers
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Packets by verdict, reason, port, worker, service and destination
+    Stats {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The connection table
+    Conns(Conns),
+    /// Measures the packet path on this machine
+    Bench(BenchArgs),
+}
+
+/// Which connections to show, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Conns {
+    /// One JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Of this protocol: tcp, udp or sctp
+    #[arg(long, value_parser = protocol)]
+    protocol: Option<Protocol>,
+    /// From this client: ADDR, ADDR:PORT or :PORT
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
+    client: Option<Endpoint>,
+    /// To this virtual endpoint
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
+    vip: Option<Endpoint>,
+    /// At this destination
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
+    rip: Option<Endpoint>,
+    /// In this state, spelled as listed, e.g. ESTABLISHED
+    #[arg(long)]
+    state: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+}
+
+impl Conns {
+    pub(super) fn filter(&self) -> ConnectionFilter {
+        ConnectionFilter {
+            protocol: self.protocol,
+            client: self.client,
+            target: self.vip,
+            destination: self.rip,
+            state: self.state.clone(),
+            service: None,
+        }
+    }
+}
+
+/// The runtime directory and the words behind `wanted`, if that is the verb.
+pub(super) fn behind<'a>(wanted: &str, words: &'a [String]) -> Option<(Option<&'a str>, &'a [String])> {
+    let mut dir = None;
+    let mut rest = words.get(1..)?;
+    loop {
+        match rest {
+            [flag, value, after @ ..] if flag == "--runtime-dir" => {
+                (dir, rest) = (Some(value.as_str()), after)
+            }
+            [flag, after @ ..] if flag.starts_with("--runtime-dir=") => {
+                (dir, rest) = (flag.strip_prefix("--runtime-dir="), after);
+            }
+            [verb, after @ ..] if verb == wanted => return Some((dir, after)),
+            _ => return None,
+        }
+    }
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "sctp" => Ok(Protocol::Sctp),
+        _ => Err("expected tcp, udp or sctp".into()),
+    }
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let wrong = || "expected ADDR, ADDR:PORT, [ADDR6]:PORT or :PORT".to_owned();
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        return Ok(Endpoint { addr: None, port: Some(port) });
+    }
+    if let Ok(addr) = text.parse::<IpAddr>() {
+        return Ok(Endpoint { addr: Some(addr), port: None });
+    }
+    let at: SocketAddr = text.parse().map_err(|_| wrong())?;
+    Ok(Endpoint { addr: Some(at.ip()), port: Some(at.port()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn endpoints_are_addresses_ports_or_both() {
+        let at = |addr: &str, port| Endpoint { addr: addr.parse().ok(), port };
+        assert_eq!(endpoint("10.0.0.1"), Ok(at("10.0.0.1", None)));
+        assert_eq!(endpoint("10.0.0.1:80"), Ok(at("10.0.0.1", Some(80))));
+        assert_eq!(endpoint("[::1]:80"), Ok(at("::1", Some(80))));
+        assert_eq!(endpoint("::1"), Ok(at("::1", None)));
+        assert_eq!(endpoint(":80"), Ok(at("", Some(80))));
+        assert!(endpoint("10.0.0.1:70000").is_err());
+    }
+
+    #[test]
+    fn ipvsadm_keeps_its_words() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let line = words("vipline --runtime-dir /x ipvsadm -L -- --runtime-dir");
+        assert_eq!(behind("ipvsadm", &line), Some((Some("/x"), &line[4..])));
+        let line = words("vipline --runtime-dir=/x ipvsadm");
+        assert_eq!(behind("ipvsadm", &line), Some((Some("/x"), &line[3..])));
+        assert_eq!(behind("ipvsadm", &words("vipline status")), None);
+    }
+}

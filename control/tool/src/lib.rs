@@ -1,0 +1,214 @@
+//! `vipline`: the operator's tool. Verbs of its own, and the whole of ipvsadm.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod print;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use sched::MhSize;
+
+use api::{self, Client, ClientError, ConnectionQuery, DEFAULT_RUNTIME_DIR, Request, Response, pages};
+use args::{Args, Conns, Verb};
+use benches::bench::BenchArgs;
+use daemon::config::Config;
+use lvs::ipvs::{self, Console, Invocation, System};
+use model::{MarkTable, Model, ModelOptions};
+
+/// Runs the tool with a whole command line, and gives the exit code.
+pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.collect();
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let program = words.first().map_or("vipline", String::as_str);
+    if let Some(invocation) = Invocation::from_name(program) {
+        return ipvsadm(invocation, program, words.get(1..).unwrap_or_default(), &runtime_dir(None));
+    }
+    // ipvsadm's and iptables' words are their own: they do not pass through the parser of the other verbs.
+    if let Some((dir, rest)) = args::behind("mark", &words) {
+        return mark(rest, &runtime_dir(dir.map(PathBuf::from)));
+    }
+    if let Some((dir, rest)) = args::behind("ipvsadm", &words) {
+        return ipvsadm(Invocation::Ipvsadm, "vipline ipvsadm", rest, &runtime_dir(dir.map(PathBuf::from)));
+    }
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { 2 } else { 0 };
+        }
+    };
+    let dir = runtime_dir(args.runtime_dir);
+    let done = match args.verb {
+        Verb::Ipvsadm { .. } | Verb::Mark { .. } => Ok(()),
+        Verb::Check { file } => check(&file),
+        Verb::Status { json } => status(&dir, json),
+        Verb::Stats { json } => stats(&dir, json),
+        Verb::Conns(wanted) => conns(&dir, &wanted),
+        Verb::Bench(args) => bench(&args),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(Failure { text, code }) => {
+            let _ = writeln!(io::stderr(), "vipline: {text}");
+            code
+        }
+    }
+}
+
+/// The runtime directory: as told, else `VIPLINE_RUNTIME_DIR`, else the usual one.
+fn runtime_dir(told: Option<PathBuf>) -> PathBuf {
+    let of_environment =
+        || std::env::var_os("VIPLINE_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    told.or_else(of_environment).unwrap_or_else(|| DEFAULT_RUNTIME_DIR.into())
+}
+
+fn ipvsadm(invocation: Invocation, program: &str, args: &[String], dir: &Path) -> u8 {
+    with_console(program, |console| ipvs::run(invocation, args, console, || Client::connect(dir)))
+}
+
+fn mark(words: &[String], dir: &Path) -> u8 {
+    with_console("vipline mark", |console| lvs::mark::run(words, console, || Client::connect(dir)))
+}
+
+/// Runs something with this process's own ends.
+fn with_console(program: &str, run: impl FnOnce(&mut Console<'_>) -> u8) -> u8 {
+    let names = System::default();
+    let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+    run(&mut Console { program, stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr, names: &names })
+}
+
+/// Why a verb failed.
+struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 1 }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let code = if matches!(error, ClientError::NoDaemon { .. }) { 3 } else { 1 };
+        Self { text: error.to_string(), code }
+    }
+}
+
+/// Checks a configuration with its rules, or a rules file, without touching anything.
+fn check(file: &Path) -> Result<(), Failure> {
+    if file.extension().is_none_or(|extension| extension != "toml") {
+        let (services, destinations) = check_rules(file, Config::MAX_DESTINATIONS, MhSize::default())?;
+        say(&format!("{}: {services} services, {destinations} destinations\n", file.display()));
+        return Ok(());
+    }
+    let config = Config::load(file).map_err(|error| Failure::new(error.to_string()))?;
+    say(&format!("{}: {} ports, {} workers\n", file.display(), config.ports.len(), config.cpus.len()));
+    if let Some(rules) = &config.rules {
+        let (services, destinations) = check_rules(rules, config.max_destinations, config.mh_size)?;
+        say(&format!("{}: {services} services, {destinations} destinations\n", rules.display()));
+    }
+    if let Some(marks) = &config.marks {
+        let count = check_marks(marks, &config)?;
+        say(&format!("{}: {count} mark rules\n", marks.display()));
+    }
+    Ok(())
+}
+
+/// Tries the mark rules of a file on an empty table.
+fn check_marks(file: &Path, config: &Config) -> Result<usize, Failure> {
+    let wrong = |error: &dyn Display| Failure::new(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let mut table = MarkTable::new(config.host_interfaces(), dataplane::marks::MOST);
+    lvs::mark::load(&text, &System::default(), &mut table).map_err(|error| wrong(&error))?;
+    Ok(table.rules().len())
+}
+
+/// Tries the rules of a file on an empty table with room for so many destinations and such tables of `mh`.
+fn check_rules(file: &Path, max_destinations: u32, mh_size: MhSize) -> Result<(usize, usize), Failure> {
+    let wrong = |error: &dyn Display| Failure::new(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let rules = ipvs::rules(&text, &System::default()).map_err(|error| wrong(&error))?;
+    let mut model = Model::new(ModelOptions::served(max_destinations, mh_size));
+    ipvs::apply_rules(&mut model, &rules).map_err(|error| wrong(&error))?;
+    Ok((model.service_count(), model.destination_count()))
+}
+
+fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let report = benches::bench::run(args)
+        .map_err(|error| Failure { code: error.exit_code(), text: error.to_string() })?;
+    say(&if args.json { print::json_line(&report) } else { format!("{report}\n") });
+    Ok(())
+}
+
+fn status(dir: &Path, json: bool) -> Result<(), Failure> {
+    match Client::connect(dir)?.call(&Request::Status)? {
+        Response::Status(status) => {
+            say(&if json { print::json(&status) } else { print::status(&status) });
+            let text = "The director is not serving: see the ports and workers above";
+            if status.serving { Ok(()) } else { Err(Failure::new(text)) }
+        }
+        other => Err(odd(&other)),
+    }
+}
+
+fn stats(dir: &Path, json: bool) -> Result<(), Failure> {
+    let mut client = Client::connect(dir)?;
+    let traffic = match client.call(&Request::Traffic)? {
+        Response::Traffic(traffic) => traffic,
+        other => return Err(odd(&other)),
+    };
+    let mut services = Vec::new();
+    let mut wrong = None;
+    pages(&mut client, Request::List(api::ListQuery::default()), &mut |page| match page {
+        Response::Services { services: page, .. } => services.extend(page),
+        other => wrong = Some(odd(&other)),
+    })?;
+    if let Some(wrong) = wrong {
+        return Err(wrong);
+    }
+    let stats = print::Stats { traffic: *traffic, services };
+    say(&if json { print::json(&stats) } else { print::stats(&stats) });
+    Ok(())
+}
+
+fn conns(dir: &Path, wanted: &Conns) -> Result<(), Failure> {
+    let mut client = Client::connect(dir)?;
+    let mut left = wanted.limit.unwrap_or(usize::MAX);
+    let mut request = Request::Connections(ConnectionQuery { filter: wanted.filter(), from: None });
+    if !wanted.json {
+        say(print::CONNECTIONS);
+    }
+    while left > 0 {
+        let response = client.call(&request)?;
+        let next = response.next();
+        let Response::Connections { rows, .. } = response else { return Err(odd(&response)) };
+        for row in rows.iter().take(left) {
+            say(&if wanted.json { print::json_line(row) } else { print::connection(row) });
+        }
+        left -= rows.len().min(left);
+        match next.and_then(|next| request.continued(next)) {
+            Some(following) => request = following,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn odd(response: &Response) -> Failure {
+    match response {
+        Response::Failed(text) => Failure::new(text),
+        other => ClientError::unexpected(other).into(),
+    }
+}
+
+/// Prints to stdout. That nobody reads it is no failure.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
