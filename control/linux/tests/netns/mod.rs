@@ -1,6 +1,6 @@
 //! For tests that need root: each in a network namespace of its own.
 //!
-//! They are ignored unless asked for: `VIPLINE_ROOT_TESTS=1 cargo test -p control`. Asked for without root, they fail.
+//! They are ignored unless asked for: `VIPLINE_ROOT_TESTS=1 cargo test -p linux`. Asked for without root, they fail.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
