@@ -8,6 +8,7 @@ use dataplane::conn::entry::Direction;
 use dataplane::conn::entry::Flags;
 use dataplane::conn::entry::Hot;
 use dataplane::conn::key::FlowKey;
+use dataplane::conn::table::Approach;
 use dataplane::conn::table::Candidate;
 use dataplane::conn::table::FlowTable;
 use dataplane::epoch::Workers;
@@ -74,7 +75,9 @@ fn parse(protocol: u8) -> Option<u32> {
     (done == PACKETS).then_some(done)
 }
 
-/// Looks up keys from the `first` on in a table that is full of those from 0 on.
+/// Looks up keys from the `first` on in a table that is full of those from 0 on, in the steps that the worker takes: all
+/// keys of a burst are approached, then guessed at, then looked for elsewhere if need be. A packet of a known connection
+/// then asks whether the guess is right, any other one has the key confirmed as well.
 fn look_up(first: u32) -> Option<u32> {
     let mut table = FlowTable::new(PACKETS, 42);
     for n in 0..PACKETS {
@@ -85,10 +88,25 @@ fn look_up(first: u32) -> Option<u32> {
     let found = measured(|| {
         let mut found = 0;
         for keys in keys.chunks(BURST) {
-            let mut out = [Candidate::UNKNOWN; BURST];
-            table.probe(keys, &mut out);
-            for (key, candidate) in keys.iter().zip(out) {
-                found += u32::from(table.confirm(*key, candidate).is_some());
+            let mut approaches = [Approach::default(); BURST];
+            let mut candidates = [Candidate::UNKNOWN; BURST];
+            let mut away = 0_u32;
+            for (approach, key) in approaches.iter_mut().zip(keys) {
+                *approach = table.approach(*key);
+            }
+            for nth in 0..keys.len() {
+                let (candidate, elsewhere) = table.guess(approaches[nth]);
+                candidates[nth] = candidate;
+                away |= u32::from(elsewhere) << nth;
+            }
+            while away != 0 {
+                let nth = away.trailing_zeros() as usize;
+                away &= away - 1;
+                candidates[nth] = table.guess_away(approaches[nth], candidates[nth]);
+            }
+            for (key, candidate) in keys.iter().zip(candidates) {
+                let known = table.guessed(*key, candidate).is_some();
+                found += u32::from(known || table.confirm(*key, candidate).is_some());
             }
         }
         found

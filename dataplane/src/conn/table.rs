@@ -8,16 +8,16 @@
 //! a live slot that `keys_of` names is in the index exactly once, and nothing else is. No key is
 //! in the index twice.
 //!
-//! **Bursts.** [`FlowTable::probe`] looks for a whole burst at once, so that the cache misses of its
-//! packets overlap. What it finds are guesses: between it and [`FlowTable::confirm`] earlier packets of
-//! the same burst make and end connections. A guess that names a slot is checked against that slot's
+//! **Bursts.** Keys are looked for a burst at a time, so that the cache misses of its packets overlap: all are
+//! approached ([`FlowTable::approach`]), then guessed at ([`FlowTable::guess`]), then those that may be elsewhere
+//! ([`FlowTable::guess_away`]). What that finds are guesses: between it and [`FlowTable::confirm`] earlier packets
+//! make and end connections. A guess that names a slot is checked against that slot's
 //! key. A guess that names none holds until something is inserted, which the table's version tells.
 //!
 //! **Reuse.** Vacant slots queue up first in, first out: an id comes back as late as can be, never in
 //! the burst that freed it unless the table is all but full. Whoever keeps ids (the wheel, `control` of
 //! another entry) must still be able to tell that the slot has another tenant.
 
-use crate::BURST;
 use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot};
 use crate::conn::key::FlowKey;
 
@@ -47,7 +47,7 @@ pub enum InsertError {
     Duplicate,
 }
 
-/// What [`FlowTable::probe`] makes of a key: maybe an entry, maybe outdated by the time it is used.
+/// What [`FlowTable::guess`] makes of a key: maybe an entry, maybe outdated by the time it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
     slot: Slot,
@@ -248,8 +248,8 @@ impl FlowTable {
         &self.cold[id.index()]
     }
 
-    /// Has the line fetched that says where `key` may be: the first step of [`Self::probe`], for callers
-    /// that have something else to do meanwhile.
+    /// The first step of looking a key up: has the line fetched that says where `key` may be. The caller does something
+    /// else meanwhile.
     #[inline]
     pub fn approach(&self, key: FlowKey) -> Approach {
         let place = self.place(key);
@@ -257,23 +257,7 @@ impl FlowTable {
         Approach(place)
     }
 
-    /// Looks for all `keys` at once and has the lines that [`Self::confirm`] will read fetched.
-    /// `out` must be as long as `keys`.
-    pub fn probe(&self, keys: &[FlowKey], out: &mut [Candidate]) {
-        debug_assert_eq!(keys.len(), out.len());
-        for (keys, out) in keys.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            let mut approaches = [Approach::default(); BURST];
-            for (approach, key) in approaches.iter_mut().zip(keys) {
-                *approach = self.approach(*key);
-            }
-            for (out, approach) in out.iter_mut().zip(approaches) {
-                let (candidate, away) = self.guess(approach);
-                *out = if away { self.guess_away(approach, candidate) } else { candidate };
-            }
-        }
-    }
-
-    /// The second step of [`Self::probe`]: looks at the line that was fetched by then, and has the one fetched that
+    /// The second step: looks at the line that was fetched by then, and has the one fetched that
     /// [`Self::confirm`] will read. The flag says that the key may be elsewhere: that line is fetched then, for
     /// [`Self::guess_away`].
     #[inline(always)]
@@ -297,7 +281,7 @@ impl FlowTable {
         Candidate { slot, ..candidate }
     }
 
-    /// What `key` is now, given what [`Self::probe`] made of it.
+    /// What `key` is now, given what [`Self::guess`] or [`Self::guess_away`] made of it.
     #[inline]
     pub fn confirm(&self, key: FlowKey, candidate: Candidate) -> Option<(ConnId, Direction)> {
         if candidate.slot == Slot::NONE {
