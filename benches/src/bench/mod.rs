@@ -1,14 +1,14 @@
 //! `vipline bench`: what the packet path costs on this machine.
 //!
 //! The production worker runs over DPDK packet buffers, with a source and a sink in place of devices
-//! ([`io`]): no network, no root, no daemon. The same run with the worker taken out is subtracted, so
+//! (`io`): no network, no root, no daemon. The same run with the worker taken out is subtracted, so
 //! that making packets is not counted. Everything runs on a DPDK core, pinned to the last CPU that the
 //! process may use; the packet pool's caches want that.
 //!
-//! Costs are measured with as many packets as the director takes; latency ([`latency`]) and the rates at
-//! which it loses nothing or little ([`throughput`]) by packets that come at a constant rate ([`offer`]), by a clock of
-//! their own ([`arrival`]); what changes of
-//! rules do to it by making some ([`changes`]). Beside all of it stands what the machine's memory takes ([`memory`]), without a director.
+//! Costs are measured with as many packets as the director takes; latency (`latency`) and the rates at
+//! which it loses nothing or little (`throughput`) by packets that come at a constant rate (`offer`), by a clock of
+//! their own (`arrival`); what changes of
+//! rules do to it by making some (`changes`). Beside all of it stands what the machine's memory takes (`memory`), without a director.
 
 mod args;
 mod arrival;

@@ -1,6 +1,6 @@
 //! One worker's connections and what packets do to them.
 //!
-//! [`Flows::handle`] is the pipeline of `net/netfilter/ipvs/ip_vs_core.c: ip_vs_in, ip_vs_out`: find the
+//! `Flows::handle` is the pipeline of `net/netfilter/ipvs/ip_vs_core.c: ip_vs_in, ip_vs_out`: find the
 //! connection, judge it, count, step its state, forward, wind its timer. What makes connections is in
 //! [`super::create`] and [`super::persist`], what ends them in [`super::expire`].
 

@@ -13,8 +13,10 @@ pub fn replay(folder: &Path) -> (usize, usize) {
         std::fs::read_dir(folder.join("recorded")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let (mut same, mut different) = (0, 0);
+    let mut counts = String::new();
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
+        counts += &format!("{} {}\n", file.file_stem().unwrap().display(), text.lines().count() - 1);
         // The first line says how the file was made.
         for line in text.lines().skip(1) {
             let linux: Results = serde_json::from_str(line).unwrap();
@@ -28,6 +30,12 @@ pub fn replay(folder: &Path) -> (usize, usize) {
             }
         }
     }
+    // Scenarios that vanish would else pass unseen.
+    let manifest = std::fs::read_to_string(folder.join("manifest.txt")).unwrap();
+    let (_, manifest) = manifest.split_once('\n').unwrap();
+    assert_eq!(counts, manifest, "what is recorded is not what manifest.txt says");
+    let own = manifest.lines().find_map(|line| line.strip_prefix("named ")).unwrap();
+    assert_eq!(named.len().to_string(), own, "files in scenarios/");
     (same, different)
 }
 

@@ -15,9 +15,9 @@
 //! so never touches a packet pool. A worker at work makes no system call and so cannot wake the pump; the pump looks at the
 //! rings by itself, in `pump/pace.rs`'s rhythm. Only while all workers rest does it wait until one rings (`pump/bell.rs`).
 //!
-//! A frame whose next hop has no Ethernet address yet comes as [`ToHostKind::Resolve`], complete but for its first six
-//! bytes. It is parked while the kernel asks for the neighbour, and goes back through the FromHost ring when the mirror
-//! has the answer.
+//! A frame whose next hop has no Ethernet address yet comes as [`dataplane::io::HostRequest::Resolve`], complete but for
+//! its first six bytes. It is parked while the kernel asks for the neighbour, and goes back through the FromHost ring
+//! when the mirror has the answer.
 //!
 //! When a ring to the worker is full, frames stay in the TAP, whose queue then pushes back on Linux.
 
