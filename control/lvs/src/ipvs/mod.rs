@@ -2,7 +2,7 @@
 //! control socket.
 //!
 //! Three layers, each testable alone: [`parse`] turns arguments into a [`Command`] and knows no
-//! daemon; [`execute`] carries a command out through whoever can be asked ([`Ask`]) and prints; [`mod@format`] turns what the
+//! daemon; [`execute`] carries a command out through whoever can be asked ([`api::Ask`]) and prints; [`mod@format`] turns what the
 //! daemon said into ipvsadm's text. [`run`] is the whole program.
 //!
 //! Beyond ipvsadm 1.31 there is FULLNAT, in the words of the LVS fork that has it: `--fullnat` (or `-b`
