@@ -15,6 +15,7 @@ mod report;
 mod runtime;
 mod server;
 mod view;
+pub mod words;
 
 pub use client::{Ask, Client, ClientError, pages};
 pub use frame::{MAX_REQUEST, MAX_RESPONSE};

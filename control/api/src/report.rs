@@ -29,6 +29,9 @@ pub struct Status {
     pub connections: u64,
     /// How many there may be.
     pub max_connections: u64,
+    /// Lines of the log that were lost, for stderr could not be written to or nobody read it.
+    #[serde(default)]
+    pub log_lost: u64,
 }
 
 /// One port.
@@ -63,8 +66,9 @@ pub struct WorkerStatus {
     pub epoch: u64,
     /// The part of its time that it had packets, 0 to 1.
     pub busy: f64,
-    /// CPU cycles a packet, of late.
-    pub cycles_per_packet: f64,
+    /// CPU cycles a packet, in the last two seconds; `None` with fewer than a thousand packets, for then it is
+    /// housekeeping that is measured.
+    pub cycles_per_packet: Option<f64>,
     /// Connections it owns.
     pub connections: u64,
 }

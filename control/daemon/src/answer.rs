@@ -9,6 +9,8 @@ use dataplane::verdict::DropReason;
 use dataplane::worker::report::{ConnView, PAGE, Page, Report, ReportReader};
 
 use super::Daemon;
+use super::workers::Pace;
+use crate::log;
 use api::{
     ConnectionQuery, MemoryStatus, NamedCount, PortStatus, PortTraffic, Request, Response, Status, Totals,
     TrafficReport, WorkerStatus, WorkerTraffic, page,
@@ -105,7 +107,7 @@ impl Daemon {
             cpu: self.config.cpus.get(id).map_or(0, |cpu| *cpu as u32),
             epoch: self.director.epoch_seen(id),
             busy: self.busy_share(id),
-            cycles_per_packet: self.cycles_per_packet(id, stats),
+            cycles_per_packet: self.pace.get(id).and_then(Pace::cycles_per_packet),
             connections: u64::from(stats.connections.get()),
         });
         let pool = &self.devices.pool;
@@ -127,6 +129,7 @@ impl Daemon {
             destinations: self.director.model().destination_count() as u64,
             connections: self.connection_count(),
             max_connections: u64::from(self.max_connections),
+            log_lost: log::lost(),
         }
     }
 
@@ -134,12 +137,6 @@ impl Daemon {
         let cycles = self.leashes.get(worker).map_or(0, |leash| leash.busy_cycles.load(Ordering::Relaxed));
         let all = self.started.elapsed().as_secs_f64() * self.devices.eal.tsc_hz() as f64;
         if all > 0.0 { cycles as f64 / all } else { 0.0 }
-    }
-
-    fn cycles_per_packet(&self, worker: usize, stats: &WorkerStats) -> f64 {
-        let cycles = self.leashes.get(worker).map_or(0, |leash| leash.busy_cycles.load(Ordering::Relaxed));
-        let packets = stats.received.get() + stats.from_host.get();
-        if packets == 0 { 0.0 } else { cycles as f64 / packets as f64 }
     }
 
     fn traffic(&self) -> TrafficReport {

@@ -8,6 +8,7 @@
 mod answer;
 pub mod config;
 mod devices;
+pub mod log;
 mod marks;
 mod memory;
 mod privilege;
@@ -16,6 +17,7 @@ mod workers;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select, tick};
@@ -27,8 +29,10 @@ use dataplane::worker::report::{self, ReportReader};
 use dpdk::{LcoreHandle, Mbuf};
 
 use self::devices::Devices;
-use self::workers::{Clock, Leash};
+use self::workers::{Clock, Leash, Pace};
 use crate::config::{Config, RxChecksum};
+use crate::log::Log;
+use api::words::{counted, duration};
 use api::{Job, RuntimeDir, Server, ServerOptions};
 use director::compile::Director;
 use director::paths::PortPath;
@@ -63,6 +67,8 @@ pub struct Options {
     pub config: PathBuf,
     /// Where the control socket is.
     pub runtime_dir: PathBuf,
+    /// Where it logs.
+    pub log: Log,
 }
 
 /// The running daemon, as its control loop sees it.
@@ -73,6 +79,7 @@ struct Daemon {
     trash: TrashWatch,
     readers: Vec<ReportReader>,
     leashes: Vec<Arc<Leash>>,
+    pace: Vec<Pace>,
     handles: Vec<LcoreHandle>,
     pump: Pump<Mbuf>,
     mirror: Mirror,
@@ -95,6 +102,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     if let Err(error) = affinity::pin(&config.control_cpus) {
         tracing::warn!("{error}");
     }
+    options.log.pin(&config.control_cpus);
     let signals = Signals::start().map_err(runtime)?;
     let mut daemon = Daemon::start(config, dir.path())?;
     let marked = daemon.director.change_marks(marks).map_err(runtime);
@@ -109,17 +117,17 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
             return Err(runtime(error));
         }
     };
-    notify::ready(&format!("serving {} ports", daemon.config.ports.len()));
-    tracing::info!(
-        "serving: {} ports, control socket in {}",
-        daemon.config.ports.len(),
-        dir.path().display()
-    );
+    let ports = counted(daemon.config.ports.len() as u64, "port");
+    notify::ready(&format!("serving {ports}"));
+    tracing::info!("serving: {ports}, control socket in {}", dir.path().display());
     let ended = daemon.serve(server.jobs(), &signals);
     notify::stopping();
     drop(server);
+    let served = daemon.started.elapsed();
     daemon.stop();
-    ended
+    let signal = ended?;
+    tracing::info!("ended: {signal}, after {}", duration(served));
+    Ok(())
 }
 
 impl Daemon {
@@ -132,7 +140,7 @@ impl Daemon {
             }
         }
         let mut devices = Devices::start(&config, runtime_dir).map_err(runtime)?;
-        report_memory(&devices);
+        report_memory(&config, &devices);
         let mut taps = Vec::with_capacity(config.ports.len());
         for (port, device) in config.ports.iter().zip(&devices.ports) {
             let (mac, mtu) = (linux::Mac(device.mac()), u32::from(device.mtu()));
@@ -171,6 +179,7 @@ impl Daemon {
             trash: TrashWatch::default(),
             readers: vec![reader],
             leashes: vec![leash],
+            pace: vec![Pace::default()],
             handles: vec![handle],
             pump,
             mirror,
@@ -181,8 +190,8 @@ impl Daemon {
         })
     }
 
-    /// Answers, follows Linux and keeps time until told to stop.
-    fn serve(&mut self, jobs: &Receiver<Job>, signals: &Signals) -> Result<(), DaemonError> {
+    /// Answers, follows Linux and keeps time until told to stop; by which signal.
+    fn serve(&mut self, jobs: &Receiver<Job>, signals: &Signals) -> Result<&'static str, DaemonError> {
         let handle = self.mirror.handle();
         let world = handle.subscribe();
         self.follow();
@@ -203,13 +212,14 @@ impl Daemon {
                     Err(_) => return Err(runtime("the netlink mirror has ended")),
                 },
                 recv(signals.receiver()) -> signal => match signal {
-                    Ok(Signal::Stop) => return Ok(()),
+                    Ok(Signal::Stop(name)) => return Ok(name),
                     Ok(Signal::Reload) => tracing::warn!("SIGHUP: reloading is not built; nothing changed"),
                     Err(_) => return Err(runtime("the signal thread has ended")),
                 },
                 recv(estimate) -> _ => {
                     self.collector.collect(self.director.model());
                     self.collector.tick();
+                    self.look_at_workers();
                 }
                 recv(chores) -> _ => {
                     watchdog.pat(Instant::now());
@@ -223,6 +233,13 @@ impl Daemon {
                     }
                 }
             }
+        }
+    }
+
+    fn look_at_workers(&mut self) {
+        for ((pace, leash), stats) in self.pace.iter_mut().zip(&self.leashes).zip(self.collector.workers()) {
+            let packets = stats.received.get() + stats.from_host.get();
+            pace.look(leash.busy_cycles.load(Ordering::Relaxed), packets);
         }
     }
 
@@ -281,7 +298,7 @@ fn port_paths(config: &Config, devices: &Devices) -> Vec<PortPath> {
     paths.collect()
 }
 
-fn report_memory(devices: &Devices) {
+fn report_memory(config: &Config, devices: &Devices) {
     if devices.hugepages {
         tracing::info!("packet buffers in huge pages");
     } else {
@@ -289,8 +306,8 @@ fn report_memory(devices: &Devices) {
             "not enough free huge pages: packet buffers in 4 kB pages, several times the TLB misses"
         );
     }
-    for port in &devices.ports {
-        tracing::info!("port {}: {} ({})", port.device(), port.driver(), port.granted());
+    for (port, device) in config.ports.iter().zip(&devices.ports) {
+        tracing::info!("port {}: {} ({}), {}", port.name, port.device, device.driver(), device.granted());
     }
 }
 

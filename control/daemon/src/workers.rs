@@ -25,6 +25,32 @@ impl Leash {
     }
 }
 
+/// What a worker's packets cost of late.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    cycles: u64,
+    packets: u64,
+    per_packet: Option<f64>,
+}
+
+impl Pace {
+    /// Packets between two looks that make a figure.
+    const ENOUGH: u64 = 1000;
+
+    /// Looks again: the busy cycles and the packets since the start.
+    pub(super) fn look(&mut self, cycles: u64, packets: u64) {
+        let spent = cycles.wrapping_sub(self.cycles);
+        let done = packets.wrapping_sub(self.packets);
+        self.per_packet = (done >= Self::ENOUGH).then(|| spent as f64 / done as f64);
+        (self.cycles, self.packets) = (cycles, packets);
+    }
+
+    /// Cycles a packet between the last two looks; `None` when there were too few packets for it to mean anything.
+    pub(super) fn cycles_per_packet(&self) -> Option<f64> {
+        self.per_packet
+    }
+}
+
 /// Turns the CPU's time stamps into director time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
@@ -90,5 +116,21 @@ pub(super) fn run<Io: PacketIo>(
             }
         }
         before = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_rests_has_no_cost_a_packet() {
+        let mut pace = Pace::default();
+        pace.look(5_000_000, 50);
+        assert_eq!(pace.cycles_per_packet(), None);
+        pace.look(5_200_000, 2050);
+        assert_eq!(pace.cycles_per_packet(), Some(100.0));
+        pace.look(9_000_000, 2060);
+        assert_eq!(pace.cycles_per_packet(), None);
     }
 }

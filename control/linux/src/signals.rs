@@ -20,8 +20,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub enum Signal {
     /// SIGHUP: read the configuration again.
     Reload,
-    /// SIGTERM or SIGINT: stop.
-    Stop,
+    /// SIGTERM or SIGINT, by its name: stop.
+    Stop(&'static str),
 }
 
 /// The signals of this process. They stay blocked when this is dropped.
@@ -77,7 +77,8 @@ fn run(signals: &SignalFd, stop: &EventFd, sender: &Sender<Signal>) {
         while let Ok(Some(info)) = signals.read_signal() {
             let signal = match i32::try_from(info.ssi_signo).map(Number::try_from) {
                 Ok(Ok(Number::SIGHUP)) => Signal::Reload,
-                _ => Signal::Stop,
+                Ok(Ok(number)) => Signal::Stop(number.as_str()),
+                _ => continue,
             };
             if sender.send(signal).is_err() {
                 return;

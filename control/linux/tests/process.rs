@@ -34,9 +34,9 @@ fn signals_arrive_in_order_and_do_not_kill() {
     let signals = Signals::start().unwrap();
     let wanted = [
         (Number::SIGHUP, Signal::Reload),
-        (Number::SIGTERM, Signal::Stop),
+        (Number::SIGTERM, Signal::Stop("SIGTERM")),
         (Number::SIGHUP, Signal::Reload),
-        (Number::SIGINT, Signal::Stop),
+        (Number::SIGINT, Signal::Stop("SIGINT")),
     ];
     // A thread started later must not be hit either.
     let idle = std::thread::spawn(|| std::thread::sleep(Duration::from_millis(100)));

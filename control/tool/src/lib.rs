@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use sched::MhSize;
 
+use api::words::counted;
 use api::{self, Client, ClientError, ConnectionQuery, DEFAULT_RUNTIME_DIR, Request, Response, pages};
 use args::{Args, Conns, Verb};
 use benches::bench::BenchArgs;
@@ -109,7 +110,8 @@ fn check(file: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let config = Config::load(file).map_err(|error| Failure::new(error.to_string()))?;
-    say(&format!("{}: {} ports, {} workers\n", file.display(), config.ports.len(), config.cpus.len()));
+    let (ports, workers) = (config.ports.len() as u64, config.cpus.len() as u64);
+    say(&format!("{}: {}, {}\n", file.display(), counted(ports, "port"), counted(workers, "worker")));
     if let Some(rules) = &config.rules {
         let (services, destinations) = check_rules(rules, config.max_destinations, config.mh_size)?;
         say(&format!("{}: {services} services, {destinations} destinations\n", rules.display()));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use api::words::counted;
 use api::{ConnectionRow, NamedCount, ServiceView, Status, TrafficReport};
 
 /// What `vipline stats` shows.
@@ -52,7 +53,11 @@ pub(super) fn status(status: &Status) -> String {
     let (connections, most) = (status.connections, status.max_connections);
     line(
         &mut out,
-        format_args!("{services} services, {destinations} destinations, {connections} of {most} connections"),
+        format_args!(
+            "{}, {}, {connections} of {most} connections",
+            counted(services, "service"),
+            counted(destinations, "destination")
+        ),
     );
     let memory = &status.memory;
     let pages = if memory.hugepages { "huge pages" } else { "ordinary pages" };
@@ -63,22 +68,38 @@ pub(super) fn status(status: &Status) -> String {
         line(
             &mut out,
             format_args!(
-                "port {}: {} ({}), {}, {state}, {} Mbit/s, {} queues, as {}",
-                port.name, port.device, port.driver, port.mac, port.mbps, port.queues, port.host_interface
+                "port {}: {} ({}), {}, {state}, {} Mbit/s, {}, as {}",
+                port.name,
+                port.device,
+                port.driver,
+                port.mac,
+                port.mbps,
+                counted(port.queues, "queue"),
+                port.host_interface
             ),
         );
     }
     for worker in &status.workers {
+        let cycles = worker.cycles_per_packet.map(|cycles| format!(", {cycles:.0} cycles a packet"));
         line(
             &mut out,
             format_args!(
-                "worker {} on CPU {}: {:.0} % busy, {:.0} cycles a packet, {} connections, epoch {}",
+                "worker {} on CPU {}: {:.0} % busy{}, {}, epoch {}",
                 worker.id,
                 worker.cpu,
                 worker.busy * 100.0,
-                worker.cycles_per_packet,
-                worker.connections,
+                cycles.unwrap_or_default(),
+                counted(worker.connections, "connection"),
                 worker.epoch
+            ),
+        );
+    }
+    if status.log_lost > 0 {
+        line(
+            &mut out,
+            format_args!(
+                "{} lines of the log were lost: stderr cannot be written to, or nobody reads it",
+                status.log_lost
             ),
         );
     }

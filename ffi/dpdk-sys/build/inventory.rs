@@ -7,6 +7,7 @@
 pub(crate) const FUNCTIONS: &[&str] = &[
     // the environment layer
     "rte_eal_cleanup",
+    "rte_eal_get_runtime_dir",
     "rte_eal_init",
     "rte_openlog_stream",
     "rte_strerror",

@@ -49,6 +49,33 @@ impl fmt::Debug for Errno {
 
 impl core::error::Error for Errno {}
 
+/// Forgets what the last failed system call of this thread left behind.
+pub(crate) fn forget() {
+    // SAFETY: gives the address of a thread-local integer.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: it lives as long as this thread, which alone uses it.
+    unsafe { errno.write(0) };
+}
+
+/// What the last system call of this thread failed with since [`forget`], if it is a refusal: libraries look for many a
+/// file that need not be there, and that explains nothing.
+#[cold]
+pub(crate) fn kernel() -> Option<Errno> {
+    let code = std::io::Error::last_os_error().raw_os_error()?;
+    REFUSALS.contains(&code).then_some(Errno(code))
+}
+
+const REFUSALS: &[c_int] = &[
+    libc::EACCES,
+    libc::EBUSY,
+    libc::EMFILE,
+    libc::ENOBUFS,
+    libc::ENOMEM,
+    libc::EOPNOTSUPP,
+    libc::EPERM,
+    libc::ERANGE,
+];
+
 /// `Ok` unless `code` is negative.
 #[inline]
 pub(crate) fn check(code: c_int) -> Result<c_int, Errno> {

@@ -12,6 +12,7 @@
 //! Set-up allocates and locks. [`RxQueue::rx_burst`], [`TxQueue::tx_burst`] and everything on [`Mbuf`] do not.
 
 mod attach;
+mod capture;
 mod eal;
 mod errno;
 mod lcore;
@@ -21,6 +22,7 @@ mod mempool;
 mod port;
 mod prefetch;
 mod tsc;
+mod words;
 
 pub use attach::AttachError;
 pub use attach::DetachError;

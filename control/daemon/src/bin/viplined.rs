@@ -1,11 +1,12 @@
 //! `viplined`: the director daemon.
 
-use std::io::IsTerminal;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use api::DEFAULT_RUNTIME_DIR;
 use clap::Parser;
+use daemon::log::Log;
 use daemon::{DaemonError, Options, run};
 
 /// The Vipline director: balances connections in user space, as Linux Virtual Server does in the kernel.
@@ -33,24 +34,28 @@ fn main() -> ExitCode {
         1 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    // Under systemd the journal stamps the time; on a terminal people want it.
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
-    if std::io::stderr().is_terminal() {
-        log.init();
-    } else {
-        log.without_time().with_ansi(false).init();
-    }
+    let log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "viplined: cannot make the log: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    log.install(level);
     if let Some(dir) = args.state_dir {
         tracing::debug!("state directory {}: nothing is kept there", dir.display());
     }
-    match run(&Options { config: args.config, runtime_dir: args.runtime_dir }) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = run(&Options { config: args.config, runtime_dir: args.runtime_dir, log: log.clone() });
+    let code = match ended {
+        Ok(()) => 0,
         Err(error) => {
-            eprintln!("viplined: {error}");
-            ExitCode::from(match error {
+            log.say(&format!("viplined: {error}\n"));
+            match error {
                 DaemonError::Usage(_) => 2,
                 DaemonError::Runtime(_) => 1,
-            })
+            }
         }
-    }
+    };
+    log.flush();
+    ExitCode::from(code)
 }

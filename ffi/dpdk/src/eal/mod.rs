@@ -10,6 +10,7 @@ use core::ffi::c_char;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -96,6 +97,7 @@ impl Eal {
         let code = unsafe { dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) };
         let result = check(code).map_err(|errno| EalInitError::Refused { reason: setup.why(errno) });
         drop(setup);
+        remove_runtime_dir();
         if let Some(affinity) = affinity {
             affinity.restore();
         }
@@ -144,6 +146,19 @@ impl Eal {
     pub(crate) fn alive(&self) -> &Arc<Alive> {
         &self.alive
     }
+}
+
+/// Removes the directory that DPDK makes for its files, if it is empty, as it stays when no file is to be left behind.
+fn remove_runtime_dir() {
+    // SAFETY: returns a buffer that is empty until rte_eal_init has made the directory.
+    let dir = unsafe { dpdk_sys::rte_eal_get_runtime_dir() };
+    if dir.is_null() {
+        return;
+    }
+    // SAFETY: a terminated string in a static buffer that nobody writes to any more.
+    let dir = unsafe { CStr::from_ptr(dir) };
+    // A directory with something in it stays, and so does one that is not there.
+    let _ = std::fs::remove_dir(std::path::Path::new(std::ffi::OsStr::from_bytes(dir.to_bytes())));
 }
 
 /// What is in use. Everything that needs DPDK holds one of these.

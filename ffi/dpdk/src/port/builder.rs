@@ -205,9 +205,9 @@ impl PortBuilder {
         // Some drivers offer what they then refuse. What matters is that packets flow, so the MTU goes first, then
         // all the rest; the first refusal is the one to report.
         let attempts = [plan.clone(), Plan { mtu: None, ..plan.clone() }, plan.modest()];
-        let mut outcomes = attempts.iter().map(|plan| plan.carry_out(&pool));
+        let mut outcomes = attempts.iter().map(|plan| plan.carry_out(&pool).map_err(refusal));
         let first = outcomes.next().unwrap_or(Ok(plan));
-        let plan = first.or_else(|first| outcomes.find_map(Result::ok).ok_or_else(|| refusal(first)))?;
+        let plan = first.or_else(|first| outcomes.find_map(Result::ok).ok_or(first))?;
         let granted = self.granted(&plan, &info);
         drop(setup);
 

@@ -1,0 +1,215 @@
+//! The daemon's log on stderr, which can neither stop nor slow the daemon.
+//!
+//! All lines go into a pipe, and one thread carries them from there to what was stderr at the start. Nobody waits
+//! for the pipe: a line that does not fit is lost, and counted. So a full disk, a pipe that nobody reads and a
+//! terminal on hold touch that one thread. Descriptor 2 becomes the pipe as well, for C libraries and for panics.
+//!
+//! The kernel writes up to [`PIPE_BUF`] bytes whole or not at all, so lines of several threads do not mix.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::unistd::{self, Pid};
+use tracing::Level;
+
+/// The longest line that is written whole (`limits.h`, `pipe(7)`).
+pub const PIPE_BUF: usize = 4096;
+
+/// Bytes that wait for the thread; what a process without privileges may have.
+const ROOM: i32 = 1 << 20;
+
+/// How long the last lines may take at the end of the process.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Lines that nobody took from stderr.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Lines of the log that were lost since the start, because stderr could not be written to or nobody read it.
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// The log of this process. It goes on without this handle.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Never waits: a full pipe is an error.
+    enter: OwnedFd,
+    leave: OwnedFd,
+    /// What was stderr.
+    stderr: OwnedFd,
+    /// The thread holds what it has taken from the pipe and has not written yet.
+    busy: AtomicBool,
+    /// The thread's id, 0 before it runs.
+    thread: AtomicI32,
+}
+
+impl Log {
+    /// Makes the pipe and its thread, and puts the pipe in stderr's place. Once a process.
+    pub fn start() -> io::Result<Self> {
+        let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+        let (leave, enter) = unistd::pipe2(OFlag::O_CLOEXEC)?;
+        let flags = OFlag::from_bits_retain(fcntl(&enter, FcntlArg::F_GETFL)?);
+        fcntl(&enter, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        // Less room is fine too.
+        let _ = fcntl(&enter, FcntlArg::F_SETPIPE_SZ(ROOM));
+        unistd::dup2_stderr(&enter)?;
+        let (busy, thread) = (AtomicBool::new(false), AtomicI32::new(0));
+        let log = Self(Arc::new(Shared { enter, leave, stderr, busy, thread }));
+        // The thread that carries the log may be stuck, so no signal must be its own.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let shared = Arc::clone(&log.0);
+        let spawned = thread::Builder::new().name("vl-log".into()).spawn(move || carry(&shared));
+        before.thread_set_mask()?;
+        spawned?;
+        Ok(log)
+    }
+
+    /// Sends what the program says through `tracing` here, and panics' last words.
+    pub fn install(&self, level: Level) {
+        let writer = self.clone();
+        let log = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_target(false)
+            .with_ansi(self.0.stderr.is_terminal())
+            // Else a line that cannot be written is told on stderr, by a macro that panics when that fails.
+            .log_internal_errors(false)
+            .with_writer(move || writer.clone());
+        // The journal stamps the time itself.
+        if self.is_journal() {
+            log.without_time().init()
+        } else {
+            log.init()
+        }
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |info| {
+            let thread = thread::current();
+            let name = thread.name().unwrap_or("without a name");
+            log.say(&format!("viplined: the thread {name} {info}\n"));
+            let trace = Backtrace::capture();
+            if trace.status() == BacktraceStatus::Captured {
+                log.say(&trace.to_string());
+            }
+            log.flush();
+        }));
+    }
+
+    /// Writes what is no event, and needs no time stamp.
+    pub fn say(&self, text: &str) {
+        for line in text.split_inclusive('\n') {
+            self.put(line.as_bytes());
+        }
+    }
+
+    /// Has the thread run on these CPUs only.
+    pub fn pin(&self, cpus: &[usize]) {
+        let mut set = CpuSet::new();
+        if cpus.iter().all(|cpu| set.set(*cpu).is_ok()) {
+            // It may go on elsewhere: it has little to do.
+            let _ = sched_setaffinity(Pid::from_raw(self.0.thread.load(Ordering::SeqCst)), &set);
+        }
+    }
+
+    /// Waits until all is written, a second at most.
+    pub fn flush(&self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        // In this order: the thread says that it is busy before it takes anything.
+        while self.0.waiting(PollTimeout::ZERO) || self.0.busy.load(Ordering::SeqCst) {
+            if Instant::now() > deadline {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn put(&self, line: &[u8]) {
+        let whole = &line[..line.len().min(PIPE_BUF)];
+        if unistd::write(&self.0.enter, whole).is_err() {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether stderr is the journal's stream (`systemd.exec(5)`, `JOURNAL_STREAM`).
+    fn is_journal(&self) -> bool {
+        let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+        let file = self.0.stderr.try_clone().map(std::fs::File::from).and_then(|file| file.metadata());
+        file.is_ok_and(|file| stream.to_str() == Some(&format!("{}:{}", file.dev(), file.ino())))
+    }
+}
+
+impl Write for Log {
+    /// Takes one line, or loses it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.put(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Whether there is something in the pipe, within a time.
+    fn waiting(&self, within: PollTimeout) -> bool {
+        let mut fds = [PollFd::new(self.leave.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, within).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// Carries what comes through the pipe to stderr, for ever.
+fn carry(shared: &Shared) {
+    shared.thread.store(unistd::gettid().as_raw(), Ordering::SeqCst);
+    let mut chunk = vec![0; 1 << 16];
+    let mut told = 0;
+    loop {
+        if !shared.waiting(PollTimeout::NONE) {
+            continue;
+        }
+        shared.busy.store(true, Ordering::SeqCst);
+        let taken = unistd::read(&shared.leave, &mut chunk).unwrap_or(0);
+        let written = write(&shared.stderr, &chunk[..taken]);
+        let left = chunk[written..taken].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let lost = LOST.fetch_add(left, Ordering::Relaxed) + left;
+        if left == 0 && lost != told {
+            let line =
+                format!("viplined: {} lines of the log were lost here: stderr took none\n", lost - told);
+            if write(&shared.stderr, line.as_bytes()) == line.len() {
+                told = lost;
+            }
+        }
+        shared.busy.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Writes, however long it takes; how many bytes were written before an error.
+fn write(to: &OwnedFd, bytes: &[u8]) -> usize {
+    let mut done = 0;
+    while done < bytes.len() {
+        match unistd::write(to, &bytes[done..]) {
+            Ok(0) => break,
+            Ok(written) => done += written,
+            Err(Errno::EINTR) => {}
+            // Somebody else who has the same terminal or pipe made it so.
+            Err(Errno::EAGAIN) => {
+                let mut fds = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+                let _ = poll(&mut fds, PollTimeout::NONE);
+            }
+            Err(_) => break,
+        }
+    }
+    done
+}

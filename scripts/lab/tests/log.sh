@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# The log can neither stop nor slow the director: stderr on a full disk, without a reader, or with one that reads nothing.
+
+lab_up nat 2
+director_config
+read -ra command < <(director_command)
+
+# begin NAME REDIRECTION…: the director with another stderr
+begin() {
+    spawn director viplined bash -c "exec \"\$@\" $1" viplined "${command[@]}"
+    wait_ready 20 viplined vipline status
+    rule -C
+    write_rules
+}
+# Each makes a warning, and more of them than any pipe holds
+warnings() { for ((i = 0; i < $1; i++)); do kill -HUP "$(pid_of viplined)"; sleep 0.0005; done; }
+quiet() { "$@" >/dev/null; }
+answered() { http_requests 30 2>/dev/null | grep -c '^rs'; }
+
+# judge WHAT WARNINGS
+judge() {
+    warnings "$2"
+    expect "$1: 30 requests answered" 30 "$(answered)"
+    expect_true "$1: the tool is answered" "exit 0" "another" quiet vipline status
+    director_end TERM
+    expect "$1: SIGTERM, exit status" 0 "$DIRECTOR_STATUS"
+}
+
+begin '2>/dev/full'
+warnings 5
+expect "a full disk: the lost lines are counted" yes "$(vipline status | grep -q 'lines of the log were lost' && echo yes)"
+judge "a full disk" 5
+
+mkfifo "$LAB_DIR/pipe"
+"$PYTHON" -c 'import sys, time; pipe = open(sys.argv[1]); time.sleep(1)' "$LAB_DIR/pipe" &
+reader=$!
+begin "2>'$LAB_DIR/pipe'"
+wait "$reader"
+judge "a pipe whose reader has gone" 5
+
+# Read and write, so that opening does not wait; nobody reads. 64 kB are 600 lines.
+exec 7<>"$LAB_DIR/pipe"
+begin "2>'$LAB_DIR/pipe'"
+judge "a pipe that nobody reads" 1500
+
+begin "2>'$LAB_DIR/err'"
+kill -HUP "$(pid_of viplined)"
+director_end TERM
+expect "off the journal each line has its time" 0 "$(grep -vcE '^(\x1b\[2m)?20[0-9]{2}-[0-9-]+T[0-9:.]+Z' "$LAB_DIR/err")"
+expect "a port bears its own name" yes "$(grep -qF 'port wan: af_xdp:xwan (net_af_xdp), ' "$LAB_DIR/err" && echo yes)"
+expect "and the last line says how it ended" yes "$(tail -1 "$LAB_DIR/err" | grep -qE ' ended: SIGTERM, after [0-9]+ s$' && echo yes)"
+expect "DPDK's directories are gone" "" "$(find /run/dpdk -maxdepth 1 -name "vipline-*" -newer "$LAB_DIR/vipline.toml" 2>/dev/null)"
