@@ -141,6 +141,10 @@ pub struct WorkerStats {
     pub from_host: Counter,
     /// ICMP errors sent.
     pub icmp_sent: Counter,
+    /// Frames whose TCP or UDP checksum their sender had left unfinished, and that were finished.
+    pub unfinished: Counter,
+    /// The ports that brought such frames: bit n for port n.
+    pub unfinished_ports: Gauge,
     /// ICMP errors not sent because of the rate limit.
     pub icmp_suppressed: Counter,
     /// Half-open connections ended because the table was full and a new one wanted the room.
@@ -174,6 +178,8 @@ impl WorkerStats {
             resolve: Counter::default(),
             from_host: Counter::default(),
             icmp_sent: Counter::default(),
+            unfinished: Counter::default(),
+            unfinished_ports: Gauge::default(),
             icmp_suppressed: Counter::default(),
             displaced: Counter::default(),
             half_open: Gauge::default(),

@@ -98,9 +98,12 @@ plug() {
     # One queue: AF_XDP takes over single queues, and what arrived on another one would pass the director by.
     ip link add "$interface" netns "$LAB_NAME-$host" numrxqueues 1 numtxqueues 1 type veth \
         peer name "$far" netns "$LAB_NAME-switch" numrxqueues 1 numtxqueues 1
-    # veth hands over unfinished checksums and oversized segments, which DPDK would take for finished ones.
-    in_ns "$host" ethtool -K "$interface" tx off tso off gso off gro off >/dev/null
-    in_ns switch ethtool -K "$far" tx off tso off gso off gro off >/dev/null
+    # As if a wire came between: veth hands over unfinished checksums and, without AF_XDP at its end, oversized segments.
+    # With OFFLOAD=on all stays as it is for virtual machines and containers.
+    if [[ ${OFFLOAD:-off} == off ]]; then
+        in_ns "$host" ethtool -K "$interface" tx off tso off gso off gro off >/dev/null
+        in_ns switch ethtool -K "$far" tx off tso off gso off gro off >/dev/null
+    fi
     ip -n "$LAB_NAME-switch" link set "$far" master "$segment" up
     [[ -z ${4:-} ]] || ip -n "$LAB_NAME-$host" address add "$4" dev "$interface"
     ip -n "$LAB_NAME-$host" link set "$interface" up

@@ -184,3 +184,29 @@ demonstrate() {
     check_download
     check_parallel_downloads
 }
+
+# --- peers that leave checksums to their device ---------------------------------------------------------------------
+
+# offloading METHOD: clients and servers as virtual machines and containers are by default, with transmit offload, and
+# nobody has switched it off.
+offloading() {
+    local OFFLOAD=on
+    lab_up "$1" 2
+    director_start
+    write_rules
+    expect "20 TCP requests answered" 20 "$(http_requests 20 2>/dev/null | grep -c '^rs')"
+    expect "an upload of 100 kB" 200 "$(in_client curl -sS -m 5 -o /dev/null -w '%{http_code}' \
+        --data-binary "@$LAB_DIR/www/small" "http://$VIP/" 2>&1)"
+    expect "a download of 100 kB" "$(sha256sum <"$LAB_DIR/www/small")" \
+        "$(in_client curl -sS -m 5 "http://$VIP/small" | sha256sum)"
+    expect "5 UDP queries answered" 5 \
+        "$(in_client "$PYTHON" "$LAB_HOME/udp_query.py" "$VIP" 53 5 30000 2>/dev/null | grep -c '^rs')"
+    expect "the machine's own services" director \
+        "$(in_client curl -sS -m 3 "http://$DIP_WAN:$DIRECTOR_TCP_PORT/" 2>&1)"
+    expect_true "stats count them" "unfinished above 0" "$(vipline stats | grep unfinished)" \
+        test "$(vipline stats --json | sed -n 's/.*"name": *"unfinished"[^}]*"count": *\([0-9]*\).*/\1/p')" != 0
+    expect_true "status tells" "a note about port wan" "$(vipline status)" \
+        grep -q "^note: port wan: .*transmit offload" <(vipline status)
+    expect_true "the log tells" "a line about port wan" "$(tail -n 5 "$LAB_DIR/log/viplined")" \
+        grep -q "port wan: senders leave checksums" "$LAB_DIR/log/viplined"
+}

@@ -32,6 +32,9 @@ pub struct Status {
     /// Lines of the log that were lost, for stderr could not be written to or nobody read it.
     #[serde(default)]
     pub log_lost: u64,
+    /// What an operator should know, a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// One port.

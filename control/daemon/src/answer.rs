@@ -130,6 +130,7 @@ impl Daemon {
             connections: self.connection_count(),
             max_connections: u64::from(self.max_connections),
             log_lost: log::lost(),
+            notes: self.notes(),
         }
     }
 
@@ -146,6 +147,11 @@ impl Daemon {
             ("received", "frames received on ports", sum(|w| w.received.get())),
             ("from_host", "frames that Linux sent", sum(|w| w.from_host.get())),
             ("icmp_sent", "ICMP errors the director sent", sum(|w| w.icmp_sent.get())),
+            (
+                "unfinished",
+                "frames whose checksum their sender left to a device, finished here",
+                sum(|w| w.unfinished.get()),
+            ),
             ("icmp_suppressed", "ICMP errors held back by the rate limit", sum(|w| w.icmp_suppressed.get())),
             ("transmitted", "frames sent out of ports", sum(|w| w.transmitted.get())),
             ("host", "frames given to Linux", sum(|w| w.host.get())),

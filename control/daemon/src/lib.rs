@@ -11,6 +11,7 @@ mod devices;
 pub mod log;
 mod marks;
 mod memory;
+mod notes;
 mod privilege;
 mod workers;
 
@@ -85,6 +86,8 @@ struct Daemon {
     mirror: Mirror,
     /// Next hops came or went that the pump has not been told of.
     hops_changed: bool,
+    /// The ports of which the log has said that their senders leave checksums unfinished: bit n for port n.
+    told_unfinished: u32,
     devices: Devices,
     max_connections: u32,
     table_bytes: u64,
@@ -184,6 +187,7 @@ impl Daemon {
             pump,
             mirror,
             hops_changed: false,
+            told_unfinished: 0,
             devices,
             table_bytes,
             started: Instant::now(),
@@ -225,6 +229,7 @@ impl Daemon {
                     watchdog.pat(Instant::now());
                     self.director.reclaim();
                     self.empty_trash();
+                    self.log_notes();
                     if std::mem::take(&mut self.hops_changed) {
                         self.keep_neighbours();
                     }

@@ -79,6 +79,9 @@ pub(super) fn status(status: &Status) -> String {
             ),
         );
     }
+    for note in &status.notes {
+        line(&mut out, format_args!("note: {note}"));
+    }
     for worker in &status.workers {
         let cycles = worker.cycles_per_packet.map(|cycles| format!(", {cycles:.0} cycles a packet"));
         line(

@@ -8,3 +8,4 @@ pub mod ether;
 pub mod icmp;
 pub mod ipv4;
 pub mod l4;
+pub mod unfinished;

@@ -45,6 +45,7 @@ use crate::worker::defence::Defence;
 use crate::worker::expire::DueBatch;
 use crate::worker::fragments::Trails;
 use crate::worker::held_up::HeldUp;
+use crate::worker::offload::Offload;
 use crate::worker::outcome::Outcome;
 
 /// A worker's connections, with all that they touch.
@@ -67,6 +68,7 @@ pub struct Flows {
     /// Timers that are being looked at.
     pub(super) due: DueBatch,
     pub(super) trails: Trails,
+    pub(super) offload: Offload,
     /// When the schedulers were last tended.
     tended: Ticks,
     /// Estimator ticks seen.
@@ -96,6 +98,7 @@ impl Flows {
             defence: Defence::new(!seed, now),
             due: DueBatch::default(),
             trails: Trails::default(),
+            offload: Offload::new(now),
             tended: now,
             rate_ticks: 0,
         }
@@ -165,6 +168,9 @@ impl Flows {
                 return Verdict::Drop(DropReason::DestinationGone).into();
             }
             return self.replace(snapshot, frame, meta, id, ingress);
+        }
+        if meta.tcp_flags & flag::SYN != 0 {
+            self.offload.look_closely(self.now);
         }
         self.step_request(snapshot, meta, id);
         let verdict = self.send_request(snapshot, frame, meta, id);

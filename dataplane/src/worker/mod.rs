@@ -9,6 +9,7 @@ pub mod expire;
 pub mod flows;
 mod fragments;
 mod held_up;
+mod offload;
 mod opening;
 pub mod outbox;
 mod outcome;

@@ -55,6 +55,9 @@ impl<F: Frame> Stage<F> {
     pub(super) fn parse(&mut self, snapshot: &Snapshot, flows: &mut Flows) {
         let facts = snapshot.paths.ports.get(self.ingress.index()).copied().unwrap_or_default();
         self.frames.iter().for_each(Frame::prefetch);
+        if flows.offload.is_due(self.ingress, flows.now) {
+            flows.offload.finish(&mut self.frames, self.ingress, flows.now, &flows.stats);
+        }
         if flows.is_flooded(self.frames.len()) {
             self.parse_flood(facts, snapshot, flows);
             return;

@@ -1,0 +1,39 @@
+//! What an operator should know: lines of `vipline status`, and of the log when they come up.
+
+use super::Daemon;
+
+impl Daemon {
+    /// What an operator should know, a sentence each.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.offloading_ports().map(offload).collect()
+    }
+
+    /// Logs what has come up since the last look.
+    pub(super) fn log_notes(&mut self) {
+        let ports = self.unfinished_ports();
+        let new = ports & !self.told_unfinished;
+        self.told_unfinished = ports;
+        for (number, port) in self.config.ports.iter().enumerate() {
+            if new & 1 << number != 0 {
+                tracing::warn!("{}", offload(&port.name));
+            }
+        }
+    }
+
+    fn unfinished_ports(&self) -> u32 {
+        self.collector.workers().iter().fold(0, |ports, worker| ports | worker.unfinished_ports.get())
+    }
+
+    fn offloading_ports(&self) -> impl Iterator<Item = &str> {
+        let ports = self.unfinished_ports();
+        let named = self.config.ports.iter().enumerate();
+        named.filter(move |(number, _)| ports & 1 << number != 0).map(|(_, port)| port.name.as_str())
+    }
+}
+
+fn offload(port: &str) -> String {
+    format!(
+        "port {port}: senders leave checksums to their device (transmit offload); they are finished in software, \
+         which `ethtool -K INTERFACE tx off` at the senders makes needless"
+    )
+}

@@ -1,0 +1,3 @@
+# shellcheck shell=bash
+# Peers with transmit offload, which AF_XDP hands over unfinished checksums of.
+offloading fullnat
