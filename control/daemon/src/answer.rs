@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dataplane::conn::entry::NONE;
 use dataplane::stats::WorkerStats;
 use dataplane::verdict::DropReason;
 use dataplane::worker::report::{ConnView, PAGE, Page, Report, ReportReader};
@@ -12,10 +11,10 @@ use super::Daemon;
 use super::workers::Pace;
 use crate::log;
 use api::{
-    ConnectionQuery, MemoryStatus, NamedCount, PortStatus, PortTraffic, Request, Response, Status, Totals,
-    TrafficReport, WorkerStatus, WorkerTraffic, page,
+    ConnectionQuery, MemoryStatus, NamedCount, PortStatus, PortTraffic, Request, Response, Status,
+    TrafficReport, WorkerStatus, WorkerTraffic,
 };
-use director::answer::{change, row, zero};
+use director::answer;
 use linux::pump::PumpDrop;
 use model::{BatchError, Change};
 
@@ -26,44 +25,23 @@ impl Daemon {
     /// The answer to one request.
     pub(super) fn answer(&mut self, request: Request) -> Response {
         match request {
-            Request::Change(change) => {
-                Response::from_change(self.change(vec![change]).map_err(|refused| refused.error))
-            }
-            Request::ChangeAll(changes) => Response::from_batch(self.change(changes)),
-            Request::List(query) => {
-                self.collector.collect(self.director.model());
-                page(self.director.model(), &self.collector, &query)
-            }
             Request::Connections(query) => self.connections(&query),
-            Request::Timeouts => Response::Timeouts(self.director.model().timeouts()),
-            Request::Zero(key) => Response::from_change(zero(&self.director, &mut self.collector, key)),
-            Request::Totals => self.totals(),
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Traffic => Response::Traffic(Box::new(self.traffic())),
-            Request::Marks => Response::Marks(self.director.marks().to_vec()),
-            Request::ChangeMarks(changes) => Response::from_marks(self.director.change_marks(changes)),
+            request => {
+                self.hops_changed |= matches!(request, Request::Change(_) | Request::ChangeAll(_));
+                answer::answer(&mut self.director, &mut self.collector, self.max_connections, request)
+                    .unwrap_or_else(|request| Response::Failed(format!("nothing answers {request:?}")))
+            }
         }
     }
 
     /// Applies changes and does what they entail outside the rules.
     pub(super) fn change(&mut self, changes: Vec<Change>) -> Result<(), BatchError> {
-        change(&mut self.director, &mut self.collector, changes)?;
+        answer::change(&mut self.director, &mut self.collector, changes)?;
         // A table loaded line by line makes thousands of changes: the pump is told of them together.
         self.hops_changed = true;
         Ok(())
-    }
-
-    fn totals(&mut self) -> Response {
-        self.collector.collect(self.director.model());
-        Response::Totals(Totals {
-            traffic: self.collector.total(),
-            entries: self.connection_count(),
-            table_size: u64::from(self.max_connections),
-        })
-    }
-
-    fn connection_count(&self) -> u64 {
-        self.collector.workers().iter().map(|worker| u64::from(worker.connections.get())).sum()
     }
 
     /// One page of connections; the cursor is the worker's number and its next slot.
@@ -76,10 +54,7 @@ impl Daemon {
         let Some((views, next)) = read_page(reader, from, PATIENCE) else {
             return Response::Failed(format!("worker {worker} does not answer"));
         };
-        let model = self.director.model();
-        let wanted = query.filter.service.as_ref().map(|key| model.find(key).map_or(NONE, |id| id.as_u32()));
-        let rows = views.iter().filter(|view| wanted.is_none_or(|id| id == view.service));
-        let rows = rows.map(|view| row(view, worker)).filter(|row| query.filter.matches(row)).collect();
+        let rows = answer::rows(self.director.model(), &query.filter, &views, worker);
         let next = match next {
             Some(slot) => Some((worker as u64) << 32 | u64::from(slot)),
             None if worker + 1 < self.readers.len() => Some((worker as u64 + 1) << 32),
@@ -127,7 +102,7 @@ impl Daemon {
             },
             services: self.director.model().service_count() as u64,
             destinations: self.director.model().destination_count() as u64,
-            connections: self.connection_count(),
+            connections: answer::connection_count(&self.collector),
             max_connections: u64::from(self.max_connections),
             log_lost: log::lost(),
             notes: self.notes(),

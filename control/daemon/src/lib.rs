@@ -35,6 +35,7 @@ use crate::config::{Config, RxChecksum};
 use crate::log::Log;
 use api::words::{counted, duration};
 use api::{Job, RuntimeDir, Server, ServerOptions};
+use director::answer::empty_trash;
 use director::compile::Director;
 use director::paths::PortPath;
 use director::statistics::Collector;
@@ -261,15 +262,8 @@ impl Daemon {
 
     /// Gives slots of deleted destinations back once nothing has named them for long enough.
     fn empty_trash(&mut self) {
-        // Before looking: a worker that has not seen a deletion may yet make a connection to what looks idle.
-        if !self.director.settled() {
-            return;
-        }
-        for dest in self.trash.look(self.director.model(), &self.collector, Instant::now()) {
-            self.director.reclaim_dest(dest);
-            self.collector.dest_reclaimed(dest);
-            self.hops_changed = true;
-        }
+        let Self { director, collector, trash, .. } = self;
+        self.hops_changed |= empty_trash(director, collector, trash, Instant::now());
     }
 
     /// Stops the worker, then what served it.

@@ -1,9 +1,10 @@
-//! What is answered alike by every director: the daemon's and the one in memory.
+//! What every director answers and does in one way: the daemon's and the one in memory.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
-use api::ConnectionRow;
-use dataplane::conn::entry::Flags;
+use api::{ConnectionFilter, ConnectionRow, Request, Response, Totals, page};
+use dataplane::conn::entry::{Flags, NONE};
 use dataplane::conn::tcp::TcpState;
 use dataplane::snapshot::dest::Method as PathMethod;
 use dataplane::time::Ticks;
@@ -12,6 +13,64 @@ use model::{Applied, BatchError, Change, Method, Model, ModelError, Protocol, Se
 
 use crate::compile::Director;
 use crate::statistics::Collector;
+use crate::trash::TrashWatch;
+
+/// Answers what rules and counts tell, of a director whose table has room for `table_size` connections. Gives back what only
+/// its owner can answer, who knows its devices and how its workers are asked.
+pub fn answer(
+    director: &mut Director,
+    collector: &mut Collector,
+    table_size: u32,
+    request: Request,
+) -> Result<Response, Request> {
+    Ok(match request {
+        Request::Change(one) => {
+            Response::from_change(change(director, collector, vec![one]).map_err(|refused| refused.error))
+        }
+        Request::ChangeAll(changes) => Response::from_batch(change(director, collector, changes)),
+        Request::List(query) => {
+            collector.collect(director.model());
+            page(director.model(), collector, &query)
+        }
+        Request::Timeouts => Response::Timeouts(director.model().timeouts()),
+        Request::Zero(key) => Response::from_change(zero(director, collector, key)),
+        Request::Totals => {
+            collector.collect(director.model());
+            Response::Totals(Totals {
+                traffic: collector.total(),
+                entries: connection_count(collector),
+                table_size: u64::from(table_size),
+            })
+        }
+        Request::Marks => Response::Marks(director.marks().to_vec()),
+        Request::ChangeMarks(changes) => Response::from_marks(director.change_marks(changes)),
+        Request::Connections(_) | Request::Status | Request::Traffic => return Err(request),
+    })
+}
+
+/// Connections and templates that workers have.
+pub fn connection_count(collector: &Collector) -> u64 {
+    collector.workers().iter().map(|worker| u64::from(worker.connections.get())).sum()
+}
+
+/// Gives slots of deleted destinations back once nothing has named them for long enough; whether there were any.
+pub fn empty_trash(
+    director: &mut Director,
+    collector: &mut Collector,
+    trash: &mut TrashWatch,
+    now: Instant,
+) -> bool {
+    // Before looking: a worker that has not seen a deletion may yet make a connection to what looks idle.
+    if !director.settled() {
+        return false;
+    }
+    let over = trash.look(director.model(), collector, now);
+    for dest in &over {
+        director.reclaim_dest(*dest);
+        collector.dest_reclaimed(*dest);
+    }
+    !over.is_empty()
+}
 
 /// Applies changes and has `collector` follow.
 pub fn change(
@@ -77,8 +136,20 @@ pub fn zero(
     Ok(())
 }
 
+/// What `filter` shows of a worker's connections.
+pub fn rows(
+    model: &Model,
+    filter: &ConnectionFilter,
+    views: &[ConnView],
+    worker: usize,
+) -> Vec<ConnectionRow> {
+    let wanted = filter.service.as_ref().map(|key| model.find(key).map_or(NONE, |id| id.as_u32()));
+    let of_service = views.iter().filter(|view| wanted.is_none_or(|id| id == view.service));
+    of_service.map(|view| row(view, worker)).filter(|row| filter.matches(row)).collect()
+}
+
 /// A connection as clients see it.
-pub fn row(view: &ConnView, worker: usize) -> ConnectionRow {
+fn row(view: &ConnView, worker: usize) -> ConnectionRow {
     let at = |(addr, port): (std::net::Ipv4Addr, u16)| SocketAddr::new(IpAddr::V4(addr), port);
     let template = view.flags.has(Flags::TEMPLATE);
     let state = match view.protocol {

@@ -24,7 +24,7 @@ use crate::compile::Director;
 use crate::paths::PortPath;
 use crate::statistics::Collector;
 use crate::trash::TrashWatch;
-use api::{Ask, ClientError, Request, Response, Totals, page};
+use api::{Ask, ClientError, Request, Response};
 use linux::MirrorState;
 use lvs::ipvs::{self, Console, Invocation, Numeric};
 use lvs::mark;
@@ -206,46 +206,17 @@ impl Sim {
             self.collector.tick();
         }
         let now = self.start + Duration::from_millis(self.now.millis());
-        for dest in self.trash.look(self.director.model(), &self.collector, now) {
-            self.director.reclaim_dest(dest);
-            self.collector.dest_reclaimed(dest);
-        }
+        answer::empty_trash(&mut self.director, &mut self.collector, &mut self.trash, now);
     }
 
     fn answer(&mut self, request: Request) -> Response {
-        match request {
-            Request::Change(change) => Response::from_change(
-                answer::change(&mut self.director, &mut self.collector, vec![change])
-                    .map_err(|refused| refused.error),
-            ),
-            Request::ChangeAll(changes) => {
-                Response::from_batch(answer::change(&mut self.director, &mut self.collector, changes))
-            }
-            Request::List(query) => {
-                self.collector.collect(self.director.model());
-                page(self.director.model(), &self.collector, &query)
-            }
-            Request::Connections(query) => {
-                let rows = self.connections().iter().map(|view| answer::row(view, 0)).collect::<Vec<_>>();
-                let rows = rows.into_iter().filter(|row| query.filter.matches(row)).collect();
-                Response::Connections { rows, next: None }
-            }
-            Request::Timeouts => Response::Timeouts(self.director.model().timeouts()),
-            Request::Zero(key) => {
-                Response::from_change(answer::zero(&self.director, &mut self.collector, key))
-            }
-            Request::Totals => {
-                self.collector.collect(self.director.model());
-                Response::Totals(Totals {
-                    traffic: self.collector.total(),
-                    entries: u64::from(self.worker.stats().connections.get()),
-                    table_size: u64::from(self.size.connections),
-                })
-            }
-            Request::Marks => Response::Marks(self.director.marks().to_vec()),
-            Request::ChangeMarks(changes) => Response::from_marks(self.director.change_marks(changes)),
-            Request::Status | Request::Traffic => Response::Failed("there is no daemon".to_owned()),
+        if let Request::Connections(query) = &request {
+            let views = self.connections();
+            let rows = answer::rows(self.director.model(), &query.filter, &views, 0);
+            return Response::Connections { rows, next: None };
         }
+        answer::answer(&mut self.director, &mut self.collector, self.size.connections, request)
+            .unwrap_or_else(|_| Response::Failed("there is no daemon".to_owned()))
     }
 }
 
