@@ -6,6 +6,7 @@ use dataplane::BURST;
 use dataplane::epoch::Publisher;
 use dataplane::epoch::Workers;
 use dataplane::io::Frame;
+use dataplane::secret::Secrets;
 use dataplane::snapshot::Snapshot;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
@@ -36,7 +37,7 @@ impl Rig {
         let (workers, tokens) = Workers::new(1);
         let (publisher, readers) = Publisher::new(rules(workers)?.release(0), 1);
         let stats = Arc::new(WorkerStats::new(DESTS as usize));
-        let flows = Flows::new(capacity, 42, stats, tokens.into_iter().next()?, now);
+        let flows = Flows::new(capacity, Secrets::repeatable(42), stats, tokens.into_iter().next()?, now);
         let spare: Vec<_> = (0..3 * BURST).map(|_| FixedFrame::empty()).collect();
         let io = FixedIo::with_room_for(spare.len());
         let worker = Worker::new(io, readers.into_iter().next()?, flows);

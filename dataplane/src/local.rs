@@ -1,33 +1,39 @@
-//! FULLNAT's local addresses and the ports free on them.
+//! FULLNAT's local addresses and their ports.
 //!
-//! A [`LocalAddress`] is shared by all services that name it; each worker has its own pool of its
-//! ports, so that choosing one takes no lock. Ports 1024 to 65535 are used, one connection each.
+//! A port of a local address serves one connection of each real server's port and protocol: whether it is free for one
+//! more is asked of the connection table, which knows the real server's packets by exactly that. So nothing is kept here
+//! but which ports there are: 1024 to 65535, without those that are left to Linux where the address is Linux's too, and of
+//! these each worker's share.
 
 use core::net::Ipv4Addr;
+use core::ops::RangeInclusive;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
 use std::boxed::Box;
 
 use crossbeam_utils::CachePadded;
 
-use crate::epoch::PerWorker;
 use crate::epoch::WorkerToken;
 use crate::epoch::Workers;
 use crate::stats::Counter;
 use crate::stats::Gauge;
 
 /// First port handed out.
-const FIRST: u32 = 1024;
-/// How many ports an address has to give.
-pub const PORTS: u32 = 65_536 - FIRST;
-const WORDS: usize = PORTS.div_ceil(64) as usize;
+const FIRST: u16 = 1024;
+/// How many ports an address has to give to each port of a real server, if none are left to Linux.
+pub const PORTS: u32 = 65_536 - FIRST as u32;
+/// In the place of ports left to Linux: there are none.
+const NONE: u32 = 1 << 16;
 
-/// A local address and every worker's share of its ports.
+/// A local address.
 #[derive(Debug)]
 pub struct LocalAddress {
     /// LIP.
     pub addr: Ipv4Addr,
     /// Its slot in [`crate::snapshot::Snapshot::locals`]; connections name it by this.
     pub slot: u32,
-    pools: PerWorker<PortPool>,
+    /// The ports left to Linux: the first in the high half, the last in the low one.
+    left: AtomicU32,
     counts: Box<[CachePadded<LocalCounts>]>,
 }
 
@@ -39,102 +45,66 @@ struct LocalCounts {
 }
 
 impl LocalAddress {
-    /// A local address with all its ports free.
+    /// A local address none of whose ports are left to Linux.
     pub fn new(addr: Ipv4Addr, slot: u32, workers: Workers) -> Self {
-        let pools = PerWorker::new(workers, |worker| PortPool::new(worker, workers.count()));
         let counts = (0..workers.count()).map(|_| CachePadded::default()).collect();
-        Self { addr, slot, pools, counts }
+        Self { addr, slot, left: AtomicU32::new(NONE), counts }
     }
 
-    /// Takes a free port (host order) for the worker of `token`; `None`, and counted, when it has none left.
-    pub fn take(&self, token: &mut WorkerToken) -> Option<u16> {
-        let counts = &self.counts[token.index()];
-        let port = self.pools.get_mut(token).take();
-        if port.is_some() {
-            counts.in_use.up()
-        } else {
-            counts.exhausted.add(1)
-        }
-        port
+    /// From now on new connections use none of these ports (host order), and all others.
+    pub fn leave_to_linux(&self, ports: Option<RangeInclusive<u16>>) {
+        let pack = |ports: RangeInclusive<u16>| {
+            let (first, last) = (u32::from((*ports.start()).max(FIRST)), u32::from(*ports.end()));
+            if first <= last { first << 16 | last } else { NONE }
+        };
+        self.left.store(ports.map_or(NONE, pack), Relaxed);
     }
 
-    /// Gives a port back.
-    pub fn give_back(&self, token: &mut WorkerToken, port: u16) {
-        let counts = &self.counts[token.index()];
-        if self.pools.get_mut(token).give_back(port) {
-            counts.in_use.down();
-        }
+    /// The ports left to Linux.
+    pub fn left_to_linux(&self) -> Option<RangeInclusive<u16>> {
+        let left = self.left.load(Relaxed);
+        (left != NONE).then_some((left >> 16) as u16..=left as u16)
     }
 
-    /// Ports in use, all workers together.
+    /// How many ports it has to give to each port of a real server, all workers together.
+    pub fn ports(&self) -> u32 {
+        PORTS - self.left_to_linux().map_or(0, |left| u32::from(left.end() - left.start()) + 1)
+    }
+
+    /// The `nth` port (host order) of the share of the worker of `token`, counted round and round; `None` when it has none.
+    pub fn port(&self, token: &WorkerToken, nth: u32) -> Option<u16> {
+        let (worker, workers) = (token.index() as u32, self.counts.len() as u32);
+        let left = self.left.load(Relaxed);
+        let (from, hole) = (left >> 16, if left == NONE { 0 } else { (left & 0xffff) + 1 - (left >> 16) });
+        let ports = PORTS - hole;
+        let (first, end) = (ports * worker / workers, ports * (worker + 1) / workers);
+        let place = u32::from(FIRST) + first + nth.checked_rem(end - first)?;
+        Some(if hole != 0 && place >= from { place + hole } else { place } as u16)
+    }
+
+    /// A connection of the worker of `token` has one of its ports.
+    pub(crate) fn taken(&self, token: &WorkerToken) {
+        self.counts[token.index()].in_use.up();
+    }
+
+    /// It has it no longer.
+    pub(crate) fn given_back(&self, token: &WorkerToken) {
+        self.counts[token.index()].in_use.down();
+    }
+
+    /// No port was found for a connection, here or on any other local address of its service.
+    pub(crate) fn failed(&self, token: &WorkerToken) {
+        self.counts[token.index()].exhausted.add(1);
+    }
+
+    /// Connections that use it, all workers together.
     pub fn in_use(&self) -> u64 {
         self.counts.iter().map(|counts| u64::from(counts.in_use.get())).sum()
     }
 
-    /// How often no port was free, all workers together.
+    /// How often no port was found, all workers together.
     pub fn exhausted(&self) -> u64 {
         self.counts.iter().map(|counts| counts.exhausted.get()).sum()
-    }
-}
-
-/// One worker's ports of one local address: a set bit is a port in use or another worker's.
-#[derive(Clone, Debug)]
-pub struct PortPool {
-    used: Box<[u64; WORDS]>,
-    free: u32,
-    next: u32,
-}
-
-impl PortPool {
-    /// Worker `worker` of `workers`' share: a contiguous run of ports.
-    pub fn new(worker: usize, workers: usize) -> Self {
-        let (worker, workers) = (worker as u32, (workers as u32).max(1));
-        let (from, to) = (PORTS * worker / workers, PORTS * (worker + 1) / workers);
-        let mut used = Box::new([u64::MAX; WORDS]);
-        for bit in from..to {
-            used[bit as usize / 64] &= !(1 << (bit % 64));
-        }
-        Self { used, free: to - from, next: from }
-    }
-
-    /// Takes a free port (host order), going round so that a port rests as long as possible; `None` when all are taken.
-    pub fn take(&mut self) -> Option<u16> {
-        if self.free == 0 {
-            return None;
-        }
-        let start = self.next as usize / 64 % WORDS;
-        // The first word is looked at twice: from the cursor on, and whole at the end.
-        let mut mask = u64::MAX << (self.next % 64);
-        for step in 0..=WORDS {
-            let word = (start + step) % WORDS;
-            let open = !self.used[word] & mask;
-            if open != 0 {
-                let bit = word as u32 * 64 + open.trailing_zeros();
-                self.used[word] |= open & open.wrapping_neg();
-                self.free -= 1;
-                self.next = (bit + 1) % PORTS;
-                return Some((FIRST + bit) as u16);
-            }
-            mask = u64::MAX;
-        }
-        None
-    }
-
-    /// Gives a port back; false when it was free already.
-    pub fn give_back(&mut self, port: u16) -> bool {
-        let Some(bit) = u32::from(port).checked_sub(FIRST) else { return false };
-        let (word, mask) = (bit as usize / 64, 1_u64 << (bit % 64));
-        let taken = self.used[word] & mask != 0;
-        if taken {
-            self.used[word] &= !mask;
-            self.free += 1;
-        }
-        taken
-    }
-
-    /// How many ports are free.
-    pub const fn free(&self) -> u32 {
-        self.free
     }
 }
 
@@ -144,31 +114,49 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn every_port_once_then_none_then_the_one_given_back() {
-        let mut pool = PortPool::new(0, 1);
-        let ports: HashSet<u16> = std::iter::from_fn(|| pool.take()).collect();
-        assert_eq!(ports.len(), PORTS as usize);
-        assert!(!ports.contains(&1023) && ports.contains(&1024) && ports.contains(&65535));
-        assert_eq!(pool.take(), None);
-        assert!(pool.give_back(4242) && !pool.give_back(4242));
-        assert_eq!((pool.free(), pool.take(), pool.take()), (1, Some(4242), None));
+    fn local(workers: usize) -> (LocalAddress, Vec<WorkerToken>) {
+        let (workers, tokens) = Workers::new(workers);
+        (LocalAddress::new(Ipv4Addr::LOCALHOST, 0, workers), tokens)
+    }
+
+    fn all(local: &LocalAddress, token: &WorkerToken) -> Vec<u16> {
+        (0..PORTS).filter_map(|nth| local.port(token, nth)).collect()
     }
 
     #[test]
-    fn workers_share_without_overlap() {
-        let (mut a, mut b) = (PortPool::new(0, 2), PortPool::new(1, 2));
-        let mine: HashSet<u16> = std::iter::from_fn(|| a.take()).collect();
-        let theirs: HashSet<u16> = std::iter::from_fn(|| b.take()).collect();
-        assert!(mine.is_disjoint(&theirs));
-        assert_eq!(mine.len() + theirs.len(), PORTS as usize);
+    fn every_port_once_in_a_round() {
+        let (local, tokens) = local(1);
+        let ports: HashSet<u16> = all(&local, &tokens[0]).into_iter().collect();
+        assert_eq!((ports.len(), local.ports()), (PORTS as usize, PORTS));
+        assert!(!ports.contains(&1023) && ports.contains(&1024) && ports.contains(&65_535));
+        assert_eq!(local.port(&tokens[0], PORTS + 5), local.port(&tokens[0], 5));
     }
 
     #[test]
-    fn a_port_given_back_rests_until_the_round_comes_again() {
-        let mut pool = PortPool::new(0, 1);
-        let first = pool.take().unwrap();
-        pool.give_back(first);
-        assert_ne!(pool.take(), Some(first));
+    fn workers_share_without_overlap_whatever_is_left_to_linux() {
+        for left in [None, Some(32_768..=60_999), Some(0..=1024), Some(65_535..=65_535)] {
+            let (local, tokens) = local(3);
+            local.leave_to_linux(left.clone());
+            let shares: Vec<HashSet<u16>> =
+                tokens.iter().map(|token| all(&local, token).into_iter().collect()).collect();
+            let together: HashSet<u16> = shares.iter().flatten().copied().collect();
+            assert_eq!(shares.iter().map(HashSet::len).sum::<usize>(), together.len());
+            assert_eq!(together.len(), local.ports() as usize);
+            let is_left = |port| left.as_ref().is_some_and(|left| left.contains(port));
+            assert!(together.iter().all(|port| *port >= FIRST && !is_left(port)));
+        }
+    }
+
+    #[test]
+    fn what_is_left_to_linux_may_be_all_or_nothing() {
+        let (local, tokens) = local(1);
+        local.leave_to_linux(Some(0..=65_535));
+        assert_eq!((local.port(&tokens[0], 7), local.ports()), (None, 0));
+        assert_eq!(local.left_to_linux(), Some(1024..=65_535));
+        local.leave_to_linux(Some(1..=1023));
+        assert_eq!(
+            (local.port(&tokens[0], 0), local.ports(), local.left_to_linux()),
+            (Some(1024), PORTS, None)
+        );
     }
 }

@@ -91,6 +91,8 @@ pub struct DestStats {
     pub persistent: Gauge,
     /// 1 while the upper threshold counts as reached.
     pub overloaded: Gauge,
+    /// FULLNAT: local ports taken in turn so far, modulo 2^32.
+    pub next_port: Gauge,
 }
 
 const _: () = assert!(size_of::<DestStats>() == 64);
@@ -147,8 +149,10 @@ pub struct WorkerStats {
     pub unfinished_ports: Gauge,
     /// ICMP errors not sent because of the rate limit.
     pub icmp_suppressed: Counter,
-    /// Half-open connections ended because the table was full and a new one wanted the room.
+    /// Connections ended because a new one wanted their room in a full table, or their local port.
     pub displaced: Counter,
+    /// Those among them that had led to something, and were silent.
+    pub cut_short: Counter,
     /// TCP connections that were never established.
     pub half_open: Gauge,
     /// Connections made.
@@ -182,6 +186,7 @@ impl WorkerStats {
             unfinished_ports: Gauge::default(),
             icmp_suppressed: Counter::default(),
             displaced: Counter::default(),
+            cut_short: Counter::default(),
             half_open: Gauge::default(),
             created: Counter::default(),
             expired: Counter::default(),

@@ -57,10 +57,14 @@ drop_reasons! {
     NoRoute => "no_route", "there is no route to the real server or the client";
     /// The connection table is full.
     TableFull => "table_full", "the connection table is full";
-    /// All ports of all local addresses are taken, or there are none.
+    /// No port was found on any local address, or there are none.
     NoLocalPort => "no_local_port", "FULLNAT: no free port on any local address of the service, or no such address";
-    /// A SYN that was to make a connection while many are half open and packets wait.
-    SynFlood => "syn_flood", "a SYN held back: many connections are half open and packets wait";
+    /// A SYN that was to make a connection while a flood comes and packets wait.
+    SynFlood => "syn_flood", "a SYN held back: a flood of new connections, and packets wait";
+    /// A datagram that was to make a connection while a flood comes and packets wait.
+    UdpFlood => "udp_flood", "a datagram held back: a flood of new connections, and packets wait";
+    /// A TCP packet of a connection that is not known while connections had to make room.
+    Stray => "stray", "a service's TCP packet without a connection, which may have had to make room for another";
     /// The device or its queue did not take the packet.
     TxFull => "tx_full", "the transmit queue was full";
     /// The ring to the host interface was full.

@@ -3,6 +3,7 @@
 use core::net::Ipv4Addr;
 use std::sync::Arc;
 
+use dataplane::secret::Secrets;
 use dataplane::snapshot::dest::Method;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
@@ -58,7 +59,7 @@ impl Director {
         let (control, reader, token) = Control::new(size)?;
         let stats = Arc::new(WorkerStats::new((size.servers() + SPARE) as usize));
         let (reporter, reports) = report::channel();
-        let flows = Flows::new(size.capacity, 0x5eed, stats.clone(), token, START);
+        let flows = Flows::new(size.capacity, Secrets::repeatable(0x5eed), stats.clone(), token, START);
         let worker = Worker::new(io, reader, flows).with_reporter(reporter);
         Ok(Self { worker, stats, control, _reports: reports })
     }

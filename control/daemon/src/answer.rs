@@ -137,8 +137,13 @@ impl Daemon {
             ("half_open", "TCP connections that were never established", sum(|w| w.half_open.get().into())),
             (
                 "displaced",
-                "half-open connections that a full table gave up for new ones",
+                "connections that made room for new ones in a full table, or gave up a local port",
                 sum(|w| w.displaced.get()),
+            ),
+            (
+                "cut_short",
+                "of these, connections that had led to something and were silent",
+                sum(|w| w.cut_short.get()),
             ),
         ];
         let named = |(name, text, count): (&str, &str, u64)| NamedCount {
@@ -219,6 +224,7 @@ mod tests {
 
     use dataplane::epoch::{Publisher, Workers};
     use dataplane::mem::MemIo;
+    use dataplane::secret::Secrets;
     use dataplane::snapshot::Snapshot;
     use dataplane::time::Ticks;
     use dataplane::worker::Worker;
@@ -232,7 +238,8 @@ mod tests {
         let (_, mut tokens) = Workers::new(1);
         let (_publisher, mut readers) = Publisher::new(Snapshot::default(), 1);
         let stats = Arc::new(WorkerStats::new(1));
-        let flows = Flows::new(4 * PAGE, 1, stats, tokens.pop().unwrap(), Ticks::default());
+        let flows =
+            Flows::new(4 * PAGE, Secrets::repeatable(1), stats, tokens.pop().unwrap(), Ticks::default());
         let (reporter, mut reader) = report::channel();
         let mut worker = Worker::new(MemIo::new(1), readers.pop().unwrap(), flows).with_reporter(reporter);
         assert_eq!(read_page(&mut reader, 0, Duration::ZERO), None);

@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select, tick};
+use dataplane::secret::Secrets;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::worker::Worker;
@@ -163,7 +164,7 @@ impl Daemon {
         let pump = Pump::start(taps, vec![pump_end], &mirror.handle(), Arc::clone(&bell)).map_err(runtime)?;
         let stats = Arc::new(WorkerStats::new(config.max_destinations as usize));
         let Some((rules, token)) = ends.pop() else { return Err(runtime("no worker")) };
-        let flows = Flows::new(config.max_connections, seed(), stats.clone(), token, Ticks::default());
+        let flows = Flows::new(config.max_connections, secrets()?, stats.clone(), token, Ticks::default());
         let table_bytes = flows.memory_bytes() as u64;
         let (reporter, reader) = report::channel();
         let mut worker = Worker::new(io, rules, flows).with_reporter(reporter);
@@ -310,10 +311,10 @@ fn report_memory(config: &Config, devices: &Devices) {
     }
 }
 
-/// A seed that no client can guess.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
+/// What no client can guess, from the kernel's generator.
+fn secrets() -> Result<Secrets, DaemonError> {
+    let drawn = Secrets::draw(getrandom::u64);
+    drawn.map_err(|error| runtime(format!("the kernel gives no random numbers: {error}")))
 }
 
 fn load_rules(config: &Config) -> Result<Vec<Rule>, DaemonError> {

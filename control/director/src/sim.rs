@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::io::{Frame, HostRequest, PortId};
 use dataplane::mem::{MemFrame, MemIo};
+use dataplane::secret::Secrets;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
@@ -106,7 +107,7 @@ impl Sim {
         let stats = Arc::new(WorkerStats::new(size.destinations as usize));
         // Not at the counter's zero, which means "never" in places.
         let now = Ticks::from_secs(1000);
-        let flows = Flows::new(size.connections, 1, Arc::clone(&stats), token, now);
+        let flows = Flows::new(size.connections, Secrets::repeatable(1), Arc::clone(&stats), token, now);
         let (reporter, listing) = report::channel();
         let worker = Worker::new(MemIo::new(ports.len() as u16), rules, flows).with_reporter(reporter);
         let collector = Collector::new(vec![stats]);

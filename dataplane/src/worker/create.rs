@@ -22,6 +22,7 @@ use crate::forward;
 use crate::forward::Refusal;
 use crate::io::Frame;
 use crate::io::PortId;
+use crate::local::LocalAddress;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::snapshot::dest::DestInfo;
@@ -61,7 +62,7 @@ impl Flows {
         if key.protocol() == l4::TCP {
             let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
             if meta.tcp_flags & flag::RST != 0 || !opens {
-                return Outcome::Unknown;
+                return self.stray(snapshot, key, ingress);
             }
         }
         let mark = snapshot.marks.mark(key, ingress);
@@ -71,6 +72,9 @@ impl Flows {
         let wanted = Wanted { service, key, mark };
         if key.sport() == FTP_DATA {
             return Outcome::Unknown;
+        }
+        if key.protocol() != l4::TCP && self.holds_back_datagram() {
+            return Verdict::Drop(DropReason::UdpFlood).into();
         }
         if service.one_packet && key.protocol() == l4::UDP {
             return self.one_packet(snapshot, wanted, frame, meta).into();
@@ -87,6 +91,20 @@ impl Flows {
                 Outcome::Opens(id)
             }
             Err(reason) => self.leave(snapshot, service, frame, meta, reason).into(),
+        }
+    }
+
+    /// A TCP packet that belongs to no connection and begins none: Linux's, which answers by a reset. But not while
+    /// its connection may have had to make room: the client meant it.
+    fn stray(&self, snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> Outcome {
+        if !self.defence.has_displaced(self.now) || key.sport() == FTP_DATA {
+            return Outcome::Unknown;
+        }
+        let mark = snapshot.marks.mark(key, ingress);
+        match snapshot.services.find(mark, key) {
+            Some(service) if service.persistence.is_some() => Outcome::Stray,
+            Some(service) if !(Wanted { service, key, mark }).misses() => Outcome::Stray,
+            _ => Outcome::Unknown,
         }
     }
 
@@ -139,6 +157,7 @@ impl Flows {
     /// Makes the connection, counts it at its destination and starts its timer. It is opening then, unless it is a template.
     pub(crate) fn create(&mut self, snapshot: &Snapshot, intent: &Intent<'_>) -> Result<ConnId, DropReason> {
         let Intent { service, key, info, .. } = *intent;
+        self.defence.note_attempt(self.now, self.table.capacity());
         let (local, reply) = self.reply_key(intent)?;
         let mut hot = compile(snapshot, key, reply, intent.dest, info);
         let cold = Cold {
@@ -163,13 +182,8 @@ impl Flows {
             Err(InsertError::Full) if self.make_room(snapshot, intent.control) => self.enter(&hot, &cold),
             other => other,
         };
-        let id = match made {
-            Ok(id) => id,
-            Err(error) => {
-                self.give_back_port(snapshot, local, reply);
-                return Err(error.into());
-            }
-        };
+        let id = made?;
+        self.note_port(snapshot, local, LocalAddress::taken);
         self.table.hot_mut(id).expires = self.now.plus(first_timeout(snapshot, intent));
         if intent.control != NONE {
             self.table.cold_mut(ConnId::new(intent.control)).controlled += 1;
@@ -204,15 +218,10 @@ impl Flows {
                 Ok((NONE, FlowKey::new(protocol, info.addr, dport, key.src(), key.sport())))
             }
             Method::DirectRoute | Method::Tunnel => Ok((NONE, key.reversed())),
+            // Whether the port is free turns out when the connection opens.
             Method::FullNat => {
-                let start = self.table.len() as usize;
-                for step in 0..service.locals.len() {
-                    let local = &service.locals[(start + step) % service.locals.len()];
-                    if let Some(port) = local.take(&mut self.token) {
-                        return Ok((local.slot, FlowKey::new(protocol, info.addr, dport, local.addr, port)));
-                    }
-                }
-                Err(DropReason::NoLocalPort)
+                let (local, port) = self.next_port(service, intent.dest).ok_or(DropReason::NoLocalPort)?;
+                Ok((local.slot, FlowKey::new(protocol, info.addr, dport, local.addr, port)))
             }
         }
     }
@@ -306,20 +315,25 @@ fn compile(snapshot: &Snapshot, key: FlowKey, reply: FlowKey, dest: DestId, info
         NextHop::Known(adjacency) => adjacency,
         _ => NONE,
     };
-    // Sums do not care for order, so keys need not be turned round to compare them.
-    let ([addrs, _], [new_addrs, _]) = (key.words(), reply.words());
-    let l3 = checksum::delta_of_words(addrs, new_addrs);
-    let [ports, new_ports] = [key, reply].map(|key| u64::from(u32::from_ne_bytes(key.wire_ports())));
-    let l4 = checksum::add(l3, checksum::delta_of_words(ports, new_ports));
+    let (l3_delta, l4_delta) = deltas(key, reply);
     Hot {
         request: key,
         reply,
         rules: snapshot.generation,
         dest: dest.as_u32(),
         hops: [info.hop, client],
-        l3_delta: l3,
-        l4_delta: l4,
+        l3_delta,
+        l4_delta,
         flags,
         ..Hot::VACANT
     }
+}
+
+/// What the rewrite of a connection's requests adds to their IPv4 and to their TCP or UDP checksum.
+pub(super) fn deltas(key: FlowKey, reply: FlowKey) -> (u16, u16) {
+    // Sums do not care for order, so keys need not be turned round to compare them.
+    let ([addrs, _], [new_addrs, _]) = (key.words(), reply.words());
+    let l3 = checksum::delta_of_words(addrs, new_addrs);
+    let [ports, new_ports] = [key, reply].map(|key| u64::from(u32::from_ne_bytes(key.wire_ports())));
+    (l3, checksum::add(l3, checksum::delta_of_words(ports, new_ports)))
 }

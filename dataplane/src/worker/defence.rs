@@ -1,19 +1,16 @@
-//! What keeps a flood of SYNs from the connections that stand.
+//! What keeps a flood of new connections from those that stand.
 //!
-//! A SYN costs many times what a packet of an established connection does, and makes a connection that lives for a
-//! minute. So while many connections are half open and more packets come than can be handled, one SYN makes a connection every
-//! so often; and in a
-//! full table a new connection takes the place of a half-open one, drawn by lot. Linux has the same in mind with `drop_packet` and `drop_entry`
-//! (`net/netfilter/ipvs/ip_vs_ctl.c: update_defense_level`, `ip_vs_conn.c: ip_vs_random_dropentry`).
+//! A packet that makes a connection costs many times what one of an established connection does. So while many connections
+//! are half open or great numbers are asked for, and more packets come than can be handled, one packet makes a connection
+//! every so often. Who makes room for it in a full table is told in [`super::pressure`]. Linux has the same in mind with
+//! `drop_packet` (`net/netfilter/ipvs/ip_vs_ctl.c: update_defense_level`).
 
 use sched::Random;
 use sched::XorShift;
 
 use crate::BURST;
 use crate::conn::entry::ConnId;
-use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
-use crate::conn::entry::NONE;
 use crate::conn::tcp::TcpState;
 use crate::io::PortId;
 use crate::meta::Class;
@@ -34,8 +31,16 @@ const REMEMBERED: u32 = Ticks::PER_SECOND;
 /// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied meanwhile; and if not.
 const BURSTS_FOR_ONE: u32 = 4;
 const BURSTS_BEHIND: u32 = 64;
-/// Slots drawn for one to take: if one in eight is half open, one of nine searches fails.
-const DRAWN: u32 = 16;
+/// Packets in a second that want connections, and are a storm whatever the table holds.
+const STORMY: u32 = 65_536;
+/// How long a storm is remembered: as long as a connection that never comes to anything.
+const STORM: u32 = 60 * Ticks::PER_SECOND;
+/// How long the packets of connections that had to make room may still come, likewise.
+const STRAY: u32 = 60 * Ticks::PER_SECOND;
+/// Slots of the table that may be looked at in a tick for room, beyond the first few of each search; and local ports that
+/// may be tried. Either takes less than a twentieth of the time.
+const LOOKS: u32 = 16_384;
+const TRIES: u32 = 1024;
 
 /// A worker's defence.
 #[derive(Debug)]
@@ -48,13 +53,44 @@ pub(super) struct Defence {
     behind: u32,
     /// When packets that waited are forgotten.
     until: Ticks,
+    /// The last burst that was parsed was part of a flood.
+    flooded: bool,
+    /// Packets that wanted a connection in the second since `second`.
+    attempts: u32,
+    second: Ticks,
+    /// When there were last so many of them that they count as a storm.
+    storm: Ticks,
+    /// When a connection was last ended for another, or not let in.
+    displaced: Ticks,
+    /// The slot of the table that is looked at next when room is wanted.
+    hand: u32,
+    /// Slots and local ports that may yet be looked at in the tick `allowed_at`.
+    looks: u32,
+    tries: u32,
+    allowed_at: Ticks,
     /// Of its own: whom the schedulers choose must not depend on floods.
     lots: XorShift,
 }
 
 impl Defence {
     pub(super) fn new(seed: u64, now: Ticks) -> Self {
-        Self { half_open: 0, waited: 0, behind: 0, until: now, lots: XorShift::new(seed) }
+        let long_ago = Ticks::new(now.raw().wrapping_sub(STORM.max(STRAY) + 1));
+        Self {
+            half_open: 0,
+            waited: 0,
+            behind: 0,
+            until: now,
+            flooded: false,
+            attempts: 0,
+            second: now,
+            storm: long_ago,
+            displaced: long_ago,
+            hand: 0,
+            looks: LOOKS,
+            tries: TRIES,
+            allowed_at: now,
+            lots: XorShift::new(seed),
+        }
     }
 
     /// How many connections are half open.
@@ -75,6 +111,72 @@ impl Defence {
         }
     }
 
+    /// Takes note of a packet that wants a connection, in a table of so many slots: in large numbers they are a storm.
+    #[inline]
+    pub(super) fn note_attempt(&mut self, now: Ticks, capacity: u32) {
+        if now.since(self.second).cast_unsigned() >= Ticks::PER_SECOND {
+            (self.second, self.attempts) = (now, 0);
+        }
+        self.attempts += 1;
+        if self.attempts > (capacity / FLOODED).min(STORMY) {
+            self.storm = now;
+        }
+    }
+
+    /// Takes note that a connection was not let stay, or not let in.
+    pub(super) const fn note_displaced(&mut self, now: Ticks) {
+        self.displaced = now;
+    }
+
+    /// Whether that was lately, so that its client may still mean it.
+    pub(super) fn has_displaced(&self, now: Ticks) -> bool {
+        within(self.displaced, now, STRAY)
+    }
+
+    /// Lets one packet of a flood make a connection every so often; whether it is this one.
+    fn admits(&mut self) -> bool {
+        let due = if self.behind == 0 { BURSTS_FOR_ONE } else { BURSTS_BEHIND };
+        let admitted = self.waited >= due;
+        if admitted {
+            self.waited = 0;
+        }
+        admitted
+    }
+
+    /// Whether one more slot may be looked at in this tick.
+    pub(super) fn may_look(&mut self, now: Ticks) -> bool {
+        self.allow(now);
+        let may = self.looks != 0;
+        self.looks -= u32::from(may);
+        may
+    }
+
+    /// Whether one more local port may be tried in this tick.
+    pub(super) fn may_try(&mut self, now: Ticks) -> bool {
+        self.allow(now);
+        let may = self.tries != 0;
+        self.tries -= u32::from(may);
+        may
+    }
+
+    fn allow(&mut self, now: Ticks) {
+        if self.allowed_at != now {
+            (self.allowed_at, self.looks, self.tries) = (now, LOOKS, TRIES);
+        }
+    }
+
+    /// The slot that the hand is at, of so many; it moves on to the next.
+    pub(super) const fn turn_hand(&mut self, capacity: u32) -> ConnId {
+        let at = if self.hand < capacity { self.hand } else { 0 };
+        self.hand = at + 1;
+        ConnId::new(at)
+    }
+
+    /// A number drawn by lot.
+    pub(super) fn draw(&mut self) -> u32 {
+        self.lots.below_inclusive(u32::MAX.into()) as u32
+    }
+
     /// Takes note of a connection's new state.
     #[inline]
     pub(super) fn note(&mut self, old: TcpState, new: TcpState) {
@@ -86,8 +188,10 @@ impl Flows {
     /// Whether a burst of so many packets is part of a flood.
     #[inline]
     pub(super) fn is_flooded(&mut self, packets: usize) -> bool {
-        let Defence { half_open, until, .. } = self.defence;
-        let flooded = packets == BURST && half_open > self.capacity() / FLOODED && until.since(self.now) > 0;
+        let Defence { half_open, until, storm, .. } = self.defence;
+        let many = half_open > self.table.capacity() / FLOODED || within(storm, self.now, STORM);
+        let flooded = packets == BURST && until.since(self.now) > 0 && many;
+        self.defence.flooded = flooded;
         self.defence.waited = self.defence.waited.saturating_add(u32::from(flooded));
         flooded
     }
@@ -99,45 +203,25 @@ impl Flows {
         if !opens || snapshot.services.find(snapshot.marks.mark(meta.key, ingress), meta.key).is_none() {
             return false;
         }
-        let due = if self.defence.behind == 0 { BURSTS_FOR_ONE } else { BURSTS_BEHIND };
-        let admitted = self.defence.waited >= due;
-        if admitted {
-            self.defence.waited = 0;
-        }
-        !admitted
+        self.defence.note_attempt(self.now, self.table.capacity());
+        self.defence.note_displaced(self.now);
+        !self.defence.admits()
     }
 
-    /// Ends a half-open connection, with its template if that never led anywhere, unless it is `kept`; false when none
-    /// was drawn.
-    pub(super) fn make_room(&mut self, snapshot: &Snapshot, kept: u32) -> bool {
-        let Some(last) = self.capacity().checked_sub(1) else { return false };
-        for _ in 0..DRAWN {
-            let id = ConnId::new(self.defence.lots.below_inclusive(last.into()) as u32);
-            if !may_yield(self.table.hot(id)) {
-                continue;
-            }
-            let control = self.table.cold(id).control;
-            self.end(snapshot, id);
-            self.stats.displaced.add(1);
-            // Or a flood would leave nothing but templates.
-            if control != NONE && control != kept && self.is_idle_template(ConnId::new(control)) {
-                self.end(snapshot, ConnId::new(control));
-            }
-            return true;
+    /// Whether a datagram that would make a connection is refused, as a flood comes.
+    #[inline]
+    pub(super) fn holds_back_datagram(&mut self) -> bool {
+        if !self.defence.flooded {
+            return false;
         }
-        false
-    }
-
-    /// Whether nothing hangs on a template, and no connection that did was ever established.
-    fn is_idle_template(&self, id: ConnId) -> bool {
-        !self.table.hot(id).flags.has(Flags::ASSURED) && self.table.cold(id).controlled == 0
+        self.defence.note_attempt(self.now, self.table.capacity());
+        !self.defence.admits()
     }
 }
 
-/// Whether a connection may have to make room for another.
-fn may_yield(hot: &Hot) -> bool {
-    let kept = Flags::TEMPLATE.bits() | Flags::OPENING.bits();
-    hot.flags.bits() & kept == 0 && is_half_open(hot)
+/// Whether `then` lies at most so many ticks back.
+const fn within(then: Ticks, now: Ticks, ticks: u32) -> bool {
+    now.since(then).cast_unsigned() <= ticks
 }
 
 /// Whether it is a TCP connection that was never established.

@@ -13,10 +13,10 @@ use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
 use crate::conn::entry::Hot;
 use crate::conn::entry::NONE;
-use crate::conn::key::FlowKey;
 use crate::conn::table::Approach;
 use crate::conn::tcp::TcpState;
 use crate::conn::wheel::Due;
+use crate::local::LocalAddress;
 use crate::snapshot::Snapshot;
 use crate::time::Ticks;
 use crate::worker::defence::is_half_open;
@@ -216,10 +216,11 @@ impl Flows {
         if hot.flags.has(Flags::TIED) {
             let Cold { control, local, .. } = *self.table.cold(id);
             if control != NONE {
+                self.note_end(&hot, control);
                 let control = self.table.cold_mut(ConnId::new(control));
                 control.controlled = control.controlled.saturating_sub(1);
             }
-            self.give_back_port(snapshot, local, hot.reply);
+            self.note_port(snapshot, local, LocalAddress::given_back);
         }
         self.stats.connections.set(self.table.len());
         hot
@@ -243,15 +244,5 @@ impl Flows {
             stats.overloaded.set(0);
         }
         self.load_changed(snapshot, dest);
-    }
-
-    /// Returns the local port of a FULLNAT connection; `local` is the slot of its address.
-    pub(crate) fn give_back_port(&mut self, snapshot: &Snapshot, local: u32, reply: FlowKey) {
-        if local == NONE {
-            return;
-        }
-        if let Some(Some(local)) = snapshot.locals.get(local as usize) {
-            local.give_back(&mut self.token, reply.dport());
-        }
     }
 }

@@ -30,6 +30,7 @@ use crate::io::Frame;
 use crate::io::PortId;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
+use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
 use crate::snapshot::dest::Method;
 use crate::snapshot::route::NextHop;
@@ -65,6 +66,8 @@ pub struct Flows {
     /// When the worker was last late, which is not to be laid at a real server's door.
     pub(super) held_up: HeldUp,
     pub(super) defence: Defence,
+    /// Where destinations begin among the local ports.
+    pub(super) first_port: u32,
     /// Timers that are being looked at.
     pub(super) due: DueBatch,
     pub(super) trails: Trails,
@@ -81,21 +84,28 @@ const SENT_AGAIN: u32 = 200_000;
 const TEND_TICKS: i32 = 10;
 
 impl Flows {
-    /// No connections yet, room for `capacity`; `seed` is secret and new at every start.
-    pub fn new(capacity: u32, seed: u64, stats: Arc<WorkerStats>, token: WorkerToken, now: Ticks) -> Self {
+    /// No connections yet, room for `capacity`.
+    pub fn new(
+        capacity: u32,
+        secrets: Secrets,
+        stats: Arc<WorkerStats>,
+        token: WorkerToken,
+        now: Ticks,
+    ) -> Self {
         Self {
-            table: FlowTable::new(capacity, seed),
+            table: FlowTable::new(capacity, secrets.table),
             wheel: Wheel::new(capacity, now),
             stats,
             token,
-            random: XorShift::new(seed),
+            random: XorShift::new(secrets.choices),
             now,
             replaced: NONE,
             limiter: IcmpLimiter::default(),
-            icmp_id: seed as u16,
+            icmp_id: secrets.icmp_id,
             micros: 0,
             held_up: HeldUp::default(),
-            defence: Defence::new(!seed, now),
+            defence: Defence::new(secrets.lots, now),
+            first_port: secrets.ports,
             due: DueBatch::default(),
             trails: Trails::default(),
             offload: Offload::new(now),

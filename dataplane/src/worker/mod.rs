@@ -14,6 +14,8 @@ mod opening;
 pub mod outbox;
 mod outcome;
 pub mod persist;
+mod ports;
+mod pressure;
 pub mod replay;
 pub mod report;
 mod slow;

@@ -10,12 +10,14 @@ use sched::DestId;
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Direction;
 use crate::conn::entry::Flags;
+use crate::conn::entry::Hot;
 use crate::conn::key::FlowKey;
 use crate::conn::table::InsertError;
 use crate::conn::tcp::TcpState;
 use crate::io::Frame;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
+use crate::snapshot::dest::Method;
 use crate::verdict::DropReason;
 use crate::verdict::Verdict;
 use crate::wire::l4;
@@ -32,9 +34,9 @@ impl Flows {
     ) -> Verdict {
         match self.complete(snapshot, id) {
             Ok(()) => self.send_request(snapshot, frame, meta, id),
-            Err(error) => {
+            Err(reason) => {
                 self.undo(snapshot, id);
-                Verdict::Drop(error.into())
+                Verdict::Drop(reason)
             }
         }
     }
@@ -46,9 +48,12 @@ impl Flows {
     }
 
     /// Has the connection found by its reply key too.
-    fn complete(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), InsertError> {
-        let reply = self.table.hot(id).reply;
+    fn complete(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), DropReason> {
+        let Hot { reply, flags, .. } = *self.table.hot(id);
         match self.table.complete(id) {
+            Err(InsertError::Duplicate) if Method::from_bits(flags.bits()) == Method::FullNat => {
+                self.open_elsewhere(snapshot, id)?;
+            }
             Err(InsertError::Duplicate) if self.evict_finished(snapshot, reply) => self.table.complete(id)?,
             made => made?,
         }

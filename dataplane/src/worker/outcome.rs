@@ -15,6 +15,8 @@ pub(crate) enum Outcome {
     /// It belongs to no connection and to no service, so it is Linux's; unless connections are opening: then it is to be
     /// handled again when they are open.
     Unknown,
+    /// The same of a service's packet whose connection may have had to make room: it is to be dropped, not Linux's.
+    Stray,
 }
 
 impl From<Verdict> for Outcome {

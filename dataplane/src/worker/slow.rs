@@ -6,6 +6,7 @@ use crate::io::PacketIo;
 use crate::io::PortId;
 use crate::meta::Class;
 use crate::snapshot::Snapshot;
+use crate::verdict::DropReason;
 use crate::verdict::Egress;
 use crate::verdict::Verdict;
 use crate::worker::flows::Flows;
@@ -42,13 +43,16 @@ impl<Io: PacketIo> Slow<'_, Io> {
                 Outcome::Unknown if self.opening.is_empty() => {
                     return self.post(frame, Verdict::Forward(Egress::Host));
                 }
+                Outcome::Stray if self.opening.is_empty() => {
+                    return self.post(frame, Verdict::Drop(DropReason::Stray));
+                }
                 Outcome::Opens(id) => {
                     self.opening.push((frame, nth, id));
                     return;
                 }
                 // A real server's packet in the burst of the client's first, perhaps, which is found only then. Nothing
                 // is opening afterwards, so this happens once.
-                Outcome::Early | Outcome::Unknown => self.open_all(),
+                Outcome::Early | Outcome::Unknown | Outcome::Stray => self.open_all(),
             }
         }
     }

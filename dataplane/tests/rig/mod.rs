@@ -18,6 +18,7 @@ use dataplane::io::PacketIo;
 use dataplane::io::PortId;
 use dataplane::mem::MemFrame;
 use dataplane::mem::MemIo;
+use dataplane::secret::Secrets;
 use dataplane::snapshot::Snapshot;
 use dataplane::snapshot::dest::DestInfo;
 use dataplane::snapshot::dest::Method;
@@ -122,7 +123,8 @@ impl Rig {
         let (publisher, mut readers) = Publisher::new(master.release(0), 1);
         let stats = Arc::new(WorkerStats::new(256));
         let now = Ticks::from_secs(1000);
-        let flows = flows::Flows::new(capacity, 42, stats.clone(), tokens.remove(0), now);
+        let flows =
+            flows::Flows::new(capacity, Secrets::repeatable(42), stats.clone(), tokens.remove(0), now);
         let (reporter, listing) = report::channel();
         let worker = Worker::new(MemIo::new(2), readers.remove(0), flows).with_reporter(reporter);
         let (dests, specs) = (Vec::new(), Vec::new());
@@ -305,7 +307,7 @@ impl Rig {
         master.set_marks(self.master.snapshot().marks.clone());
         let (publisher, mut readers) = Publisher::new(master.release(0), 1);
         let stats = Arc::new(WorkerStats::new(256));
-        let flows = flows::Flows::new(capacity, 7, stats, tokens.remove(0), self.now);
+        let flows = flows::Flows::new(capacity, Secrets::repeatable(7), stats, tokens.remove(0), self.now);
         (publisher, Worker::new(io, readers.remove(0), flows))
     }
 
@@ -377,6 +379,15 @@ impl Rig {
     pub fn syn_to(&mut self, cport: u16, port: u16) -> u8 {
         let out = self.tcp(cport, port, SYN);
         out.sent.first().filter(|(port, _)| *port == LAN).map_or(0, |(_, frame)| frame[5])
+    }
+
+    /// A connection from `cport` that comes to more than a handshake; which real server it reaches.
+    pub fn talk(&mut self, cport: u16, port: u16) -> u8 {
+        let server = self.syn_to(cport, port);
+        for _ in 0..2 {
+            self.tcp(cport, port, ACK).one();
+        }
+        server
     }
 
     pub fn connections(&self) -> u32 {

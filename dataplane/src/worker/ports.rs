@@ -1,0 +1,162 @@
+//! FULLNAT's local ports: one for each connection of a real server's port.
+//!
+//! Which ports are free is what the table says: it has the real server's packets by exactly the addresses, ports and
+//! protocol that must differ. A cursor for each destination goes over all addresses and ports in turn, so no address is
+//! favoured and a port rests as long as it can. A new connection takes what the cursor is at without a look. Only when
+//! it turns out at the end of the burst that another connection has that port, others are tried: a few by lot; then that
+//! of whoever is worth little and has had it longest; then, as far as the tick's allowance goes, more by lot, and one after
+//! the other.
+
+use std::sync::Arc;
+
+use sched::DestId;
+
+use crate::conn::entry::ConnId;
+use crate::conn::entry::Direction;
+use crate::conn::entry::NONE;
+use crate::conn::key::FlowKey;
+use crate::epoch::WorkerToken;
+use crate::local::LocalAddress;
+use crate::snapshot::Snapshot;
+use crate::snapshot::service::Service;
+use crate::snapshot::service::ServiceId;
+use crate::stats::Gauge;
+use crate::verdict::DropReason;
+use crate::worker::create;
+use crate::worker::flows::Flows;
+use crate::worker::pressure::Worth;
+
+/// Ports tried by lot before somebody's is taken who is worth little.
+const FREE_TRIED: u32 = 4;
+/// Ports tried by lot in all.
+const TRIED: u32 = 64;
+/// Ports tried one after the other at most.
+const SCANNED: u32 = 1024;
+/// Keeps the cursors of destinations apart that have the same real server's port.
+const APART: u32 = 0x9e37_79b9;
+
+/// A local port for a connection: the slot of its address, and the key of the real server's packets.
+type Port = (u32, FlowKey);
+
+/// What was found of ports and of those who have them.
+#[derive(Default)]
+struct Search {
+    free: Option<Port>,
+    /// Whose connection is worth nothing, and for how many ticks it has been silent.
+    spare: Option<(Port, ConnId, u32)>,
+    /// Whose connection has been silent for a while.
+    silent: Option<(Port, ConnId)>,
+}
+
+impl Flows {
+    /// The next local address and port in turn for a destination; `None` when its service has none at all.
+    pub(super) fn next_port<'s>(
+        &self,
+        service: &'s Service,
+        dest: DestId,
+    ) -> Option<(&'s Arc<LocalAddress>, u16)> {
+        let cursor = self.stats.dest(dest).map(|stats| &stats.next_port);
+        let turn = cursor.map_or(0, Gauge::get);
+        if let Some(cursor) = cursor {
+            cursor.up();
+        }
+        let apart = dest.as_u32().wrapping_mul(APART);
+        self.nth_port(service, turn.wrapping_add(self.first_port).wrapping_add(apart))
+    }
+
+    /// The `nth` of all ports of a service's local addresses, counted round and round: of each address the first, then of
+    /// each the second.
+    fn nth_port<'s>(&self, service: &'s Service, nth: u32) -> Option<(&'s Arc<LocalAddress>, u16)> {
+        let count = service.locals.len() as u32;
+        // Addresses all of whose ports are left to Linux have none.
+        (0..count).find_map(|step| {
+            let local = &service.locals[(nth.wrapping_add(step) % count) as usize];
+            Some((local, local.port(&self.token, nth / count)?))
+        })
+    }
+
+    /// Opens a connection whose local port is another connection's: with another port, or in the place of one that is
+    /// worth little.
+    #[cold]
+    pub(super) fn open_elsewhere(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), DropReason> {
+        let (hot, cold) = (self.table.hot(id), self.table.cold(id));
+        let (dest, reply, own, kept) = (DestId::new(hot.dest), hot.reply, cold.local, cold.control);
+        let service = snapshot.services.by_id(ServiceId::new(cold.service)).ok_or(DropReason::NoLocalPort)?;
+        let mut search = Search::default();
+        self.look_at(snapshot, (own, reply), &mut search);
+        for nth in 0..TRIED + SCANNED {
+            let Search { free, spare, silent } = &search;
+            let enough =
+                free.is_some() || nth >= FREE_TRIED && spare.is_some() || nth >= TRIED && silent.is_some();
+            if enough || nth >= FREE_TRIED && !self.defence.may_try(self.now) {
+                break;
+            }
+            let tried = if nth < TRIED {
+                let drawn = self.defence.draw();
+                self.nth_port(service, drawn)
+            } else {
+                self.next_port(service, dest)
+            };
+            let Some((local, port)) = tried else { break };
+            let key = FlowKey::new(reply.protocol(), reply.src(), reply.sport(), local.addr, port);
+            self.look_at(snapshot, (local.slot, key), &mut search);
+        }
+        let port = match search {
+            Search { free: Some(port), .. } => port,
+            Search { spare: Some((port, other, _)), .. } => {
+                self.displace(snapshot, other, kept);
+                port
+            }
+            Search { silent: Some((port, other)), .. } => {
+                self.stats.cut_short.add(1);
+                self.displace(snapshot, other, kept);
+                port
+            }
+            _ => {
+                service.locals.iter().for_each(|local| local.failed(&self.token));
+                return Err(DropReason::NoLocalPort);
+            }
+        };
+        self.move_to(snapshot, id, port);
+        Ok(self.table.complete(id)?)
+    }
+
+    /// Notes who has a port.
+    fn look_at(&self, snapshot: &Snapshot, port: Port, search: &mut Search) {
+        match self.table.find(port.1) {
+            None => search.free = Some(port),
+            Some((other, Direction::Reply)) => match self.worth(snapshot, other, NONE) {
+                Worth::Nothing(silent) if search.spare.is_none_or(|(.., most)| silent > most) => {
+                    search.spare = Some((port, other, silent));
+                }
+                Worth::Silent(_) if search.silent.is_none() => search.silent = Some((port, other)),
+                _ => {}
+            },
+            Some((_, Direction::Request)) => {}
+        }
+    }
+
+    /// Gives a connection that is opening another local port.
+    fn move_to(&mut self, snapshot: &Snapshot, id: ConnId, (slot, reply): Port) {
+        let old = core::mem::replace(&mut self.table.cold_mut(id).local, slot);
+        self.note_port(snapshot, old, LocalAddress::given_back);
+        self.note_port(snapshot, slot, LocalAddress::taken);
+        let hot = self.table.hot_mut(id);
+        hot.reply = reply;
+        (hot.l3_delta, hot.l4_delta) = create::deltas(hot.request, reply);
+    }
+
+    /// Counts a port at the local address in `slot`, if it is one.
+    pub(super) fn note_port(
+        &self,
+        snapshot: &Snapshot,
+        slot: u32,
+        count: impl FnOnce(&LocalAddress, &WorkerToken),
+    ) {
+        if slot != NONE
+            && let Some(Some(local)) = snapshot.locals.get(slot as usize)
+        {
+            count(local, &self.token);
+        }
+    }
+}
