@@ -159,6 +159,9 @@ pub struct WorkerStats {
     pub created: Counter,
     /// Connections that timed out.
     pub expired: Counter,
+    /// Connections that ended, for whatever reason: what was created and has not ended is in the table. Templates count too,
+    /// here and there.
+    pub ended: Counter,
     /// Connections in the table now, templates included.
     pub connections: Gauge,
     /// Polls that found no frame.
@@ -190,6 +193,7 @@ impl WorkerStats {
             half_open: Gauge::default(),
             created: Counter::default(),
             expired: Counter::default(),
+            ended: Counter::default(),
             connections: Gauge::default(),
             idle_polls: Counter::default(),
             polls: Counter::default(),

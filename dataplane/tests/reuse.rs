@@ -39,6 +39,9 @@ fn a_syn_in_time_wait_or_close_is_scheduled_anew() {
         assert_eq!(rig.state(5000).0, "CLOSE");
         assert_eq!(rig.syn_to(5000, 80), 12);
         assert_eq!((rig.load(a), rig.load(b)), ((0, 0, 0), (1, 0, 0)));
+        // Two of three ended without timing out.
+        let counts = [&rig.stats.created, &rig.stats.expired, &rig.stats.ended].map(|count| count.get());
+        assert_eq!(counts, [3, 0, 2]);
         rig.assert_accounted();
     }
 }

@@ -16,8 +16,10 @@ use api::{
 };
 use director::answer;
 use linux::pump::PumpDrop;
-use model::{BatchError, Change};
+use model::{BatchError, Change, ModelError};
 
+/// After how long the log is told again that a table is full.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How long a worker may take for a page of connections before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -30,9 +32,22 @@ impl Daemon {
             Request::Traffic => Response::Traffic(Box::new(self.traffic())),
             request => {
                 self.hops_changed |= matches!(request, Request::Change(_) | Request::ChangeAll(_));
-                answer::answer(&mut self.director, &mut self.collector, self.max_connections, request)
-                    .unwrap_or_else(|request| Response::Failed(format!("nothing answers {request:?}")))
+                let response =
+                    answer::answer(&mut self.director, &mut self.collector, self.max_connections, request)
+                        .unwrap_or_else(|request| Response::Failed(format!("nothing answers {request:?}")));
+                self.tell_if_full(&response);
+                response
             }
+        }
+    }
+
+    /// Has the log name the table that was too full for a change, once in a while.
+    fn tell_if_full(&mut self, response: &Response) {
+        let (Response::Refused(error) | Response::BatchRefused { error, .. }) = response else { return };
+        let told = self.full_told.is_some_and(|told| told.elapsed() < TELL_AGAIN);
+        if matches!(error, ModelError::Full { .. }) && !told {
+            tracing::warn!("a change was refused: {error}");
+            self.full_told = Some(Instant::now());
         }
     }
 
@@ -134,6 +149,16 @@ impl Daemon {
             ("dropped", "frames dropped", sum(WorkerStats::dropped)),
             ("created", "connections made", sum(|w| w.created.get())),
             ("expired", "connections that timed out", sum(|w| w.expired.get())),
+            (
+                "cut_short",
+                "connections that ended otherwise: begun anew by their client, or in the way of another",
+                sum(|w| w.ended.get().saturating_sub(w.expired.get() + w.displaced.get())),
+            ),
+            (
+                "connections",
+                "connections there are now, templates included",
+                sum(|w| w.connections.get().into()),
+            ),
             ("half_open", "TCP connections that were never established", sum(|w| w.half_open.get().into())),
             (
                 "displaced",

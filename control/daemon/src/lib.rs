@@ -80,6 +80,8 @@ struct Daemon {
     director: Director,
     collector: Collector,
     trash: TrashWatch,
+    /// When the log was last told that a table is full.
+    full_told: Option<Instant>,
     readers: Vec<ReportReader>,
     leashes: Vec<Arc<Leash>>,
     pace: Vec<Pace>,
@@ -182,6 +184,7 @@ impl Daemon {
             director,
             collector: Collector::new(vec![stats]),
             trash: TrashWatch::default(),
+            full_told: None,
             readers: vec![reader],
             leashes: vec![leash],
             pace: vec![Pace::default()],
@@ -333,7 +336,7 @@ impl Daemon {
         };
         let path = self.config.rules.clone().unwrap_or_default();
         let why = match rules.get(refused.index) {
-            Some(rule) => format!("line {}: {}", rule.line, ipvs::refusal(rule.operation, &refused.error)),
+            Some(rule) => format!("line {}: {}", rule.line, ipvs::explained(rule.operation, &refused.error)),
             None => refused.to_string(),
         };
         Err(DaemonError::Usage(format!("{}: {why}", path.display())))

@@ -1,15 +1,16 @@
 //! What every director answers and does in one way: the daemon's and the one in memory.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::{ConnectionFilter, ConnectionRow, Request, Response, Totals, page};
-use dataplane::conn::entry::{Flags, NONE};
+use dataplane::conn::entry::Flags;
 use dataplane::conn::tcp::TcpState;
 use dataplane::snapshot::dest::Method as PathMethod;
 use dataplane::time::Ticks;
 use dataplane::worker::report::ConnView;
 use model::{Applied, BatchError, Change, Method, Model, ModelError, Protocol, ServiceKey};
+use sched::DestId;
 
 use crate::compile::Director;
 use crate::statistics::Collector;
@@ -22,7 +23,7 @@ pub fn answer(
     collector: &mut Collector,
     table_size: u32,
     request: Request,
-) -> Result<Response, Request> {
+) -> Result<Response, Box<Request>> {
     Ok(match request {
         Request::Change(one) => {
             Response::from_change(change(director, collector, vec![one]).map_err(|refused| refused.error))
@@ -44,7 +45,7 @@ pub fn answer(
         }
         Request::Marks => Response::Marks(director.marks().to_vec()),
         Request::ChangeMarks(changes) => Response::from_marks(director.change_marks(changes)),
-        Request::Connections(_) | Request::Status | Request::Traffic => return Err(request),
+        Request::Connections(_) | Request::Status | Request::Traffic => return Err(Box::new(request)),
     })
 }
 
@@ -72,6 +73,11 @@ pub fn empty_trash(
     !over.is_empty()
 }
 
+/// How long a change may wait for the workers to see those before it, when it needs the room that these made.
+const SETTLING: Duration = Duration::from_millis(50);
+/// How many deleted destinations are given up at a time when room is short.
+const AT_ONCE: usize = 1024;
+
 /// Applies changes and has `collector` follow.
 pub fn change(
     director: &mut Director,
@@ -79,6 +85,7 @@ pub fn change(
     changes: Vec<Change>,
 ) -> Result<(), BatchError> {
     collect_before(director.model(), collector, &changes);
+    make_room(director, collector, &changes);
     for done in director.change(changes)? {
         match done {
             Applied::ServiceAdded { service } => collector.service_added(service),
@@ -100,6 +107,25 @@ pub fn change(
         }
     }
     Ok(())
+}
+
+/// Gives slots of deleted destinations back before their time when the destinations to be added need them. Only those that
+/// no connection names, and only once the workers know that they are deleted: else one may be named this moment.
+fn make_room(director: &mut Director, collector: &mut Collector, changes: &[Change]) {
+    let adds = changes.iter().filter(|change| {
+        matches!(change, Change::AddDestination(key, spec) if !director.model().would_revive(*key, spec.key))
+    });
+    let wanted = adds.count().saturating_sub(director.model().free_destinations());
+    if wanted == 0 || !director.settle(SETTLING) {
+        return;
+    }
+    let idle = director.model().trash().filter(|dest| collector.is_idle(*dest));
+    // More than one at a time, or a table that is loaded line by line would look for them as often.
+    let idle: Vec<_> = idle.take(wanted.max(AT_ONCE)).collect();
+    for dest in idle {
+        director.reclaim_dest(dest);
+        collector.dest_reclaimed(dest);
+    }
 }
 
 /// What was counted belongs to the services as they were: those that lose destinations are counted before.
@@ -143,9 +169,12 @@ pub fn rows(
     views: &[ConnView],
     worker: usize,
 ) -> Vec<ConnectionRow> {
-    let wanted = filter.service.as_ref().map(|key| model.find(key).map_or(NONE, |id| id.as_u32()));
-    let of_service = views.iter().filter(|view| wanted.is_none_or(|id| id == view.service));
-    of_service.map(|view| row(view, worker)).filter(|row| filter.matches(row)).collect()
+    let service = filter.service.as_ref().map(|key| model.find(key));
+    // The slot that a connection names may be another service's by now; its destination tells.
+    let wanted = |view: &&ConnView| {
+        service.is_none_or(|id| id.is_some_and(|id| model.belongs(DestId::new(view.dest_id), id)))
+    };
+    views.iter().filter(wanted).map(|view| row(view, worker)).filter(|row| filter.matches(row)).collect()
 }
 
 /// A connection as clients see it.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dataplane::epoch::{Publisher, Reader, WorkerToken, Workers};
 use dataplane::io::PortId;
@@ -135,6 +136,18 @@ impl Director {
     /// Whether every worker has seen the newest rules.
     pub fn settled(&self) -> bool {
         self.publisher.is_seen(self.publisher.epoch())
+    }
+
+    /// Waits until every worker has seen the newest rules, but no longer than `patience`; whether all have.
+    pub(crate) fn settle(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while !self.settled() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        true
     }
 
     /// Frees the slot of a deleted destination that no connection names any more.

@@ -51,14 +51,38 @@ pub enum ModelError {
     #[error("Invalid {0}")]
     Invalid(Invalid),
     /// `ENOMEM`: a bounded table is full.
-    #[error("No room for another {0}")]
-    Full(Table),
+    #[error("No room for another {table}: {}", Self::bound(*table, *most, *deleted))]
+    Full {
+        /// Which table.
+        table: Table,
+        /// How many there may be.
+        most: u32,
+        /// How many of them are deleted, but named by connections yet.
+        deleted: u32,
+    },
     /// `EINVAL`: the tables of `mh` have no slot for another destination. Linux takes it and never chooses it.
     #[error("mh takes at most {0} destinations: its tables have no more slots (mh_table_index)")]
     TooManyForMh(usize),
     /// The packet path does not carry this yet.
     #[error("{0} not supported by this director")]
     Unsupported(Feature),
+}
+
+impl ModelError {
+    /// What bounds a table, and what to do about it.
+    fn bound(table: Table, most: u32, deleted: u32) -> String {
+        match table {
+            Table::Services => format!("there may be {most}"),
+            Table::Destinations if deleted > 0 => format!(
+                "max_destinations is {most}, and {deleted} of them are deleted but connections still name them; raise it \
+                 in viplined's configuration and start it again, or wait for these to end"
+            ),
+            Table::Destinations => {
+                format!("max_destinations is {most}; raise it in viplined's configuration and start it again")
+            }
+            Table::LocalAddresses => format!("a service may have {most}"),
+        }
+    }
 }
 
 /// What cannot be meant.

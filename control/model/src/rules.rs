@@ -181,6 +181,23 @@ impl Model {
         self.trash.slots()
     }
 
+    /// How many destinations of another name could be added now.
+    pub fn free_destinations(&self) -> usize {
+        let taken = self.destination_count() + self.trash.len();
+        (self.options.limits.destinations as usize).saturating_sub(taken)
+    }
+
+    /// Whether adding this destination brings a deleted one back instead of taking a slot.
+    pub fn would_revive(&self, service: ServiceKey, dest: DestKey) -> bool {
+        self.trash.holds(service, dest)
+    }
+
+    /// Whether a destination, live or deleted, is this service's: of an earlier service in the same slot it is not.
+    pub fn belongs(&self, dest: DestId, service: ServiceId) -> bool {
+        let births = (self.destination(dest).map(|dest| (dest.service, dest.birth)), self.service(service));
+        matches!(births, (Some((owner, birth)), Some(now)) if owner == service && birth == now.birth)
+    }
+
     /// How many services there are.
     pub fn service_count(&self) -> usize {
         self.service_slots.len()
@@ -210,7 +227,7 @@ impl Model {
         let key = spec.key;
         let birth = self.born;
         let service = Service { spec, destinations: Vec::new(), local_addresses: Vec::new(), birth };
-        let slot = self.services.insert(service).ok_or(ModelError::Full(Table::Services))?;
+        let slot = self.services.insert(service).ok_or(self.full(Table::Services))?;
         self.born += 1;
         let service = ServiceId::new(slot);
         self.service_slots.insert(key, service);
@@ -258,8 +275,8 @@ impl Model {
             Some(dest) => (dest, self.revive(dest, destination)),
             None if !self.host.is_server(spec.key.addr) => return Err(ModelError::NotUnicast(spec.key.addr)),
             None => {
-                let slot =
-                    self.destinations.insert(destination).ok_or(ModelError::Full(Table::Destinations))?;
+                let full = self.full(Table::Destinations);
+                let slot = self.destinations.insert(destination).ok_or(full)?;
                 (DestId::new(slot), Origin::New)
             }
         };
@@ -321,12 +338,13 @@ impl Model {
             return Err(ModelError::NotUnicast(addr));
         }
         let limit = self.options.limits.local_addresses as usize;
+        let full = self.full(Table::LocalAddresses);
         let service = self.services.get_mut(id.as_u32()).ok_or(ModelError::NoService)?;
         if service.local_addresses.contains(&addr) {
             return Err(ModelError::LocalAddressExists);
         }
         if service.local_addresses.len() >= limit {
-            return Err(ModelError::Full(Table::LocalAddresses));
+            return Err(full);
         }
         service.local_addresses.push(addr);
         Ok(Applied::LocalAddressAdded { service: id, addr })
@@ -342,6 +360,17 @@ impl Model {
 
     fn require(&self, key: &ServiceKey) -> Result<ServiceId, ModelError> {
         self.find(key).ok_or(ModelError::NoService)
+    }
+
+    /// The refusal when a table has no more room.
+    fn full(&self, table: Table) -> ModelError {
+        let limits = self.options.limits;
+        let (most, deleted) = match table {
+            Table::Services => (limits.services, 0),
+            Table::Destinations => (limits.destinations, self.trash.len() as u32),
+            Table::LocalAddresses => (limits.local_addresses, 0),
+        };
+        ModelError::Full { table, most, deleted }
     }
 
     /// The checks that adding and editing a service share.

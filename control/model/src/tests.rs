@@ -234,11 +234,14 @@ fn tables_are_bounded_and_the_trash_counts() {
     let mut model = Model::new(ModelOptions { limits, ..ModelOptions::all() });
     model.apply(Change::AddService(ServiceSpec::new(web(), "rr"))).unwrap();
     let other = ServiceSpec::new(ServiceKey::udp(ip("10.0.0.1"), 5), "rr");
-    assert_eq!(model.apply(Change::AddService(other)), Err(ModelError::Full(Table::Services)));
+    assert_eq!(
+        model.apply(Change::AddService(other)),
+        Err(ModelError::Full { table: Table::Services, most: 1, deleted: 0 })
+    );
     let (first, _) = add(&mut model, 11);
     model.apply(Change::DeleteDestination(web(), rip(11))).unwrap();
     let full = model.apply(Change::AddDestination(web(), nat(12)));
-    assert_eq!(full, Err(ModelError::Full(Table::Destinations)));
+    assert_eq!(full, Err(ModelError::Full { table: Table::Destinations, most: 1, deleted: 1 }));
     assert!(model.reclaim(first));
     add(&mut model, 12);
 }

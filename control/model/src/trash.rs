@@ -57,6 +57,14 @@ impl Trash {
         true
     }
 
+    pub(super) fn holds(&self, service: ServiceKey, dest: DestKey) -> bool {
+        self.by_identity.contains_key(&Identity::new(service, dest))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_slot.len()
+    }
+
     pub(super) fn slots(&self) -> impl Iterator<Item = DestId> {
         self.by_slot.keys().copied()
     }

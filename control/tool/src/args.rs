@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use benches::bench::BenchArgs;
 use clap::{Parser, Subcommand};
+use dataplane::conn::tcp::TcpState;
 
 use api::{ConnectionFilter, Endpoint};
 use model::Protocol;
@@ -77,8 +78,8 @@ pub(super) struct Conns {
     /// At this destination
     #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
     rip: Option<Endpoint>,
-    /// In this state, spelled as listed, e.g. ESTABLISHED
-    #[arg(long)]
+    /// In this state: one of TCP's, e.g. ESTABLISHED, or UDP, or for templates ASSURED or NONE
+    #[arg(long, value_parser = state)]
     state: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N")]
@@ -125,6 +126,12 @@ fn protocol(text: &str) -> Result<Protocol, String> {
     }
 }
 
+fn state(text: &str) -> Result<String, String> {
+    let states = || TcpState::ALL.iter().map(|state| state.name()).chain(["UDP", "ASSURED"]);
+    let known = states().find(|state| state.eq_ignore_ascii_case(text));
+    known.map(str::to_owned).ok_or_else(|| format!("expected {}", states().collect::<Vec<_>>().join(", ")))
+}
+
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     let wrong = || "expected ADDR, ADDR:PORT, [ADDR6]:PORT or :PORT".to_owned();
     if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
@@ -157,6 +164,16 @@ mod tests {
         assert_eq!(endpoint("::1"), Ok(at("::1", None)));
         assert_eq!(endpoint(":80"), Ok(at("", Some(80))));
         assert!(endpoint("10.0.0.1:70000").is_err());
+    }
+
+    #[test]
+    fn a_state_is_one_that_there_is() {
+        assert_eq!(state("established"), Ok("ESTABLISHED".to_owned()));
+        let wrong = state("FOO").unwrap_err();
+        assert!(
+            wrong.starts_with("expected NONE, ESTABLISHED, SYN_SENT") && wrong.ends_with("UDP, ASSURED"),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -117,6 +117,8 @@ fn status_and_stats_and_connections() {
         5
     );
     assert_eq!(vipline(dir, "conns --client bogus").2, 2);
+    let (out, err, code) = vipline(dir, "conns --state FOO");
+    assert!(out.is_empty() && code == 2 && err.contains("ESTABLISHED, SYN_SENT"), "{code} {err}");
 }
 
 #[test]

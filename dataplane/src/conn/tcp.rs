@@ -53,7 +53,8 @@ impl TcpState {
     /// Default timeouts in seconds, by state (`ip_vs_proto_tcp.c: tcp_timeouts`).
     pub const TIMEOUTS: [u32; Self::COUNT] = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120];
 
-    const ALL: [Self; Self::COUNT] = [
+    /// Every state, by its number.
+    pub const ALL: [Self; Self::COUNT] = [
         Self::None,
         Established,
         SynSent,

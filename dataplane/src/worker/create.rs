@@ -191,11 +191,11 @@ impl Flows {
             hot.flags = hot.flags.with(Flags::CONTROLLED);
         }
         self.bind(snapshot, id);
+        self.stats.created.add(1);
         if !self.start_timer(id) {
             self.end(snapshot, id);
             return Err(DropReason::TableFull);
         }
-        self.stats.created.add(1);
         self.stats.connections.set(self.table.len());
         Ok(id)
     }

@@ -223,6 +223,7 @@ impl Flows {
             self.note_port(snapshot, local, LocalAddress::given_back);
         }
         self.stats.connections.set(self.table.len());
+        self.stats.ended.add(1);
         hot
     }
 

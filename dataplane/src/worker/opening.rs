@@ -64,6 +64,7 @@ impl Flows {
     fn undo(&mut self, snapshot: &Snapshot, id: ConnId) {
         let dest = DestId::new(self.table.hot(id).dest);
         self.stats.created.take_back(1);
+        self.stats.ended.take_back(1);
         let Some(stats) = self.stats.dest(dest) else { return self.end(snapshot, id) };
         stats.conns.take_back(1);
         let conns = stats.active.get() + stats.inactive.get();

@@ -400,6 +400,9 @@ impl Rig {
         let came = s.received.get() + s.from_host.get() + s.icmp_sent.get();
         let went = s.transmitted.get() + s.host.get() + s.resolve.get() + s.dropped();
         assert_eq!(came, went, "frames that came and frames that went");
+        let (made, ended) = (s.created.get(), s.ended.get());
+        assert_eq!(made - ended, u64::from(s.connections.get()), "connections made, ended and there");
+        assert!(s.expired.get() + s.displaced.get() <= ended);
     }
 }
 

@@ -26,9 +26,20 @@ pub fn refusal(operation: Operation, error: &ModelError) -> String {
         (ModelError::NegativeWeight(_) | ModelError::ThresholdOrder { .. }, _) => {
             "Numerical result out of range"
         }
-        (ModelError::Full(_), _) => "Memory allocation problem",
+        (ModelError::Full { .. }, _) => "Memory allocation problem",
         (ModelError::Unsupported(Feature::Ipv6), _) => "Operation not supported with IPv6",
         (ModelError::Unsupported(_) | ModelError::TooManyForMh(_), _) => return error.to_string(),
     };
     text.to_owned()
+}
+
+/// What ipvsadm's words leave out and an operator needs: a second line behind them.
+pub fn hint(error: &ModelError) -> Option<String> {
+    matches!(error, ModelError::Full { .. }).then(|| error.to_string())
+}
+
+/// [`refusal`] and [`hint`] in one line.
+pub fn explained(operation: Operation, error: &ModelError) -> String {
+    let words = refusal(operation, error);
+    hint(error).map_or(words.clone(), |hint| format!("{words}: {hint}"))
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use super::command::{Command, Listing, Operation};
-use super::error::refusal;
+use super::error::{hint, refusal};
 use super::names::{Names, Numeric};
 use super::{format, help, restore};
 use api::{Ask, ClientError, ConnectionQuery, ListQuery, Request, Response, ServiceView, pages};
@@ -104,7 +104,10 @@ impl Failure {
     /// The failure that an answer other than the hoped for means.
     fn of(operation: Operation, response: Result<Response, ClientError>) -> Self {
         let text = match response {
-            Ok(Response::Refused(error) | Response::BatchRefused { error, .. }) => refusal(operation, &error),
+            Ok(Response::Refused(error) | Response::BatchRefused { error, .. }) => {
+                let words = refusal(operation, &error);
+                hint(&error).map_or(words.clone(), |hint| format!("{words}\n{hint}"))
+            }
             Ok(Response::Failed(text)) => text,
             Ok(other) => ClientError::unexpected(&other).to_string(),
             Err(error) => error.to_string(),

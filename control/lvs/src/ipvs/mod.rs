@@ -26,7 +26,7 @@ mod sort;
 mod syntax;
 
 pub use command::{Command, Listing, Mode, Operation, UsageError};
-pub use error::refusal;
+pub use error::{explained, hint, refusal};
 pub use execute::{Console, Exit, execute};
 pub use names::{Names, Numeric, System};
 pub use parse::parse;

@@ -1,7 +1,7 @@
 //! Rules files: what `ipvsadm-save` prints, with comments.
 
 use super::command::{Command, Operation};
-use super::error::refusal;
+use super::error::explained;
 use super::names::Names;
 use super::parse::parse;
 use model::{Change, Model};
@@ -38,7 +38,7 @@ pub fn rules(text: &str, names: &dyn Names) -> Result<Vec<Rule>, RuleError> {
 pub fn apply_rules(model: &mut Model, rules: &[Rule]) -> Result<(), RuleError> {
     let changes = rules.iter().map(|rule| rule.change.clone()).collect();
     let Err(batch) = model.apply_all(changes) else { return Ok(()) };
-    let text = |rule: &Rule| RuleError { line: rule.line, text: refusal(rule.operation, &batch.error) };
+    let text = |rule: &Rule| RuleError { line: rule.line, text: explained(rule.operation, &batch.error) };
     Err(rules.get(batch.index).map_or(RuleError { line: 0, text: batch.to_string() }, text))
 }
 
