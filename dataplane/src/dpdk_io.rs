@@ -1,5 +1,6 @@
-//! The worker's I/O over DPDK: one receive and one transmit queue of every port, and the rings to the host.
+//! The worker's I/O over DPDK: all receive queues and one transmit queue of every port, and the rings to the host.
 
+use std::sync::Arc;
 use std::vec::Vec;
 
 use dpdk::Mbuf;
@@ -17,6 +18,7 @@ use crate::io::HostFrame;
 use crate::io::PacketIo;
 use crate::io::PortId;
 use crate::io::RxChecksum;
+pub use crate::port_counts::PortCounts;
 
 impl Frame for Mbuf {
     #[inline]
@@ -78,18 +80,46 @@ impl HostBuffer for Mbuf {
     }
 }
 
+/// A port's queues, as one worker uses them.
+#[derive(Debug)]
+pub struct DpdkPort {
+    rx: Vec<RxQueue>,
+    /// The receive queue whose turn it is, where there are several.
+    turn: usize,
+    tx: TxQueue,
+    counts: Arc<PortCounts>,
+}
+
+impl DpdkPort {
+    /// Receives from all of `rx`, which are not none, and sends through `tx`.
+    pub fn new(rx: Vec<RxQueue>, tx: TxQueue, counts: Arc<PortCounts>) -> Option<Self> {
+        (!rx.is_empty()).then_some(Self { rx, turn: 0, tx, counts })
+    }
+
+    /// Fills the burst from the queues in turn: a connection's packets are all in one queue and stay in order.
+    fn receive_in_turn(&mut self, burst: &mut Burst<Mbuf>) {
+        for _ in 0..self.rx.len() {
+            self.turn = if self.turn + 1 < self.rx.len() { self.turn + 1 } else { 0 };
+            self.rx[self.turn].rx_burst(burst);
+            if burst.is_full() {
+                break;
+            }
+        }
+    }
+}
+
 /// A worker's queues.
 pub struct DpdkIo {
-    queues: Vec<(RxQueue, TxQueue)>,
+    ports: Vec<DpdkPort>,
     host: WorkerEnd<Mbuf>,
     pool: Mempool,
 }
 
 impl DpdkIo {
-    /// I/O over one pair of queues for each port, in the order of the ports. `pool` supplies the buffers that Linux's frames
+    /// I/O over these ports, in their order. `pool` supplies the buffers that Linux's frames
     /// are written into.
-    pub fn new(queues: Vec<(RxQueue, TxQueue)>, host: WorkerEnd<Mbuf>, pool: Mempool) -> Self {
-        Self { queues, host, pool }
+    pub fn new(ports: Vec<DpdkPort>, host: WorkerEnd<Mbuf>, pool: Mempool) -> Self {
+        Self { ports, host, pool }
     }
 
     /// Frees what the host is done with and gives it empty buffers, a burst of each at most.
@@ -114,17 +144,28 @@ impl PacketIo for DpdkIo {
 
     #[inline]
     fn ports(&self) -> u16 {
-        self.queues.len() as u16
+        self.ports.len() as u16
     }
 
     #[inline]
     fn receive(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
-        self.queues[port.index()].0.rx_burst(burst);
+        let port = &mut self.ports[port.index()];
+        let held = burst.len();
+        match port.rx.as_mut_slice() {
+            [only] => {
+                only.rx_burst(burst);
+            }
+            _ => port.receive_in_turn(burst),
+        }
+        port.counts.received(&burst[held..]);
     }
 
     #[inline]
     fn transmit(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
-        self.queues[port.index()].1.tx_burst(burst);
+        let port = &mut self.ports[port.index()];
+        let (offered, bytes) = (burst.len(), port.counts.bytes_of(burst));
+        port.tx.tx_burst(burst);
+        port.counts.sent(offered, bytes, burst);
     }
 
     fn to_host(&mut self, frame: HostFrame<Mbuf>) -> Result<(), Mbuf> {

@@ -19,6 +19,7 @@ pub mod local;
 pub mod marks;
 pub mod mem;
 pub mod meta;
+pub mod port_counts;
 pub mod secret;
 pub mod snapshot;
 pub mod stats;

@@ -11,8 +11,11 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since it was ready.
     pub uptime: u64,
-    /// Whether every worker polls and every port is up.
+    /// Whether every worker polls.
     pub serving: bool,
+    /// Whether some port's link is down, or a port is not as it should be: see its `troubles`.
+    #[serde(default)]
+    pub degraded: bool,
     /// The number of the newest snapshot of the rules.
     pub epoch: u64,
     /// The ports.
@@ -52,10 +55,19 @@ pub struct PortStatus {
     pub mac: String,
     /// Whether the link is up.
     pub up: bool,
+    /// The link: `up`, `no carrier`, or `down` for an interface that was set down.
+    #[serde(default)]
+    pub link: String,
     /// Megabits a second, 0 when not known.
     pub mbps: u64,
-    /// Queues in use.
+    /// The largest IP packet, in bytes.
+    #[serde(default)]
+    pub mtu: u32,
+    /// Receive queues in use.
     pub queues: u32,
+    /// What is wrong with it, each with what to do.
+    #[serde(default)]
+    pub troubles: Vec<String>,
 }
 
 /// One worker.

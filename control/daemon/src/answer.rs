@@ -79,18 +79,19 @@ impl Daemon {
     }
 
     fn status(&self) -> Status {
-        let ports = self.devices.ports.iter().zip(&self.config.ports).map(|(port, config)| {
-            let link = port.link();
-            PortStatus {
-                name: config.name.clone(),
-                device: config.device.to_string(),
-                driver: port.driver().to_owned(),
-                host_interface: config.host_interface.clone(),
-                mac: dataplane::wire::ether::Mac(port.mac()).to_string(),
-                up: link.up,
-                mbps: u64::from(link.speed_mbps.unwrap_or(0)),
-                queues: 1,
-            }
+        let ports = self.devices.ports.iter().zip(&self.links.ports).zip(&self.config.ports);
+        let ports = ports.map(|((port, link), config)| PortStatus {
+            name: config.name.clone(),
+            device: config.device.to_string(),
+            driver: port.driver().to_owned(),
+            host_interface: config.host_interface.clone(),
+            mac: dataplane::wire::ether::Mac(port.mac()).to_string(),
+            up: !link.is_down(),
+            link: link.state.unwrap_or_default().to_string(),
+            mbps: if link.is_down() { 0 } else { u64::from(link.speed.unwrap_or(0)) },
+            mtu: link.mtu,
+            queues: port.ground().queue_count(),
+            troubles: link.troubles().map(str::to_owned).collect(),
         });
         let workers = self.collector.workers().iter().enumerate().map(|(id, stats)| WorkerStatus {
             id: id as u32,
@@ -106,6 +107,7 @@ impl Daemon {
             pid: std::process::id(),
             uptime: self.started.elapsed().as_secs(),
             serving: self.handles.iter().all(|handle| !handle.is_finished()),
+            degraded: self.links.degraded(),
             epoch: self.director.epoch(),
             ports: ports.collect(),
             workers: workers.collect(),
@@ -130,7 +132,7 @@ impl Daemon {
         if all > 0.0 { cycles as f64 / all } else { 0.0 }
     }
 
-    fn traffic(&self) -> TrafficReport {
+    fn traffic(&mut self) -> TrafficReport {
         let workers = self.collector.workers();
         let sum = |pick: fn(&WorkerStats) -> u64| workers.iter().map(|worker| pick(worker)).sum::<u64>();
         let verdicts = [
@@ -183,8 +185,10 @@ impl Daemon {
         let pump = self.pump.counters().totals();
         let pump_drops = PumpDrop::ALL.iter().map(|why| (why.name(), why.sentence(), pump.dropped(*why)));
         let drops = path_drops.chain(pump_drops).filter(|(.., count)| *count != 0).map(named).collect();
-        let ports = self.devices.ports.iter().zip(&self.config.ports).map(|(port, config)| {
-            let stats = port.stats().unwrap_or_default();
+        self.links.look(&self.devices.ports, Instant::now());
+        let ports = self.devices.ports.iter().zip(&self.links.ports).zip(&self.config.ports);
+        let ports = ports.map(|((port, link), config)| {
+            let stats = port.stats(link.counters);
             PortTraffic {
                 name: config.name.clone(),
                 rx_packets: stats.rx_packets,

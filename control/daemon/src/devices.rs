@@ -7,9 +7,12 @@ use std::path::Path;
 
 use dataplane::dpdk_io::DpdkIo;
 use dataplane::host::{self, PumpEnd};
-use dpdk::{Eal, EalArgs, EalInitError, Mbuf, Mempool, MempoolError, Pci, Port, PortBuilder, PortStartError};
+use dpdk::{Eal, EalArgs, EalInitError, Mbuf, Mempool, MempoolError, Pci, PortBuilder, PortStartError};
 
-use crate::config::{Config, Device, EalDevice};
+use super::port::RunningPort;
+use super::survey::{Ground, Survey};
+use crate::config::{Config, Device};
+use linux::{Links, Silence, SilenceError};
 
 /// Why the devices could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,14 @@ pub(super) enum DeviceError {
     /// A queue is missing.
     #[error("port {0}: the device has no queue to give")]
     Queue(String),
+    /// Linux could not be kept from answering on a port's interface.
+    #[error("port {port}: {source}")]
+    Silence {
+        /// The port's name.
+        port: String,
+        /// Why.
+        source: SilenceError,
+    },
     /// A port could not be started.
     #[error("port {port}: {source}")]
     Start {
@@ -53,23 +64,19 @@ pub(super) struct Devices {
     /// The packet pool.
     pub(super) pool: Mempool,
     /// The ports, in the order of the configuration.
-    pub(super) ports: Vec<Port>,
+    pub(super) ports: Vec<RunningPort>,
     /// Whether packets live in huge pages.
     pub(super) hugepages: bool,
+    /// What keeps Linux from answering on interfaces that it sees a copy of.
+    pub(super) silences: Vec<Silence>,
 }
 
 /// Descriptors of a queue.
 const DESCRIPTORS: u16 = 1024;
 /// Packet buffers cached by a core.
 const CACHE: u32 = 256;
-/// What a packet buffer takes: data, headroom, header, rounding.
-const BUFFER_BYTES: u64 = 2048 + 128 + 128 + 64;
 /// An ordinary page.
 const PAGE_BYTES: u64 = 4096;
-/// Least number of packet buffers for a port: full queues, and what drivers hold on to.
-const LEAST_PER_PORT: u32 = 8192;
-/// Most that a port makes use of: more only keep the caches cold.
-const MOST_PER_PORT: u32 = 32_768;
 /// What DPDK takes for itself.
 const EAL_MB: u32 = 32;
 /// Frames on their way to or from the host at once.
@@ -77,11 +84,11 @@ const HOST_FRAMES: usize = 1024;
 
 impl Devices {
     /// Brings up what `config` describes.
-    pub(super) fn start(config: &Config, runtime_dir: &Path) -> Result<Self, DeviceError> {
-        let count = buffers(config);
-        let hugepages = free_hugepages_mb() >= u64::from(pool_mb(count, BUFFER_BYTES));
-        // Without huge pages DPDK lays no buffer across two pages.
-        let memory_mb = pool_mb(count, if hugepages { BUFFER_BYTES } else { PAGE_BYTES });
+    pub(super) fn start(config: &Config, survey: Survey, runtime_dir: &Path) -> Result<Self, DeviceError> {
+        let (count, buffer) = (survey.buffers(config), survey.buffer_bytes());
+        let hugepages = free_hugepages_mb() >= u64::from(pool_mb(count, buffer));
+        // Without huge pages DPDK lays no buffer across two pages that fits one.
+        let memory_mb = pool_mb(count, if hugepages { buffer } else { buffer.next_multiple_of(PAGE_BYTES) });
         let mut args = EalArgs::new()
             .worker_cpus(config.cpus.iter().map(|cpu| *cpu as u32))
             .memory_mb(memory_mb)
@@ -96,37 +103,53 @@ impl Devices {
             args = args.main_cpu(*cpu as u32);
         }
         let eal = Eal::init(args)?;
-        let pool = Mempool::new(&eal, "packets", count, CACHE, Mempool::DATA_ROOM)
+        let pool = Mempool::new(&eal, "packets", count, CACHE, survey.data_room)
             .map_err(|source| DeviceError::Pool { source, memory_mb: config.memory_mb })?;
+        let mut silences = Vec::new();
         let mut ports = Vec::with_capacity(config.ports.len());
-        for (index, port) in config.ports.iter().enumerate() {
-            let (EalDevice::Allow(devargs) | EalDevice::Vdev(devargs)) = port.device.eal(index);
-            let id = eal
-                .attach(&devargs)
-                .map_err(|source| DeviceError::Attach { port: port.name.clone(), source })?;
-            let started = PortBuilder::new(&eal, id)
-                .rx_queues(1)
-                .tx_queues(1)
-                .descriptors(DESCRIPTORS, DESCRIPTORS)
-                .mempool(&pool)
-                .promiscuous(false)
-                .start()
-                .map_err(|source| DeviceError::Start { port: port.name.clone(), source })?;
-            ports.push(started);
+        for (port, ground) in config.ports.iter().zip(survey.grounds) {
+            if let Device::AfPacket { iface, .. } = &port.device {
+                silences.push(silence(&port.name, iface)?);
+            }
+            ports.push(start_port(&eal, &pool, &port.name, ground)?);
         }
-        Ok(Self { eal, pool, ports, hugepages })
+        Ok(Self { eal, pool, ports, hugepages, silences })
     }
 
     /// The queues of the only worker, and the host's end of its rings.
     pub(super) fn io(&mut self, config: &Config) -> Result<(DpdkIo, PumpEnd<Mbuf>), DeviceError> {
         let mut queues = Vec::with_capacity(self.ports.len());
         for (port, wanted) in self.ports.iter_mut().zip(&config.ports) {
-            let pair = port.take_rx(0).zip(port.take_tx(0));
-            queues.push(pair.ok_or_else(|| DeviceError::Queue(wanted.name.clone()))?);
+            queues.push(port.take_queues().ok_or_else(|| DeviceError::Queue(wanted.name.clone()))?);
         }
         let (worker_end, pump_end) = host::channel(HOST_FRAMES);
         Ok((DpdkIo::new(queues, worker_end, self.pool.clone()), pump_end))
     }
+}
+
+fn silence(port: &str, iface: &str) -> Result<Silence, DeviceError> {
+    Silence::over(iface).map_err(|source| DeviceError::Silence { port: port.to_owned(), source })
+}
+
+fn start_port(eal: &Eal, pool: &Mempool, name: &str, ground: Ground) -> Result<RunningPort, DeviceError> {
+    // Before the device is: whatever it loses is lost since.
+    let before = ground.under.as_ref().and_then(|under| Links::open().ok()?.counters(under.ifindex).ok()?);
+    let mut devices = Vec::with_capacity(ground.devices.len());
+    for devargs in &ground.devices {
+        let id =
+            eal.attach(devargs).map_err(|source| DeviceError::Attach { port: name.to_owned(), source })?;
+        let started = PortBuilder::new(eal, id)
+            .rx_queues(ground.queues)
+            .tx_queues(ground.queues)
+            .descriptors(DESCRIPTORS, DESCRIPTORS)
+            .mempool(pool)
+            .promiscuous(false)
+            .start()
+            .map_err(|source| DeviceError::Start { port: name.to_owned(), source })?;
+        devices.push(started);
+    }
+    RunningPort::new(devices, ground, before.unwrap_or_default())
+        .ok_or_else(|| DeviceError::Queue(name.to_owned()))
 }
 
 /// Under which name DPDK keeps its own files: the same at every start of the same director, so that none pile up.
@@ -139,14 +162,6 @@ fn file_prefix(runtime_dir: &Path) -> String {
 /// Memory for `count` buffers of `each` bytes: a pool lies in pieces, so a quarter more, and what DPDK takes for itself.
 fn pool_mb(count: u32, each: u64) -> u32 {
     (u64::from(count) * each * 5 / 4 / (1 << 20)) as u32 + EAL_MB
-}
-
-/// How many packet buffers: what memory is left beside the tables, within what is of use.
-fn buffers(config: &Config) -> u32 {
-    let left = u64::from(config.memory_mb.saturating_sub(config.memory_needed_mb())) << 20;
-    let ports = config.ports.len() as u32;
-    let wanted = u32::try_from(left * 3 / 4 / BUFFER_BYTES).unwrap_or(u32::MAX);
-    wanted.clamp(LEAST_PER_PORT * ports, MOST_PER_PORT * ports)
 }
 
 /// Megabytes of free 2 MB pages.

@@ -8,11 +8,14 @@
 mod answer;
 pub mod config;
 mod devices;
+mod links;
 pub mod log;
 mod marks;
 mod memory;
 mod notes;
+mod port;
 mod privilege;
+pub mod survey;
 mod workers;
 
 use std::net::IpAddr;
@@ -31,6 +34,8 @@ use dataplane::worker::report::{self, ReportReader};
 use dpdk::{LcoreHandle, Mbuf};
 
 use self::devices::Devices;
+use self::links::PortLinks;
+use self::survey::Survey;
 use self::workers::{Clock, Leash, Pace};
 use crate::config::{Config, RxChecksum};
 use crate::log::Log;
@@ -93,6 +98,7 @@ struct Daemon {
     /// The ports of which the log has said that their senders leave checksums unfinished: bit n for port n.
     told_unfinished: u32,
     devices: Devices,
+    links: PortLinks,
     max_connections: u32,
     table_bytes: u64,
     started: Instant,
@@ -141,19 +147,21 @@ impl Daemon {
     fn start(config: Config, runtime_dir: &Path) -> Result<Self, DaemonError> {
         privilege::check(&config).map_err(runtime)?;
         memory::check(&config).map_err(runtime)?;
+        let survey = Survey::of(&config).map_err(runtime)?;
         for port in &config.ports {
             if let Some(iface) = port.device.kernel_interface() {
                 linux::prepare_underlying(iface).map_err(runtime)?;
             }
         }
-        let mut devices = Devices::start(&config, runtime_dir).map_err(runtime)?;
+        let mut devices = Devices::start(&config, survey, runtime_dir).map_err(runtime)?;
         report_memory(&config, &devices);
         let mut taps = Vec::with_capacity(config.ports.len());
         for (port, device) in config.ports.iter().zip(&devices.ports) {
-            let (mac, mtu) = (linux::Mac(device.mac()), u32::from(device.mtu()));
+            let (mac, mtu) = (linux::Mac(device.mac()), device.mtu());
             taps.push(Tap::create(&port.host_interface, mac, mtu, &port.addresses).map_err(runtime)?);
         }
         let mirror = Mirror::start().map_err(runtime)?;
+        let links = PortLinks::new(&config.ports, &devices.ports, &taps).map_err(runtime)?;
         let (mut director, mut ends) = Director::new(
             ModelOptions::served(config.max_destinations, config.mh_size),
             port_paths(&config, &devices),
@@ -194,6 +202,7 @@ impl Daemon {
             hops_changed: false,
             told_unfinished: 0,
             devices,
+            links,
             table_bytes,
             started: Instant::now(),
         })
@@ -203,7 +212,8 @@ impl Daemon {
     fn serve(&mut self, jobs: &Receiver<Job>, signals: &Signals) -> Result<&'static str, DaemonError> {
         let handle = self.mirror.handle();
         let world = handle.subscribe();
-        self.follow();
+        self.follow()?;
+        self.links.look(&self.devices.ports, Instant::now());
         let estimate = tick(TICK);
         let chores = tick(Duration::from_millis(100));
         let mut watchdog = notify::Watchdog::new(Instant::now());
@@ -217,7 +227,7 @@ impl Daemon {
                     Err(_) => return Err(runtime("the control socket's thread has ended")),
                 },
                 recv(world) -> event => match event {
-                    Ok(MirrorEvent::Changed) => self.follow(),
+                    Ok(MirrorEvent::Changed) => self.follow()?,
                     Err(_) => return Err(runtime("the netlink mirror has ended")),
                 },
                 recv(signals.receiver()) -> signal => match signal {
@@ -229,6 +239,7 @@ impl Daemon {
                     self.collector.collect(self.director.model());
                     self.collector.tick();
                     self.look_at_workers();
+                    self.links.look(&self.devices.ports, Instant::now());
                 }
                 recv(chores) -> _ => {
                     watchdog.pat(Instant::now());
@@ -253,9 +264,12 @@ impl Daemon {
         }
     }
 
-    fn follow(&mut self) {
-        self.director.follow(self.mirror.handle().state());
+    fn follow(&mut self) -> Result<(), DaemonError> {
+        let world = self.mirror.handle().state();
+        self.links.follow(&world).map_err(runtime)?;
+        self.director.follow(world);
         self.keep_neighbours();
+        Ok(())
     }
 
     /// Tells the pump which next hops Linux must keep resolved.
@@ -283,8 +297,10 @@ impl Daemon {
         // The pump drops the host interfaces; the buffers it still holds go back before the pool goes.
         drop(self.pump.stop());
         drop(self.mirror);
-        let Devices { eal, pool, ports, .. } = self.devices;
+        let Devices { eal, pool, ports, silences, .. } = self.devices;
         drop((ports, pool));
+        // Linux hears its interfaces again.
+        drop(silences);
         // Drivers that keep packets make a clean end impossible; the process ends all the same.
         if let Err(error) = eal.cleanup() {
             tracing::debug!("{error}");
@@ -310,7 +326,7 @@ fn report_memory(config: &Config, devices: &Devices) {
         );
     }
     for (port, device) in config.ports.iter().zip(&devices.ports) {
-        tracing::info!("port {}: {} ({}), {}", port.name, port.device, device.driver(), device.granted());
+        tracing::info!("port {}: {} ({}), {}", port.name, port.device, device.driver(), device.describe());
     }
 }
 

@@ -15,6 +15,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 
+use super::link::LinkCounters;
 use super::state::{Address, Iface, Mac, Neighbour, NeighbourState, Route, RouteKind, Table};
 
 pub(super) fn link(message: &LinkMessage) -> (u32, Iface) {
@@ -33,6 +34,19 @@ pub(super) fn link(message: &LinkMessage) -> (u32, Iface) {
         }
     }
     (message.header.index, iface)
+}
+
+/// What the kernel has counted on a link.
+pub(super) fn counters(message: &LinkMessage) -> LinkCounters {
+    let stats = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Stats64(stats) => Some(*stats),
+        _ => None,
+    });
+    stats.map_or_else(LinkCounters::default, |stats| LinkCounters {
+        rx_packets: stats.rx_packets,
+        rx_lost: stats.rx_dropped + stats.rx_missed_errors,
+        rx_errors: stats.rx_errors,
+    })
 }
 
 pub(super) fn address(message: &AddressMessage) -> Option<Address> {

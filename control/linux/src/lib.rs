@@ -8,6 +8,7 @@
 
 pub mod affinity;
 mod decode;
+mod ethtool;
 mod flat;
 mod follow;
 mod link;
@@ -19,16 +20,20 @@ pub mod pump;
 mod resolve;
 mod routes;
 pub mod signals;
+mod silence;
 mod source;
 mod state;
 mod tap;
+mod wire;
 
+pub use ethtool::{Channels, Ethtool};
 pub use flat::FlatRoute;
-pub use link::{LinkError, Underlying, prepare_underlying};
+pub use link::{LinkCounters, LinkError, Links, Underlying, look_at_underlying, prepare_underlying};
 pub use lookup::{Lookup, RouteTarget};
 pub use mirror::{Mirror, MirrorEvent, MirrorHandle};
 pub use resolve::{KEEP_ALIVE, Resolver};
 pub use routes::RouteTable;
+pub use silence::{Silence, SilenceError};
 pub use state::{
     Address, Generations, Iface, Mac, MirrorState, Neighbour, NeighbourState, Route, RouteKind, Table,
 };

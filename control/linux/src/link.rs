@@ -11,8 +11,20 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use nix::errno::Errno;
 
 use super::decode;
+use super::ethtool::{Channels, Ethtool};
 use super::netlink::Requests;
 use super::state::{Iface, Mac};
+
+/// What the kernel has counted on a link since the link was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames received that nobody got: no room, no reader, too long.
+    pub rx_lost: u64,
+    /// Frames received broken.
+    pub rx_errors: u64,
+}
 
 /// A link that a device works through was not found, or could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -44,19 +56,44 @@ pub struct Underlying {
     pub iface: Iface,
     /// Its own addresses, link-local ones aside: the kernel answers for them, or, under AF_XDP, nobody does.
     pub addresses: Vec<IpNet>,
+    /// Its receive queues.
+    pub channels: Channels,
+}
+
+/// Looks at the interface under a device, and changes nothing.
+pub fn look_at_underlying(name: &str) -> Result<Underlying, LinkError> {
+    look(&mut open(name)?, name)
+}
+
+fn open(name: &str) -> Result<Links, LinkError> {
+    Links::open().map_err(|source| LinkError::Refused { what: "look for", name: name.to_owned(), source })
+}
+
+fn look(links: &mut Links, name: &str) -> Result<Underlying, LinkError> {
+    let refused = |what| move |source| LinkError::Refused { what, name: name.to_owned(), source };
+    let found = links.find(name).map_err(refused("look for"))?;
+    let (ifindex, iface) = found.ok_or_else(|| LinkError::Missing { name: name.to_owned() })?;
+    let addresses = links.addresses(ifindex).map_err(refused("read the addresses of"))?;
+    let channels = Ethtool::open().and_then(|mut ethtool| ethtool.channels(ifindex)).unwrap_or_else(|why| {
+        tracing::debug!("cannot count the receive queues of {name}: {why}");
+        Channels::default()
+    });
+    Ok(Underlying { ifindex, iface, addresses, channels })
 }
 
 /// Brings the interface under a device up. Warns when it has IP addresses, for those belong on the host interface.
 pub fn prepare_underlying(name: &str) -> Result<Underlying, LinkError> {
-    let refused = |what| move |source| LinkError::Refused { what, name: name.to_owned(), source };
-    let mut links = Links::open().map_err(refused("look for"))?;
-    let found = links.find(name).map_err(refused("look for"))?;
-    let (ifindex, mut iface) = found.ok_or_else(|| LinkError::Missing { name: name.to_owned() })?;
-    if !iface.up {
-        links.change(ifindex, None, None, true).map_err(refused("bring up"))?;
-        iface.up = true;
+    let mut links = open(name)?;
+    let mut found = look(&mut links, name)?;
+    if !found.iface.up {
+        links.change(found.ifindex, None, None, true).map_err(|source| LinkError::Refused {
+            what: "bring up",
+            name: name.to_owned(),
+            source,
+        })?;
+        found.iface.up = true;
     }
-    let addresses = links.addresses(ifindex).map_err(refused("read the addresses of"))?;
+    let addresses = &found.addresses;
     if !addresses.is_empty() {
         let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         let list = list.join(", ");
@@ -65,7 +102,7 @@ pub fn prepare_underlying(name: &str) -> Result<Underlying, LinkError> {
              put them on the port's host interface"
         );
     }
-    Ok(Underlying { ifindex, iface, addresses })
+    Ok(found)
 }
 
 /// The words to add to what the kernel says.
@@ -76,11 +113,13 @@ pub(super) fn explain(error: &io::Error) -> String {
     }
 }
 
-/// A socket for changes to links.
-pub(super) struct Links(Requests);
+/// A socket for questions about links and changes to them, in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Links(Requests);
 
 impl Links {
-    pub(super) fn open() -> io::Result<Self> {
+    /// Opens it.
+    pub fn open() -> io::Result<Self> {
         Requests::open().map(Self)
     }
 
@@ -112,6 +151,36 @@ impl Links {
         request.attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
         request.attributes.extend(mtu.map(LinkAttribute::Mtu));
         self.0.change(Message::SetLink(request), 0)
+    }
+
+    /// Tells the users of a virtual link whether there is a peer (`IFLA_CARRIER`; for a TAP `tun_net_change_carrier`).
+    pub fn set_carrier(&mut self, ifindex: u32, carrier: bool) -> io::Result<()> {
+        let mut request = LinkMessage::default();
+        request.header.index = ifindex;
+        request.attributes.push(LinkAttribute::Carrier(u8::from(carrier)));
+        self.0.change(Message::SetLink(request), 0)
+    }
+
+    /// What the kernel has counted on a link; `None` when there is no such link.
+    pub fn counters(&mut self, ifindex: u32) -> io::Result<Option<LinkCounters>> {
+        let mut request = LinkMessage::default();
+        request.header.index = ifindex;
+        match self.0.ask(Message::GetLink(request)) {
+            Ok(Some(Message::NewLink(link))) => Ok(Some(decode::counters(&link))),
+            Ok(_) => Ok(None),
+            Err(e) if e.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether there is a link of that index; where Linux does not say, there is.
+    pub fn exists(&mut self, ifindex: u32) -> bool {
+        !matches!(self.counters(ifindex), Ok(None))
+    }
+
+    /// Sets the MTU, in bytes.
+    pub fn set_mtu(&mut self, ifindex: u32, mtu: u32) -> io::Result<()> {
+        self.change(ifindex, None, Some(mtu), false)
     }
 
     pub(super) fn add_address(&mut self, ifindex: u32, net: IpNet) -> io::Result<()> {

@@ -45,6 +45,7 @@ pub(super) enum Dumped {
 }
 
 /// A socket for requests.
+#[derive(Debug)]
 pub(super) struct Requests {
     socket: Socket,
     sequence: u32,

@@ -18,6 +18,7 @@ use api::{self, Client, ClientError, ConnectionQuery, DEFAULT_RUNTIME_DIR, Reque
 use args::{Args, Conns, Verb};
 use benches::bench::BenchArgs;
 use daemon::config::Config;
+use daemon::survey::{Survey, SurveyError};
 use lvs::ipvs::{self, Console, Invocation, System};
 use model::{MarkTable, Model, ModelOptions};
 
@@ -112,6 +113,7 @@ fn check(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(|error| Failure::new(error.to_string()))?;
     let (ports, workers) = (config.ports.len() as u64, config.cpus.len() as u64);
     say(&format!("{}: {}, {}\n", file.display(), counted(ports, "port"), counted(workers, "worker")));
+    check_devices(&config)?;
     if let Some(rules) = &config.rules {
         let (services, destinations) = check_rules(rules, config.max_destinations, config.mh_size)?;
         say(&format!("{}: {services} services, {destinations} destinations\n", rules.display()));
@@ -121,6 +123,18 @@ fn check(file: &Path) -> Result<(), Failure> {
         say(&format!("{}: {count} mark rules\n", marks.display()));
     }
     Ok(())
+}
+
+/// Looks at the interfaces under the ports. One that is not there may be on the machine that the file is for.
+fn check_devices(config: &Config) -> Result<(), Failure> {
+    match Survey::of(config) {
+        Ok(_) => Ok(()),
+        Err(missing @ SurveyError::Link { .. }) => {
+            let _ = writeln!(io::stderr(), "vipline: not looked at: {missing}");
+            Ok(())
+        }
+        Err(error) => Err(Failure::new(error.to_string())),
+    }
 }
 
 /// Tries the mark rules of a file on an empty table.
@@ -153,8 +167,14 @@ fn status(dir: &Path, json: bool) -> Result<(), Failure> {
     match Client::connect(dir)?.call(&Request::Status)? {
         Response::Status(status) => {
             say(&if json { print::json(&status) } else { print::status(&status) });
-            let text = "The director is not serving: see the ports and workers above";
-            if status.serving { Ok(()) } else { Err(Failure::new(text)) }
+            match (status.serving, status.degraded) {
+                (true, false) => Ok(()),
+                (true, true) => {
+                    let text = "The director is degraded: see the ports above".to_owned();
+                    Err(Failure { text, code: 3 })
+                }
+                (false, _) => Err(Failure::new("The director is not serving: see the workers above")),
+            }
         }
         other => Err(odd(&other)),
     }

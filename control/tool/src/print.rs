@@ -43,7 +43,11 @@ pub(super) fn connection(row: &ConnectionRow) -> String {
 
 pub(super) fn status(status: &Status) -> String {
     let mut out = String::new();
-    let serving = if status.serving { "serving" } else { "not serving" };
+    let serving = match (status.serving, status.degraded) {
+        (false, _) => "not serving",
+        (true, true) => "degraded",
+        (true, false) => "serving",
+    };
     let (version, pid, uptime) = (&status.version, status.pid, status.uptime);
     line(
         &mut out,
@@ -64,20 +68,24 @@ pub(super) fn status(status: &Status) -> String {
     let (bytes, used, mbufs) = (memory.bytes >> 20, memory.mbufs_used, memory.mbufs);
     line(&mut out, format_args!("{bytes} MiB in {pages}, {used} of {mbufs} packet buffers in use"));
     for port in &status.ports {
-        let state = if port.up { "up" } else { "down" };
+        let speed = if port.mbps == 0 { String::new() } else { format!(", {} Mbit/s", port.mbps) };
         line(
             &mut out,
             format_args!(
-                "port {}: {} ({}), {}, {state}, {} Mbit/s, {}, as {}",
+                "port {}: {} ({}), {}, {}{speed}, MTU {}, {}, as {}",
                 port.name,
                 port.device,
                 port.driver,
                 port.mac,
-                port.mbps,
+                port.link,
+                port.mtu,
                 counted(port.queues, "queue"),
                 port.host_interface
             ),
         );
+        for trouble in &port.troubles {
+            line(&mut out, format_args!("  {trouble}"));
+        }
     }
     for note in &status.notes {
         line(&mut out, format_args!("note: {note}"));

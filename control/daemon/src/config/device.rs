@@ -97,6 +97,37 @@ impl Device {
         }
     }
 
+    /// A driver argument that the operator gave.
+    pub fn argument(&self, key: &str) -> Option<&str> {
+        let (Self::Pci { args, .. }
+        | Self::AfXdp { args, .. }
+        | Self::AfPacket { args, .. }
+        | Self::Memif { args }
+        | Self::Pcap { args }
+        | Self::Null { args }) = self
+        else {
+            return None;
+        };
+        let pairs = args.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(name, _)| *name == key).map(|(_, value)| value).next_back()
+    }
+
+    /// The same device, but for these arguments: what the operator gave under other names stays.
+    #[must_use]
+    pub fn with_arguments(&self, given: &[(&str, String)]) -> Self {
+        let mut changed = self.clone();
+        if let Self::AfXdp { args, .. } | Self::AfPacket { args, .. } = &mut changed {
+            let kept = args.split(',').filter(|pair| {
+                !given.iter().any(|(name, _)| pair.split_once('=').is_some_and(|(key, _)| key == *name))
+            });
+            let given = given.iter().map(|(name, value)| format!("{name}={value}"));
+            let all: Vec<String> =
+                kept.filter(|pair| !pair.is_empty()).map(str::to_owned).chain(given).collect();
+            *args = all.join(",");
+        }
+        changed
+    }
+
     /// The Linux interface under the device, which has to be up for the device to work.
     pub fn kernel_interface(&self) -> Option<&str> {
         match self {
@@ -250,6 +281,17 @@ mod tests {
         assert_eq!(name("0000:AF:00.0"), "0000:af:00.0");
         assert_eq!(name("af_xdp:eth0"), "net_af_xdp1");
         assert_eq!(name("vdev:net_ring7,a=b"), "net_ring7");
+    }
+
+    #[test]
+    fn arguments_are_found_and_replaced() {
+        let device: Device = "af_xdp:eth0,force_copy=1,start_queue=2".parse().unwrap();
+        assert_eq!(device.argument("start_queue"), Some("2"));
+        assert_eq!(device.argument("queue_count"), None);
+        let other =
+            device.with_arguments(&[("start_queue", "3".to_owned()), ("queue_count", "1".to_owned())]);
+        assert_eq!(other.to_string(), "af_xdp:eth0,force_copy=1,start_queue=3,queue_count=1");
+        assert_eq!("af_packet:eth0".parse::<Device>().unwrap().argument("framesz"), None);
     }
 
     #[test]

@@ -1,0 +1,427 @@
+//! What the ports stand on, looked at before anything is touched: interfaces, their MTU and receive queues, and the
+//! packet buffers that these ask for.
+//!
+//! DPDK's drivers over a Linux interface believe that its MTU is 1500 and that it has one queue, so the interface is
+//! asked here. `vipline check` and the daemon's start look with the same eyes.
+
+use crate::config::{Config, Device, EalDevice, PortConfig};
+use linux::{LinkError, Underlying};
+
+/// What the machine has for a configuration.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// By port.
+    pub grounds: Vec<Ground>,
+    /// Room for a packet in a buffer, in bytes, headroom not counted.
+    pub data_room: u16,
+}
+
+/// What one port stands on.
+#[derive(Clone, Debug, Default)]
+pub struct Ground {
+    /// The Linux interface under the device, for devices that have one.
+    pub under: Option<Underlying>,
+    /// The largest MTU that its buffers carry, for devices over a Linux interface.
+    pub largest_mtu: Option<u32>,
+    /// DPDK's arguments: one device for each receive queue that the driver sees as a device of its own.
+    pub devices: Vec<String>,
+    /// Queues of each of these.
+    pub queues: u16,
+}
+
+/// What the machine has does not suit the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// The interface under a port.
+    #[error("port {port}: {source}")]
+    Link {
+        /// The port's name.
+        port: String,
+        /// What is wrong.
+        source: LinkError,
+    },
+    /// An argument of the device is no number.
+    #[error("port {port}: `{key}` of {device} cannot be `{value}`; expected a whole number")]
+    Argument {
+        /// The port's name.
+        port: String,
+        /// The argument.
+        key: &'static str,
+        /// The device.
+        device: Device,
+        /// What it says.
+        value: String,
+    },
+    /// An MTU that no packet buffer of the driver holds.
+    #[error(
+        "port {port}: {iface} has MTU {mtu}, and packets above {most} bytes do not fit {what}; \
+         lower it: `ip link set {iface} mtu {most}`"
+    )]
+    Mtu {
+        /// The port's name.
+        port: String,
+        /// The interface.
+        iface: String,
+        /// Its MTU.
+        mtu: u32,
+        /// The largest that is carried.
+        most: u32,
+        /// What they do not fit.
+        what: &'static str,
+    },
+    /// More queues than are polled.
+    #[error(
+        "port {port}: {iface} has {queues} receive queues, and the worker looks after {most} at most; \
+         leave it that many: `{command}`"
+    )]
+    Queues {
+        /// The port's name.
+        port: String,
+        /// The interface.
+        iface: String,
+        /// Its queues.
+        queues: u32,
+        /// The most.
+        most: u32,
+        /// What helps.
+        command: String,
+    },
+    /// `start_queue` and `queue_count` name queues that are not there.
+    #[error(
+        "port {port}: {iface} has {queues} receive queues, numbered from 0, and `start_queue` and `queue_count` ask for \
+         {first} to {last}"
+    )]
+    NoQueue {
+        /// The port's name.
+        port: String,
+        /// The interface.
+        iface: String,
+        /// Its queues.
+        queues: u32,
+        /// The first that is asked for.
+        first: u32,
+        /// The last.
+        last: u32,
+    },
+    /// Packet buffers for all that.
+    #[error(
+        "`memory_mb` is {memory_mb}, too small for packet buffers of {data_room} bytes and {queues} receive queues; \
+         expected at least {needed_mb}, or a lower MTU or fewer queues"
+    )]
+    Memory {
+        /// As configured.
+        memory_mb: u32,
+        /// Room of a buffer.
+        data_room: u16,
+        /// All ports' queues.
+        queues: u32,
+        /// What would do.
+        needed_mb: u32,
+    },
+}
+
+/// Ethernet header and two VLAN tags.
+const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
+/// What the kernel leaves free in front of a packet for XDP programs (`XDP_PACKET_HEADROOM`).
+const XDP_HEADROOM: u32 = 256;
+/// The most room of a buffer that, with its headers, is a chunk of `AF_XDP`'s: a page at most, and an odd number of
+/// cache lines, as DPDK lays out pools.
+const XDP_MOST_ROOM: u16 = 4032 - (64 + 128 + 128);
+/// What `AF_PACKET` puts in front of a packet: its header and the link-layer address, aligned
+/// (`net/packet/af_packet.c: tpacket_rcv`).
+const PACKET_HEADER: u32 = 66;
+/// Of a frame of `AF_PACKET`'s ring, what DPDK's driver does not copy.
+const PACKET_SPARED: u32 = 32;
+/// The driver's own choice.
+const PACKET_FRAME: u32 = 2048;
+/// Frames of a ring lie in blocks without a gap, so they are powers of two; and a buffer's length has 16 bits.
+const PACKET_MOST_FRAME: u32 = 16_384;
+/// Receive queues of a port that one worker looks after.
+const MOST_QUEUES: u32 = 8;
+
+/// What a packet buffer takes beside its room: headroom, header, rounding.
+const BUFFER_OVERHEAD: u64 = 128 + 128 + 64;
+/// Least number of packet buffers for a port: full queues, and what drivers hold on to.
+const LEAST_PER_PORT: u32 = 8192;
+/// The same for each further queue of a port.
+const LEAST_PER_QUEUE: u32 = 4096;
+/// Most that a port makes use of: more only keep the caches cold.
+const MOST_PER_PORT: u32 = 32_768;
+
+impl Survey {
+    /// Looks at what `config` names, and changes nothing.
+    pub fn of(config: &Config) -> Result<Self, SurveyError> {
+        let looked =
+            |port: &PortConfig| port.device.kernel_interface().map(linux::look_at_underlying).transpose();
+        let found: Result<Vec<_>, _> = config
+            .ports
+            .iter()
+            .map(|port| looked(port).map_err(|source| SurveyError::Link { port: port.name.clone(), source }))
+            .collect();
+        Self::judge(config, found?)
+    }
+
+    fn judge(config: &Config, found: Vec<Option<Underlying>>) -> Result<Self, SurveyError> {
+        let ports = || config.ports.iter().zip(&found);
+        let mut data_room = dpdk::Mempool::DATA_ROOM;
+        for (port, under) in ports() {
+            data_room = data_room.max(room(port, under.as_ref())?);
+        }
+        for (port, under) in ports() {
+            // All ports share the buffers, and AF_XDP takes no larger ones.
+            if let (Device::AfXdp { .. }, Some(under)) = (&port.device, under)
+                && data_room > XDP_MOST_ROOM
+            {
+                let most = XDP_MOST_ROOM.into();
+                let largest = found.iter().flatten().max_by_key(|other| other.iface.mtu).unwrap_or(under);
+                return Err(SurveyError::Mtu {
+                    port: port.name.clone(),
+                    iface: largest.iface.name.clone(),
+                    mtu: largest.iface.mtu,
+                    most: xdp_mtu(most),
+                    what: "the buffers that all ports share with AF_XDP",
+                });
+            }
+        }
+        let grounds: Result<Vec<_>, _> = config
+            .ports
+            .iter()
+            .enumerate()
+            .zip(found)
+            .map(|((index, port), under)| ground(index, port, under, data_room))
+            .collect();
+        let survey = Self { grounds: grounds?, data_room };
+        survey.memory(config)?;
+        Ok(survey)
+    }
+
+    /// What a buffer takes, in bytes.
+    pub fn buffer_bytes(&self) -> u64 {
+        u64::from(self.data_room) + BUFFER_OVERHEAD
+    }
+
+    /// How many packet buffers: what memory is left beside the tables, within what is of use.
+    pub fn buffers(&self, config: &Config) -> u32 {
+        let left = u64::from(config.memory_mb.saturating_sub(config.memory_needed_mb())) << 20;
+        let ports = self.grounds.len() as u32;
+        let wanted = u32::try_from(left * 3 / 4 / self.buffer_bytes()).unwrap_or(u32::MAX);
+        wanted.clamp(self.least(), self.least().max(MOST_PER_PORT * ports))
+    }
+
+    fn queues(&self) -> u32 {
+        self.grounds.iter().map(Ground::queue_count).sum()
+    }
+
+    fn least(&self) -> u32 {
+        let ports = self.grounds.len() as u32;
+        LEAST_PER_PORT * ports + LEAST_PER_QUEUE * (self.queues() - ports)
+    }
+
+    /// Refuses large buffers and many queues that `memory_mb` has no room for: it is written for ordinary ones.
+    fn memory(&self, config: &Config) -> Result<(), SurveyError> {
+        let ports = self.grounds.len() as u64;
+        let ordinary =
+            ports * u64::from(LEAST_PER_PORT) * (u64::from(dpdk::Mempool::DATA_ROOM) + BUFFER_OVERHEAD);
+        let extra = (u64::from(self.least()) * self.buffer_bytes()).saturating_sub(ordinary);
+        let needed_mb = config.memory_needed_mb() + extra.div_ceil(1 << 20) as u32;
+        if extra == 0 || needed_mb <= config.memory_mb {
+            return Ok(());
+        }
+        Err(SurveyError::Memory {
+            memory_mb: config.memory_mb,
+            data_room: self.data_room,
+            queues: self.queues(),
+            needed_mb,
+        })
+    }
+}
+
+impl Ground {
+    /// Receive queues that are polled.
+    pub fn queue_count(&self) -> u32 {
+        self.devices.len() as u32 * u32::from(self.queues)
+    }
+}
+
+/// The room that a port's packets need in a buffer, in bytes.
+fn room(port: &PortConfig, under: Option<&Underlying>) -> Result<u16, SurveyError> {
+    let Some(under) = under else { return Ok(0) };
+    let (mtu, iface) = (under.iface.mtu, under.iface.name.clone());
+    let refused = |most, what| SurveyError::Mtu { port: port.name.clone(), iface, mtu, most, what };
+    let (room, most, what) = match port.device {
+        Device::AfPacket { .. } => {
+            let frame = ring_frame(port, under)?;
+            (frame - PACKET_SPARED, packet_mtu(frame), "a frame of AF_PACKET's ring")
+        }
+        _ => {
+            let most = xdp_mtu(XDP_MOST_ROOM.into());
+            (mtu + FRAME_OVERHEAD + XDP_HEADROOM, most, "AF_XDP's buffers, which are a page at most")
+        }
+    };
+    if mtu > most { Err(refused(most, what)) } else { Ok(room as u16) }
+}
+
+fn ground(
+    index: usize,
+    port: &PortConfig,
+    under: Option<Underlying>,
+    data_room: u16,
+) -> Result<Ground, SurveyError> {
+    let eal = |device: &Device| match device.eal(index) {
+        EalDevice::Allow(devargs) | EalDevice::Vdev(devargs) => devargs,
+    };
+    let Some(under) = under else {
+        return Ok(Ground { devices: vec![eal(&port.device)], queues: 1, ..Ground::default() });
+    };
+    if matches!(port.device, Device::AfPacket { .. }) {
+        let frame = ring_frame(port, &under)?;
+        let mut device = port.device.clone();
+        if frame > PACKET_FRAME && port.device.argument("framesz").is_none() {
+            device = device.with_arguments(&[("framesz", frame.to_string()), ("blocksz", frame.to_string())]);
+        }
+        let queues = argument(port, "qpairs")?.unwrap_or(1) as u16;
+        let (devices, largest_mtu) = (vec![eal(&device)], Some(packet_mtu(frame)));
+        return Ok(Ground { under: Some(under), largest_mtu, devices, queues });
+    }
+    let (first, count) = xdp_queues(port, &under)?;
+    let devices = (first..first + count).map(|queue| {
+        let one = [("start_queue", queue.to_string()), ("queue_count", "1".to_owned())];
+        let devargs = eal(&port.device.with_arguments(&one));
+        match queue - first {
+            0 => devargs,
+            // Devices are known by their names: the driver's, and anything behind it.
+            further => devargs.replacen(',', &format!("q{further},"), 1),
+        }
+    });
+    let (devices, largest_mtu) = (devices.collect(), Some(xdp_mtu(data_room.into())));
+    Ok(Ground { under: Some(under), largest_mtu, devices, queues: 1 })
+}
+
+/// The first receive queue and how many: all of them, unless the operator chose.
+fn xdp_queues(port: &PortConfig, under: &Underlying) -> Result<(u32, u32), SurveyError> {
+    let (name, iface, queues) = (port.name.clone(), under.iface.name.clone(), under.channels.rx);
+    let chosen = (argument(port, "start_queue")?, argument(port, "queue_count")?);
+    let (first, count) = match chosen {
+        (None, None) => (0, queues),
+        (first, count) => (first.unwrap_or(0), count.unwrap_or(1).max(1)),
+    };
+    if first.saturating_add(count) > queues {
+        let last = first.saturating_add(count - 1);
+        return Err(SurveyError::NoQueue { port: name, iface, queues, first, last });
+    }
+    if count > MOST_QUEUES {
+        let command = under.channels.command(&iface, MOST_QUEUES);
+        return Err(SurveyError::Queues { port: name, iface, queues: count, most: MOST_QUEUES, command });
+    }
+    Ok((first, count))
+}
+
+/// The length of a frame of the port's ring: the operator's, or what holds the interface's packets.
+fn ring_frame(port: &PortConfig, under: &Underlying) -> Result<u32, SurveyError> {
+    let fits = (under.iface.mtu + FRAME_OVERHEAD + PACKET_HEADER).next_power_of_two();
+    Ok(argument(port, "framesz")?
+        .unwrap_or(fits.clamp(PACKET_FRAME, PACKET_MOST_FRAME))
+        .clamp(256, PACKET_MOST_FRAME))
+}
+
+fn argument(port: &PortConfig, key: &'static str) -> Result<Option<u32>, SurveyError> {
+    let Some(value) = port.device.argument(key) else { return Ok(None) };
+    value.parse().map(Some).map_err(|_| SurveyError::Argument {
+        port: port.name.clone(),
+        key,
+        device: port.device.clone(),
+        value: value.to_owned(),
+    })
+}
+
+fn xdp_mtu(room: u32) -> u32 {
+    room.saturating_sub(XDP_HEADROOM + FRAME_OVERHEAD)
+}
+
+fn packet_mtu(frame: u32) -> u32 {
+    frame.saturating_sub(PACKET_HEADER + FRAME_OVERHEAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use linux::{Channels, Iface};
+
+    fn judged(device: &str, mtu: u32, rx: u32, memory_mb: u32) -> Result<Survey, String> {
+        let text = format!("memory_mb = {memory_mb}\n[[port]]\nname = \"wan\"\ndevice = \"{device}\"\n");
+        let config = Config::parse(&text, Path::new("t.toml"), &[0, 1]).unwrap();
+        let iface = Iface { name: "eth0".to_owned(), mtu, ..Iface::default() };
+        let channels = Channels { rx, combined: false };
+        let under = Underlying { ifindex: 7, iface, addresses: Vec::new(), channels };
+        Survey::judge(&config, vec![Some(under)]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_ordinary_interface_has_ordinary_buffers() {
+        let survey = judged("af_xdp:eth0", 1500, 1, 512).unwrap();
+        assert_eq!(survey.data_room, 2048);
+        assert_eq!(survey.grounds[0].devices, ["net_af_xdp0,iface=eth0,start_queue=0,queue_count=1"]);
+        assert_eq!(survey.grounds[0].largest_mtu, Some(1770));
+        assert_eq!(survey.buffers(&Config { memory_mb: 241, ..config() }), 8192);
+    }
+
+    fn config() -> Config {
+        Config::parse("[[port]]\nname = \"wan\"\ndevice = \"null\"\n", Path::new("t.toml"), &[0, 1]).unwrap()
+    }
+
+    #[test]
+    fn buffers_grow_with_the_mtu_up_to_what_the_driver_takes() {
+        for mtu in [1900, 2400, 3000, 3434] {
+            let survey = judged("af_xdp:eth0", mtu, 1, 512).unwrap();
+            assert!(survey.grounds[0].largest_mtu >= Some(mtu), "{mtu}");
+            assert!(survey.data_room <= XDP_MOST_ROOM);
+        }
+        let said = judged("af_xdp:eth0", 9000, 1, 512).unwrap_err();
+        assert!(said.contains("MTU 9000") && said.contains("ip link set eth0 mtu 3434"), "{said}");
+    }
+
+    #[test]
+    fn a_ring_of_af_packet_holds_jumbo_frames() {
+        let survey = judged("af_packet:eth0", 9000, 1, 512).unwrap();
+        assert_eq!(survey.grounds[0].devices, ["net_af_packet0,iface=eth0,framesz=16384,blocksz=16384"]);
+        assert_eq!(survey.data_room, 16_352);
+        let survey = judged("af_packet:eth0,qpairs=2", 1500, 4, 512).unwrap();
+        assert_eq!((survey.grounds[0].queue_count(), survey.data_room), (2, 2048));
+        let said = judged("af_packet:eth0,framesz=2048", 3000, 1, 512).unwrap_err();
+        assert!(said.contains("MTU 3000") && said.contains("mtu 1960"), "{said}");
+    }
+
+    #[test]
+    fn every_receive_queue_is_taken() {
+        let survey = judged("af_xdp:eth0,force_copy=1", 1500, 2, 512).unwrap();
+        let names = [
+            "net_af_xdp0,iface=eth0,force_copy=1,start_queue=0,queue_count=1",
+            "net_af_xdp0q1,iface=eth0,force_copy=1,start_queue=1,queue_count=1",
+        ];
+        assert_eq!(survey.grounds[0].devices, names);
+        let said = judged("af_xdp:eth0", 1500, 16, 512).unwrap_err();
+        assert!(said.contains("16 receive queues") && said.contains("ethtool -L eth0 rx 8 tx 8"), "{said}");
+    }
+
+    #[test]
+    fn the_operators_choice_of_queues_stands_if_they_exist() {
+        let survey = judged("af_xdp:eth0,start_queue=1,queue_count=2", 1500, 4, 512).unwrap();
+        assert_eq!(survey.grounds[0].queue_count(), 2);
+        assert!(survey.grounds[0].devices[0].contains("start_queue=1,"));
+        let said = judged("af_xdp:eth0,start_queue=3,queue_count=2", 1500, 4, 512).unwrap_err();
+        assert!(said.contains("3 to 4"), "{said}");
+        let said = judged("af_xdp:eth0,start_queue=x", 1500, 4, 512).unwrap_err();
+        assert!(said.contains("`start_queue`") && said.contains("whole number"), "{said}");
+    }
+
+    #[test]
+    fn memory_for_large_buffers_and_many_queues_is_asked_for() {
+        let said = judged("af_xdp:eth0", 1500, 8, 240).unwrap_err();
+        assert!(said.contains("`memory_mb` is 240") && said.contains("8 receive queues"), "{said}");
+        assert!(judged("af_xdp:eth0", 1500, 8, 512).is_ok());
+        assert!(judged("af_packet:eth0", 9000, 1, 240).is_err());
+        assert!(judged("af_xdp:eth0", 1500, 1, 240).is_ok());
+    }
+}

@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# The port's MTU is its interface's: at start, while it changes, for the host interface, for packets and in what clients
+# are told; and what cannot be carried is refused or told.
+
+lab_up nat 2
+
+status_has() { grep -qE "$1" <<<"$(vipline status 2>&1)"; }
+
+mtu_of() { in_director ip -j link show "$1" | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)[0]["mtu"])'; }
+has_mtu() { [[ $(mtu_of "$1") == "$2" ]]; }
+# set_mtu MTU HOST-INTERFACE…: on both ends of a cable
+set_mtu() {
+    local mtu=$1 pair host interface
+    shift
+    for pair in "$@"; do
+        host=${pair%-*} interface=${pair##*-}
+        ip -n "$LAB_NAME-switch" link set "$pair" mtu "$mtu"
+        ip -n "$LAB_NAME-$host" link set "$interface" mtu "$mtu"
+    done
+}
+answered() { http_requests 20 2>/dev/null | grep -c '^rs'; }
+check() { in_director timeout 5 "$BIN/vipline" check "$LAB_DIR/vipline.toml" 2>&1; }
+
+# What Linux would do with a datagram that does not fit: the client is told, by the size in the error.
+datagram() {
+    in_client timeout 10 "$PYTHON" -c '
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+s.connect((sys.argv[1], 53))
+s.settimeout(1)
+for _ in range(3):
+    try:
+        s.send(b"x" * int(sys.argv[2]))
+        s.recv(65536)
+    except OSError as e:
+        if e.errno == 90:
+            print("EMSGSIZE", s.getsockopt(socket.IPPROTO_IP, 14))
+            sys.exit()
+print("silence")' "$VIP" "$1"
+}
+
+set_mtu 1400 director-xlan
+director_start
+write_rules
+expect "the host interface has the device's MTU" 1400 "$(mtu_of lan0)"
+expect "the other one its own" 1500 "$(mtu_of wan0)"
+expect_true "status says so" "MTU 1400" "$(vipline status)" status_has '^port lan: .*MTU 1400'
+expect "a datagram of 1500 bytes with DF: the client is told" "EMSGSIZE 1400" "$(datagram 1472)"
+expect "20 requests answered" 20 "$(answered)"
+in_client ip route flush cache
+head -c 200000 /dev/urandom >"$LAB_DIR/up"
+upload() { in_client curl -sS -m 10 -o /dev/null -w '%{http_code}' --data-binary "@$LAB_DIR/up" "http://$VIP/" 2>&1; }
+expect "an upload of 200 kB comes through" 200 "$(upload)"
+
+set_mtu 1300 director-xlan
+expect_true "lowered while it runs: the host interface follows" 1300 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1300
+in_client ip route flush cache
+expect "and the client is told" "EMSGSIZE 1300" "$(datagram 1472)"
+set_mtu 1500 director-xlan
+expect_true "raised again: the host interface follows" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
+in_client ip route flush cache
+expect "20 requests answered" 20 "$(answered)"
+in_director ip link set lan0 mtu 9000
+expect_true "a host interface with a larger MTU than its device is put right" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
+
+set_mtu 3000 director-xlan
+expect_true "above what the buffers hold: status says what to do" "ip link set xlan mtu" "$(vipline status 2>&1)" \
+    wait_until 5 status_has 'xlan has MTU 3000.*ip link set xlan mtu'
+status=0
+vipline status >/dev/null 2>&1 || status=$?
+expect "and exits with 3" 3 "$status"
+director_end TERM
+expect "exit status" 0 "$DIRECTOR_STATUS"
+
+# Larger ones from the start: the buffers are made for them. A bridge's MTU is that of its least port.
+for n in 1 2; do set_mtu 3000 "rs$n-eth0"; done
+set_mtu 3000 client-eth0 director-xwan
+set_mtu 3000 router-clients router-servers
+expect_true "MTU 3000: the check is content" "2 ports" "$(check)" grep -q '2 ports' <<<"$(check)"
+director_start
+write_rules
+expect "MTU 3000: the host interface has it" 3000 "$(mtu_of wan0)"
+in_client ip route flush cache
+echoed() { in_client ping -n -c 2 -i 0.2 -W 1 -M "do" -s "$1" "$VIP" | sed -n 's/.* \([0-9]*\) received.*/\1/p'; }
+expect "a ping of 3000 bytes comes back" 2 "$(echoed 2972)"
+expect "20 requests answered" 20 "$(answered)"
+check_download
+missed() { vipline stats | sed -n 's/^port lan: .*(\([0-9]*\) missed.*/\1/p'; }
+expect "and no frame of the real servers was missed" 0 "$(missed)"
+director_end TERM
+
+# Too large for any buffer of the driver: one line, here and in the check.
+in_director ip link set xwan mtu 9000
+said=$(check)
+expect_true "MTU 9000: the check refuses in one line that says what to do" "ip link set xwan mtu" "$said" \
+    grep -qE '^vipline: port wan: xwan has MTU 9000.*`ip link set xwan mtu [0-9]+`$' <<<"$said"
+status=0
+read -ra command < <(director_command)
+in_director timeout 10 "${command[@]}" >/dev/null 2>"$LAB_DIR/refused.err" || status=$?
+expect "and so does the daemon: exit status" 1 "$status"
+expect "in one line" 1 "$(grep -c '^viplined: port wan: xwan has MTU 9000' "$LAB_DIR/refused.err")"
