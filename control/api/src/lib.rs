@@ -24,7 +24,9 @@ pub use message::{ConnectionQuery, Envelope, ListQuery, Request, Response, VERSI
 pub use report::{
     MemoryStatus, NamedCount, PortStatus, PortTraffic, Status, TrafficReport, WorkerStatus, WorkerTraffic,
 };
-pub use runtime::{DEFAULT_RUNTIME_DIR, LOCK, RuntimeDir, RuntimeDirError, SOCKET};
+pub use runtime::{
+    DEFAULT_RUNTIME_DIR, PATIENCE as CLAIM_PATIENCE, PID_FILE, RuntimeDir, RuntimeDirError, SOCKET,
+};
 pub use server::{Job, Server, ServerOptions};
 pub use view::{
     ConnectionFilter, ConnectionRow, DestView, Endpoint, EngineData, Load, LocalAddressView, ServiceView,

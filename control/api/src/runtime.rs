@@ -1,10 +1,19 @@
 //! The runtime directory: who owns it, and what is in it.
+//!
+//! It is locked as a whole, by a lock on the directory itself: whatever is deleted in it, there is no second owner. It
+//! must belong to the user that the daemon runs as, and nobody else may write to it. What is put into it is made aside
+//! and moved to its place, so no link that lies there is ever followed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 
 /// Where the daemon is found unless it is told otherwise.
 pub const DEFAULT_RUNTIME_DIR: &str = "/run/vipline";
@@ -12,15 +21,21 @@ pub const DEFAULT_RUNTIME_DIR: &str = "/run/vipline";
 /// The control socket's name in the runtime directory.
 pub const SOCKET: &str = "control.sock";
 
-/// The lock's name in the runtime directory; it holds the daemon's process id.
-pub const LOCK: &str = "viplined.pid";
+/// The name of the file with the daemon's process id.
+pub const PID_FILE: &str = "viplined.pid";
+
+/// The longest path of a socket (`unix(7)`, without the final NUL).
+const LONGEST_SOCKET: usize = 107;
+
+/// How long a daemon that was killed may take to let go: it frees its tables first.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A runtime directory that belongs to this process, until dropped.
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
-    /// Locked. The file stays when the lock goes: removing it would let two daemons lock two files.
-    lock: File,
+    /// Locked.
+    dir: File,
 }
 
 /// Why a runtime directory cannot be had.
@@ -31,10 +46,10 @@ pub enum RuntimeDirError {
     Taken {
         /// The directory.
         path: PathBuf,
-        /// What the lock says; `?` if nothing.
+        /// What the file says; `?` if nothing.
         pid: String,
     },
-    /// The directory or the lock cannot be made.
+    /// The directory cannot be made or looked at.
     #[error("Cannot use runtime directory {}: {source}", path.display())]
     Io {
         /// The directory.
@@ -42,29 +57,61 @@ pub enum RuntimeDirError {
         /// Why.
         source: io::Error,
     },
+    /// Not a directory that only this user can write to.
+    #[error("Cannot use runtime directory {}: {why}; mend that, or choose another --runtime-dir", path.display())]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Its sockets would have paths that the kernel does not take.
+    #[error(
+        "Cannot use runtime directory {}: the path of its socket has {length} bytes and the most is {LONGEST_SOCKET}; \
+         choose a shorter --runtime-dir",
+        path.display()
+    )]
+    TooLong {
+        /// The directory.
+        path: PathBuf,
+        /// The length of the socket's path.
+        length: usize,
+    },
 }
 
 impl RuntimeDir {
-    /// Makes the directory if need be, and locks it for this process.
+    /// Makes the directory if need be, and locks it for this process; waits up to [`PATIENCE`] for one that was killed.
     pub fn claim(path: &Path) -> Result<Self, RuntimeDirError> {
+        Self::claim_within(path, PATIENCE)
+    }
+
+    /// The same with another patience.
+    pub fn claim_within(path: &Path, patience: Duration) -> Result<Self, RuntimeDirError> {
         let io = |source| RuntimeDirError::Io { path: path.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io)?;
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o644);
-        let mut lock = options.open(path.join(LOCK)).map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let read = lock.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
-                let pid = if read { pid.trim().to_owned() } else { "?".to_owned() };
-                return Err(RuntimeDirError::Taken { path: path.to_owned(), pid });
-            }
-            Err(TryLockError::Error(source)) => return Err(io(source)),
+        let length = path.join(SOCKET).as_os_str().len();
+        if length > LONGEST_SOCKET {
+            return Err(RuntimeDirError::TooLong { path: path.to_owned(), length });
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
-        writeln!(lock, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { path: path.to_owned(), lock })
+        let deadline = Instant::now() + patience;
+        loop {
+            // Readable for others only where somebody else made it so: who can open it can lock it.
+            DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(io)?;
+            let dir = open(path)?;
+            match dir.try_lock() {
+                // It may have been deleted and made anew meanwhile; then the lock is on what is gone.
+                Ok(()) if is_at(&dir, path) => {
+                    let dir = Self { path: path.to_owned(), dir };
+                    dir.write_pid().map_err(io)?;
+                    return Ok(dir);
+                }
+                Err(TryLockError::Error(source)) => return Err(io(source)),
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+            }
+            if Instant::now() >= deadline {
+                return Err(RuntimeDirError::Taken { path: path.to_owned(), pid: pid(path) });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The directory.
@@ -72,27 +119,86 @@ impl RuntimeDir {
         &self.path
     }
 
+    /// Whether the directory is still where it was.
+    pub fn is_there(&self) -> bool {
+        is_at(&self.dir, &self.path)
+    }
+
+    /// Writes this process's id into the directory, over whatever is there.
+    pub fn write_pid(&self) -> io::Result<()> {
+        self.aside(|aside| {
+            let made = aside.join("pid");
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&made)?;
+            writeln!(file, "{}", std::process::id())?;
+            fs::rename(made, self.path.join(PID_FILE))
+        })
+    }
+
     /// Listens on a socket of this name that only the owner may open, from its first moment: it is
     /// made in a directory nobody else may enter, and then moved here, over whatever a dead daemon
     /// left.
     pub fn listen(&self, name: &str) -> io::Result<UnixListener> {
-        let private = self.path.join(format!(".{}", std::process::id()));
-        let _ = fs::remove_dir_all(&private);
-        DirBuilder::new().mode(0o700).create(&private)?;
-        let made = private.join("s");
-        let listener = UnixListener::bind(&made).and_then(|listener| {
+        self.aside(|aside| {
+            let made = aside.join("s");
+            let listener = UnixListener::bind(&made)?;
             fs::set_permissions(&made, Permissions::from_mode(0o600))?;
             fs::rename(&made, self.path.join(name))?;
             Ok(listener)
-        });
-        let _ = fs::remove_dir_all(&private);
-        listener
+        })
+    }
+
+    /// Has something made in a directory of its own, which is gone afterwards.
+    fn aside<T>(&self, make: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        let aside = self.path.join(format!(".{}", std::process::id()));
+        let _ = fs::remove_dir_all(&aside);
+        DirBuilder::new().mode(0o700).create(&aside)?;
+        let made = make(&aside);
+        let _ = fs::remove_dir_all(&aside);
+        made
     }
 }
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
-        // Best effort: the lock goes with the file, and an empty file says that nobody runs.
-        let _ = self.lock.set_len(0);
+        // Best effort: the lock goes with the directory's descriptor, whatever the file says.
+        if self.is_there() && pid(&self.path) == std::process::id().to_string() {
+            let _ = fs::remove_file(self.path.join(PID_FILE));
+        }
     }
+}
+
+/// Opens a directory that only this user can write to.
+fn open(path: &Path) -> Result<File, RuntimeDirError> {
+    let wrong = |why: String| RuntimeDirError::Unsafe { path: path.to_owned(), why };
+    let io = |source| RuntimeDirError::Io { path: path.to_owned(), source };
+    let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
+    let found = fs::symlink_metadata(path).map_err(io)?;
+    if found.is_symlink() {
+        return Err(wrong("it is a symbolic link".into()));
+    }
+    let dir = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
+    let found = dir.metadata().map_err(io)?;
+    let user = geteuid().as_raw();
+    if found.uid() != user {
+        return Err(wrong(format!("it belongs to user {}, not to user {user}", found.uid())));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(wrong(format!("others may write to it (mode {:o})", found.mode() & 0o7777)));
+    }
+    Ok(dir)
+}
+
+/// Whether the path leads to this open file.
+fn is_at(open: &File, path: &Path) -> bool {
+    let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    matches!((open.metadata(), fs::symlink_metadata(path)), (Ok(a), Ok(b)) if same(&a, &b))
+}
+
+/// Who runs in a directory, by its file; `?` if that says nothing.
+fn pid(path: &Path) -> String {
+    let mut options = OpenOptions::new();
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = options.read(true).custom_flags(flags).open(path.join(PID_FILE));
+    let text = file.and_then(io::read_to_string).unwrap_or_default();
+    text.trim().parse::<u32>().map_or_else(|_| "?".to_owned(), |pid| pid.to_string())
 }

@@ -89,7 +89,7 @@ fn only_the_owner_may_open_the_socket() {
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
     let names: Vec<_> =
         std::fs::read_dir(daemon.runtime_dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "the socket and the lock: {names:?}");
+    assert_eq!(names.len(), 2, "the socket and the process id: {names:?}");
 }
 
 #[test]

@@ -7,27 +7,35 @@ use std::path::Path;
 
 use dataplane::dpdk_io::DpdkIo;
 use dataplane::host::{self, PumpEnd};
-use dpdk::{Eal, EalArgs, EalInitError, Mbuf, Mempool, MempoolError, Pci, PortBuilder, PortStartError};
+use dpdk::{
+    Eal, EalArgs, EalInitError, LogLevel, Mbuf, Mempool, MempoolError, Pci, PortBuilder, PortStartError,
+};
 
 use super::port::RunningPort;
 use super::survey::{Ground, Survey};
-use crate::config::{Config, Device};
+use crate::config::{Config, Device, PortConfig};
+use crate::hint;
 use linux::{Links, Silence, SilenceError};
 
 /// Why the devices could not be brought up.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeviceError {
     /// A device could not be found or probed.
-    #[error("port {port}: {source}")]
+    #[error("port {port}: {source}{hint}")]
     Attach {
         /// The port's name.
         port: String,
         /// What DPDK says.
         source: dpdk::AttachError,
+        /// What to do.
+        hint: String,
     },
     /// DPDK's environment.
     #[error(transparent)]
     Eal(#[from] EalInitError),
+    /// DPDK's drivers are not where they should be.
+    #[error(transparent)]
+    Drivers(MempoolError),
     /// The packet pool.
     #[error("{source}; lower max_connections or raise memory_mb ({memory_mb} now)")]
     Pool {
@@ -48,12 +56,14 @@ pub(super) enum DeviceError {
         source: SilenceError,
     },
     /// A port could not be started.
-    #[error("port {port}: {source}")]
+    #[error("port {port}: {source}{hint}")]
     Start {
         /// The port's name.
         port: String,
         /// What DPDK says.
         source: PortStartError,
+        /// What to do.
+        hint: String,
     },
 }
 
@@ -85,13 +95,15 @@ const HOST_FRAMES: usize = 1024;
 impl Devices {
     /// Brings up what `config` describes.
     pub(super) fn start(config: &Config, survey: Survey, runtime_dir: &Path) -> Result<Self, DeviceError> {
-        let (count, buffer) = (survey.buffers(config), survey.buffer_bytes());
-        let hugepages = free_hugepages_mb() >= u64::from(pool_mb(count, buffer));
-        // Without huge pages DPDK lays no buffer across two pages that fits one.
-        let memory_mb = pool_mb(count, if hugepages { buffer } else { buffer.next_multiple_of(PAGE_BYTES) });
+        let Buffers { count, hugepages, memory_mb } = Buffers::plan(config, &survey);
         let mut args = EalArgs::new()
             .worker_cpus(config.cpus.iter().map(|cpu| *cpu as u32))
             .memory_mb(memory_mb)
+            .log_level(if tracing::enabled!(tracing::Level::TRACE) {
+                LogLevel::Debug
+            } else {
+                LogLevel::Error
+            })
             .hugepages(hugepages)
             .file_prefix(file_prefix(runtime_dir))
             .pci(if config.ports.iter().any(|port| matches!(port.device, Device::Pci { .. })) {
@@ -103,15 +115,18 @@ impl Devices {
             args = args.main_cpu(*cpu as u32);
         }
         let eal = Eal::init(args)?;
-        let pool = Mempool::new(&eal, "packets", count, CACHE, survey.data_room)
-            .map_err(|source| DeviceError::Pool { source, memory_mb: config.memory_mb })?;
+        let pool =
+            Mempool::new(&eal, "packets", count, CACHE, survey.data_room).map_err(|source| match source {
+                MempoolError::NoDrivers { .. } => DeviceError::Drivers(source),
+                _ => DeviceError::Pool { source, memory_mb: config.memory_mb },
+            })?;
         let mut silences = Vec::new();
         let mut ports = Vec::with_capacity(config.ports.len());
         for (port, ground) in config.ports.iter().zip(survey.grounds) {
             if let Device::AfPacket { iface, .. } = &port.device {
                 silences.push(silence(&port.name, iface)?);
             }
-            ports.push(start_port(&eal, &pool, &port.name, ground)?);
+            ports.push(start_port(&eal, &pool, port, ground)?);
         }
         Ok(Self { eal, pool, ports, hugepages, silences })
     }
@@ -131,13 +146,21 @@ fn silence(port: &str, iface: &str) -> Result<Silence, DeviceError> {
     Silence::over(iface).map_err(|source| DeviceError::Silence { port: port.to_owned(), source })
 }
 
-fn start_port(eal: &Eal, pool: &Mempool, name: &str, ground: Ground) -> Result<RunningPort, DeviceError> {
+fn start_port(
+    eal: &Eal,
+    pool: &Mempool,
+    port: &PortConfig,
+    ground: Ground,
+) -> Result<RunningPort, DeviceError> {
+    let name = &port.name;
     // Before the device is: whatever it loses is lost since.
     let before = ground.under.as_ref().and_then(|under| Links::open().ok()?.counters(under.ifindex).ok()?);
     let mut devices = Vec::with_capacity(ground.devices.len());
     for devargs in &ground.devices {
-        let id =
-            eal.attach(devargs).map_err(|source| DeviceError::Attach { port: name.to_owned(), source })?;
+        let id = eal.attach(devargs).map_err(|source| {
+            let hint = hint::attach(&source);
+            DeviceError::Attach { port: name.to_owned(), source, hint }
+        })?;
         let started = PortBuilder::new(eal, id)
             .rx_queues(ground.queues)
             .tx_queues(ground.queues)
@@ -145,7 +168,10 @@ fn start_port(eal: &Eal, pool: &Mempool, name: &str, ground: Ground) -> Result<R
             .mempool(pool)
             .promiscuous(false)
             .start()
-            .map_err(|source| DeviceError::Start { port: name.to_owned(), source })?;
+            .map_err(|source| {
+                let hint = hint::start(&port.device, &source);
+                DeviceError::Start { port: name.to_owned(), source, hint }
+            })?;
         devices.push(started);
     }
     RunningPort::new(devices, ground, before.unwrap_or_default())
@@ -162,6 +188,36 @@ fn file_prefix(runtime_dir: &Path) -> String {
 /// Memory for `count` buffers of `each` bytes: a pool lies in pieces, so a quarter more, and what DPDK takes for itself.
 fn pool_mb(count: u32, each: u64) -> u32 {
     (u64::from(count) * each * 5 / 4 / (1 << 20)) as u32 + EAL_MB
+}
+
+/// The packet buffers that a configuration gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Buffers {
+    count: u32,
+    hugepages: bool,
+    /// What DPDK is to take for them.
+    memory_mb: u32,
+}
+
+impl Buffers {
+    /// What there will be on this machine as it is now.
+    pub(super) fn plan(config: &Config, survey: &Survey) -> Self {
+        Self::sized(config, survey, free_hugepages_mb())
+    }
+
+    /// What there would be with so many megabytes of free huge pages.
+    pub(super) fn sized(config: &Config, survey: &Survey, free_hugepages_mb: u64) -> Self {
+        let (count, buffer) = (survey.buffers(config), survey.buffer_bytes());
+        let hugepages = free_hugepages_mb >= u64::from(pool_mb(count, buffer));
+        // Without huge pages DPDK lays no buffer across two pages that fits one.
+        let each = if hugepages { buffer } else { buffer.next_multiple_of(PAGE_BYTES) };
+        Self { count, hugepages, memory_mb: pool_mb(count, each) }
+    }
+
+    /// What of it is ordinary memory.
+    pub(super) fn ordinary_mb(&self) -> u32 {
+        if self.hugepages { 0 } else { self.memory_mb }
+    }
 }
 
 /// Megabytes of free 2 MB pages.

@@ -8,14 +8,17 @@
 mod answer;
 pub mod config;
 mod devices;
+pub mod files;
+mod hint;
 mod links;
 pub mod log;
-mod marks;
-mod memory;
+pub mod memory;
 mod notes;
 mod port;
+mod preflight;
 mod privilege;
 pub mod survey;
+mod tables;
 mod workers;
 
 use std::net::IpAddr;
@@ -29,13 +32,15 @@ use dataplane::secret::Secrets;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::worker::Worker;
-use dataplane::worker::flows::Flows;
+use dataplane::worker::flows::{Flows, Tables};
 use dataplane::worker::report::{self, ReportReader};
 use dpdk::{LcoreHandle, Mbuf};
 
 use self::devices::Devices;
 use self::links::PortLinks;
+use self::memory::MemoryError;
 use self::survey::Survey;
+use self::tables::Made;
 use self::workers::{Clock, Leash, Pace};
 use crate::config::{Config, RxChecksum};
 use crate::log::Log;
@@ -107,8 +112,9 @@ struct Daemon {
 /// Runs the daemon until it is told to stop.
 pub fn run(options: &Options) -> Result<(), DaemonError> {
     let config = Config::load(&options.config).map_err(|error| DaemonError::Usage(error.to_string()))?;
-    let rules = load_rules(&config)?;
-    let marks = marks::load(&config)?;
+    let rules = files::rules_of(&config).map_err(DaemonError::Usage)?;
+    let marks = files::marks_of(&config).map_err(DaemonError::Usage)?;
+    privilege::check(&config).map_err(runtime)?;
     // Before anything else is made: a second daemon must not touch the first one's devices.
     let dir = RuntimeDir::claim(&options.runtime_dir).map_err(runtime)?;
     // Threads inherit both: the CPUs that control may use, and which signals are not theirs.
@@ -117,7 +123,21 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     }
     options.log.pin(&config.control_cpus);
     let signals = Signals::start().map_err(runtime)?;
-    let mut daemon = Daemon::start(config, dir.path())?;
+    let survey = Survey::of(&config).map_err(runtime)?;
+    let memory = memory::check(&config, &survey).map_err(|error| match error {
+        MemoryError::Beyond { .. } => DaemonError::Usage(format!("{}: {error}", options.config.display())),
+        MemoryError::Short(_) => runtime(error),
+    })?;
+    tracing::info!("viplined {memory}");
+    preflight::check(&config).map_err(DaemonError::Runtime)?;
+    let tables = match tables::make(config.max_connections, secrets()?, config.tables_mb(), &signals)? {
+        Made::Tables(tables) => *tables,
+        Made::Stopped(signal) => {
+            tracing::info!("ended: {signal}, before it served");
+            return Ok(());
+        }
+    };
+    let mut daemon = Daemon::start(config, survey, dir.path(), tables)?;
     let marked = daemon.director.change_marks(marks).map_err(runtime);
     if let Err(error) = marked.and_then(|()| daemon.load(&rules)) {
         daemon.stop();
@@ -144,10 +164,12 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
 }
 
 impl Daemon {
-    fn start(config: Config, runtime_dir: &Path) -> Result<Self, DaemonError> {
-        privilege::check(&config).map_err(runtime)?;
-        memory::check(&config).map_err(runtime)?;
-        let survey = Survey::of(&config).map_err(runtime)?;
+    fn start(
+        config: Config,
+        survey: Survey,
+        runtime_dir: &Path,
+        tables: Tables,
+    ) -> Result<Self, DaemonError> {
         for port in &config.ports {
             if let Some(iface) = port.device.kernel_interface() {
                 linux::prepare_underlying(iface).map_err(runtime)?;
@@ -174,7 +196,7 @@ impl Daemon {
         let pump = Pump::start(taps, vec![pump_end], &mirror.handle(), Arc::clone(&bell)).map_err(runtime)?;
         let stats = Arc::new(WorkerStats::new(config.max_destinations as usize));
         let Some((rules, token)) = ends.pop() else { return Err(runtime("no worker")) };
-        let flows = Flows::new(config.max_connections, secrets()?, stats.clone(), token, Ticks::default());
+        let flows = Flows::over(tables, stats.clone(), token, Ticks::default());
         let table_bytes = flows.memory_bytes() as u64;
         let (reporter, reader) = report::channel();
         let mut worker = Worker::new(io, rules, flows).with_reporter(reporter);
@@ -334,14 +356,6 @@ fn report_memory(config: &Config, devices: &Devices) {
 fn secrets() -> Result<Secrets, DaemonError> {
     let drawn = Secrets::draw(getrandom::u64);
     drawn.map_err(|error| runtime(format!("the kernel gives no random numbers: {error}")))
-}
-
-fn load_rules(config: &Config) -> Result<Vec<Rule>, DaemonError> {
-    let Some(path) = &config.rules else { return Ok(Vec::new()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| DaemonError::Usage(format!("{}: cannot read the rules: {error}", path.display())))?;
-    ipvs::rules(&text, &ipvs::System::default())
-        .map_err(|error| DaemonError::Usage(format!("{}: {error}", path.display())))
 }
 
 impl Daemon {

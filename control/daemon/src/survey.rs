@@ -161,6 +161,12 @@ impl Survey {
         Self::judge(config, found?)
     }
 
+    /// What a configuration asks for over interfaces with an MTU of 1500 and one queue, where they cannot be looked at.
+    pub fn ordinary(config: &Config) -> Self {
+        let ground = |_: &PortConfig| Ground { devices: vec![String::new()], queues: 1, ..Ground::default() };
+        Self { grounds: config.ports.iter().map(ground).collect(), data_room: dpdk::Mempool::DATA_ROOM }
+    }
+
     fn judge(config: &Config, found: Vec<Option<Underlying>>) -> Result<Self, SurveyError> {
         let ports = || config.ports.iter().zip(&found);
         let mut data_room = dpdk::Mempool::DATA_ROOM;

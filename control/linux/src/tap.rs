@@ -7,6 +7,7 @@
 //! nothing besides; reading and writing go through `nix`, the rest through rtnetlink.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -80,6 +81,26 @@ pub enum TapError {
 }
 
 impl Tap {
+    /// Checks what can be checked without making anything: that the name is free, that there are TAPs here, and IPv6 if
+    /// an address is of it.
+    pub fn check(name: &str, addresses: &[IpNet]) -> Result<(), TapError> {
+        let name = name.to_owned();
+        let mut links = Links::open().map_err(|source| TapError::Create { name: name.clone(), source })?;
+        if matches!(links.find(&name), Ok(Some(_))) {
+            return Err(TapError::Exists { name });
+        }
+        if let Err(error) = File::options().read(true).write(true).open("/dev/net/tun") {
+            return Err(creation_error(name, error));
+        }
+        let ipv6 = std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6");
+        match addresses.iter().find(|address| address.addr().is_ipv6()) {
+            Some(address) if ipv6.map_or(true, |disabled| disabled.trim() != "0") => {
+                Err(TapError::Address { name, address: *address, source: Errno::EOPNOTSUPP.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the interface, gives it all this, and brings it up. On failure nothing is left.
     pub fn create(name: &str, mac: Mac, mtu: u32, addresses: &[IpNet]) -> Result<Self, TapError> {
         let name = name.to_owned();

@@ -6,7 +6,6 @@ mod args;
 mod print;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,9 +17,11 @@ use api::{self, Client, ClientError, ConnectionQuery, DEFAULT_RUNTIME_DIR, Reque
 use args::{Args, Conns, Verb};
 use benches::bench::BenchArgs;
 use daemon::config::Config;
+use daemon::files::{self, Rules};
+use daemon::memory;
 use daemon::survey::{Survey, SurveyError};
 use lvs::ipvs::{self, Console, Invocation, System};
-use model::{MarkTable, Model, ModelOptions};
+use model::ModelOptions;
 
 /// Runs the tool with a whole command line, and gives the exit code.
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
@@ -105,55 +106,43 @@ impl From<ClientError> for Failure {
 
 /// Checks a configuration with its rules, or a rules file, without touching anything.
 fn check(file: &Path) -> Result<(), Failure> {
+    let of_file = |rules: &Path, options: ModelOptions| {
+        let Rules { services, destinations, .. } = files::rules(rules, options).map_err(Failure::new)?;
+        let (services, destinations) = (services as u64, destinations as u64);
+        let (services, destinations) = (counted(services, "service"), counted(destinations, "destination"));
+        say(&format!("{}: {services}, {destinations}\n", rules.display()));
+        Ok(())
+    };
     if file.extension().is_none_or(|extension| extension != "toml") {
-        let (services, destinations) = check_rules(file, Config::MAX_DESTINATIONS, MhSize::default())?;
-        say(&format!("{}: {services} services, {destinations} destinations\n", file.display()));
-        return Ok(());
+        return of_file(file, ModelOptions::served(Config::MAX_DESTINATIONS, MhSize::default()));
     }
     let config = Config::load(file).map_err(|error| Failure::new(error.to_string()))?;
     let (ports, workers) = (config.ports.len() as u64, config.cpus.len() as u64);
     say(&format!("{}: {}, {}\n", file.display(), counted(ports, "port"), counted(workers, "worker")));
-    check_devices(&config)?;
+    let survey = check_devices(&config)?;
     if let Some(rules) = &config.rules {
-        let (services, destinations) = check_rules(rules, config.max_destinations, config.mh_size)?;
-        say(&format!("{}: {services} services, {destinations} destinations\n", rules.display()));
+        of_file(rules, ModelOptions::served(config.max_destinations, config.mh_size))?;
     }
     if let Some(marks) = &config.marks {
-        let count = check_marks(marks, &config)?;
-        say(&format!("{}: {count} mark rules\n", marks.display()));
+        let count = files::marks_of(&config).map_err(Failure::new)?.len() as u64;
+        say(&format!("{}: {}\n", marks.display(), counted(count, "mark rule")));
     }
+    let memory = memory::check(&config, &survey)
+        .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+    say(&format!("{}: {memory}\n", file.display()));
     Ok(())
 }
 
 /// Looks at the interfaces under the ports. One that is not there may be on the machine that the file is for.
-fn check_devices(config: &Config) -> Result<(), Failure> {
+fn check_devices(config: &Config) -> Result<Survey, Failure> {
     match Survey::of(config) {
-        Ok(_) => Ok(()),
+        Ok(survey) => Ok(survey),
         Err(missing @ SurveyError::Link { .. }) => {
             let _ = writeln!(io::stderr(), "vipline: not looked at: {missing}");
-            Ok(())
+            Ok(Survey::ordinary(config))
         }
         Err(error) => Err(Failure::new(error.to_string())),
     }
-}
-
-/// Tries the mark rules of a file on an empty table.
-fn check_marks(file: &Path, config: &Config) -> Result<usize, Failure> {
-    let wrong = |error: &dyn Display| Failure::new(format!("{}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
-    let mut table = MarkTable::new(config.host_interfaces(), dataplane::marks::MOST);
-    lvs::mark::load(&text, &System::default(), &mut table).map_err(|error| wrong(&error))?;
-    Ok(table.rules().len())
-}
-
-/// Tries the rules of a file on an empty table with room for so many destinations and such tables of `mh`.
-fn check_rules(file: &Path, max_destinations: u32, mh_size: MhSize) -> Result<(usize, usize), Failure> {
-    let wrong = |error: &dyn Display| Failure::new(format!("{}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
-    let rules = ipvs::rules(&text, &System::default()).map_err(|error| wrong(&error))?;
-    let mut model = Model::new(ModelOptions::served(max_destinations, mh_size));
-    ipvs::apply_rules(&mut model, &rules).map_err(|error| wrong(&error))?;
-    Ok((model.service_count(), model.destination_count()))
 }
 
 fn bench(args: &BenchArgs) -> Result<(), Failure> {

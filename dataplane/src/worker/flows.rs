@@ -83,6 +83,20 @@ const SENT_AGAIN: u32 = 200_000;
 /// Ticks between two looks after the schedulers.
 const TEND_TICKS: i32 = 10;
 
+/// The memory of a worker's connections, empty. To make it takes a while when there are many.
+pub struct Tables {
+    table: FlowTable,
+    wheel: Wheel,
+    secrets: Secrets,
+}
+
+impl Tables {
+    /// Room for `capacity` connections, all of it taken and written to; timers count from `now`.
+    pub fn new(capacity: u32, secrets: Secrets, now: Ticks) -> Self {
+        Self { table: FlowTable::new(capacity, secrets.table), wheel: Wheel::new(capacity, now), secrets }
+    }
+}
+
 impl Flows {
     /// No connections yet, room for `capacity`.
     pub fn new(
@@ -92,9 +106,15 @@ impl Flows {
         token: WorkerToken,
         now: Ticks,
     ) -> Self {
+        Self::over(Tables::new(capacity, secrets, now), stats, token, now)
+    }
+
+    /// The same over tables that were made before.
+    pub fn over(tables: Tables, stats: Arc<WorkerStats>, token: WorkerToken, now: Ticks) -> Self {
+        let Tables { table, wheel, secrets } = tables;
         Self {
-            table: FlowTable::new(capacity, secrets.table),
-            wheel: Wheel::new(capacity, now),
+            table,
+            wheel,
             stats,
             token,
             random: XorShift::new(secrets.choices),

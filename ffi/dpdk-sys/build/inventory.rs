@@ -76,6 +76,7 @@ pub(crate) const TYPES: &[&str] = &["rte_eth_rx_mq_mode", "rte_lcore_state_t"];
 /// Constants.
 pub(crate) const VARS: &[&str] = &[
     "RTE_DEV_NAME_MAX_LEN",
+    "RTE_EAL_PMD_PATH",
     "RTE_ETH_(RX|TX)_OFFLOAD_.*",
     "RTE_ETH_LINK_(UP|FULL_DUPLEX)",
     "RTE_ETH_NAME_MAX_LEN",

@@ -47,6 +47,7 @@ pub use mbuf::checksum::TxIp;
 pub use mbuf::checksum::TxL4;
 pub use mempool::Mempool;
 pub use mempool::MempoolError;
+pub use mempool::driver_dir;
 pub use port::Port;
 pub use port::PortId;
 pub use port::QueueId;

@@ -36,6 +36,12 @@ pub enum MempoolError {
         /// What was asked for.
         data_room: u16,
     },
+    /// The drivers that DPDK loads when it starts are missing, among them the one that every pool needs.
+    #[error("DPDK has no drivers: {dir} is empty or missing; install DPDK's packages (scripts/setup does)")]
+    NoDrivers {
+        /// Where they should be.
+        dir: String,
+    },
     /// DPDK's own verdict.
     #[error("Cannot make pool {name} of {count} packets: {reason}")]
     Refused {
@@ -46,6 +52,17 @@ pub enum MempoolError {
         /// Why. `Cannot allocate memory` asks for more hugepages, or more `memory_mb`.
         reason: Reason,
     },
+}
+
+/// Where DPDK looks for its drivers.
+pub fn driver_dir() -> String {
+    String::from_utf8_lossy(dpdk_sys::RTE_EAL_PMD_PATH).trim_end_matches('\0').to_owned()
+}
+
+/// Whether DPDK has loaded a driver of pools. Where that cannot be seen, it has.
+fn has_drivers() -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps");
+    maps.map_or(true, |maps| maps.contains("librte_mempool_"))
 }
 
 /// A handle to a pool of packets.
@@ -77,6 +94,9 @@ impl Mempool {
             unsafe { dpdk_sys::rte_pktmbuf_pool_create(unique.as_ptr(), count, cache, 0, room, ANY_SOCKET) };
         let Some(pool) = NonNull::new(pool) else {
             let errno = Errno::last();
+            if !has_drivers() {
+                return Err(MempoolError::NoDrivers { dir: driver_dir() });
+            }
             return Err(MempoolError::Refused { name: name.to_owned(), count, reason: setup.why(errno) });
         };
         let shared = Shared { pool, capacity: count, data_room, alive: Arc::clone(eal.alive()) };

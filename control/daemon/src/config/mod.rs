@@ -100,6 +100,11 @@ impl Config {
         memory_needed_mb(self.max_connections, self.max_destinations)
     }
 
+    /// The memory of the tables alone.
+    pub fn tables_mb(&self) -> u64 {
+        tables_mb(self.max_connections, self.max_destinations)
+    }
+
     /// The ports' host interfaces, in the order of the ports.
     pub fn host_interfaces(&self) -> Vec<String> {
         self.ports.iter().map(|port| port.host_interface.clone()).collect()
@@ -119,6 +124,10 @@ const DESTINATION_BYTES: u64 = 256;
 const BUFFERS_MB: u64 = 64;
 
 fn memory_needed_mb(connections: u32, destinations: u32) -> u32 {
+    u32::try_from(BUFFERS_MB + tables_mb(connections, destinations)).unwrap_or(u32::MAX)
+}
+
+fn tables_mb(connections: u32, destinations: u32) -> u64 {
     let tables = u64::from(connections) * CONNECTION_BYTES + u64::from(destinations) * DESTINATION_BYTES;
-    u32::try_from(BUFFERS_MB + tables.div_ceil(1 << 20)).unwrap_or(u32::MAX)
+    tables.div_ceil(1 << 20)
 }
