@@ -11,6 +11,7 @@ use dataplane::conn::key::FlowKey;
 use dataplane::conn::table::Approach;
 use dataplane::conn::table::Candidate;
 use dataplane::conn::table::FlowTable;
+use dataplane::conn::track::Track;
 use dataplane::epoch::Workers;
 use dataplane::forward::forward;
 use dataplane::io::Frame;
@@ -154,5 +155,6 @@ fn connection(flow: Flow, dest: u32) -> Hot {
         request.reversed()
     };
     let hops = [LAN.index() as u32, WAN.index() as u32];
-    Hot { request, reply, dest, hops, flags: Flags::from_bits(flow.method as u16), ..Hot::VACANT }
+    let flags = Flags::from_bits(flow.method as u16);
+    Hot { request, reply, track: Track { dest, hops, flags, ..Track::VACANT } }
 }

@@ -1,9 +1,7 @@
 //! One connection: two cache lines.
 //!
 //! The hot line is all that a packet of an established connection reads and writes; the cold line
-//! holds what creation, expiry, persistence, listing and synchronisation want. What few connections
-//! have (sequence deltas of helpers, persistence-engine data) lives in a side table, found by
-//! [`Cold::side`].
+//! holds what creation, expiry, persistence and listing want.
 //!
 //! **Two keys, one rewrite.** A connection is known by the packet that comes from the client
 //! (`request`) and the packet that comes from the real server (`reply`). Forwarding a request means
@@ -14,7 +12,10 @@
 //!
 //! Entries belong to one worker and are never seen by another thread.
 
-use crate::conn::key::FlowKey;
+use core::ops::{Deref, DerefMut};
+
+use crate::conn::key::{FlowKey, FlowKey6, Key};
+use crate::conn::track::Track;
 use crate::time::Ticks;
 
 /// Index meaning "none" in any field that holds an index.
@@ -52,34 +53,16 @@ impl ConnId {
     }
 }
 
-/// What every packet of an established connection touches: one cache line.
+/// What every packet of an established connection touches: one cache line for IPv4, two for IPv6.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub struct Hot {
+pub struct Hot<K = FlowKey> {
     /// The client's packet.
-    pub request: FlowKey,
+    pub request: K,
     /// The real server's packet.
-    pub reply: FlowKey,
-    /// When the connection dies unless another packet comes.
-    pub expires: Ticks,
-    /// The rules' generation under which the destination was last judged.
-    pub rules: u32,
-    /// [`sched::DestId`], or [`NONE`] when unknown (learned from a peer).
-    pub dest: u32,
-    /// Adjacency that requests leave by, or [`NONE`] while unknown; indexed by [`Direction`] with `hop`.
-    pub hops: [u32; 2],
-    /// One's-complement sum to add to the IPv4 header checksum of a request (RFC 1624); a reply's is its inverse.
-    pub l3_delta: u16,
-    /// The same for the TCP or UDP checksum.
-    pub l4_delta: u16,
-    /// Due time of this slot's valid record in the timer wheel, which outlives the slot's tenant; 0 while it never had one.
-    pub wheel_at: Ticks,
-    /// Forwarding method and marks.
-    pub flags: Flags,
-    /// Number of the protocol's state (`conn::tcp::TcpState`).
-    pub state: u8,
-    /// Request packets seen, staying at 255 (defences and synchronisation count further in the cold line).
-    pub in_pkts: u8,
+    pub reply: K,
+    /// What is kept of the connection, whatever its keys look like.
+    pub track: Track,
 }
 
 /// What only creation, expiry, persistence and listing touch: one cache line.
@@ -103,20 +86,8 @@ pub struct Cold {
     pub daddr: [u8; 4],
     /// Real-server port, host order.
     pub dport: u16,
-    /// Sync flags of the last message about this connection (dataplane specification §15.3).
-    pub sync_state: u8,
-    /// Address family of the destination, where it may be another; 0 = IPv4.
-    pub family: u8,
     /// FULLNAT: slot of the local address in the worker's pool, or [`NONE`].
     pub local: u32,
-    /// Request packets beyond the 255 the hot line counts.
-    pub more_in_pkts: u32,
-    /// Side-table slot for rare things, or [`NONE`].
-    pub side: u32,
-    /// When the connection was made.
-    pub created: Ticks,
-    /// When synchronisation last spoke of it.
-    pub synced: Ticks,
     /// When the first packet was forwarded, in microseconds, while [`Flags::MEASURED`] is set.
     pub asked: u32,
 }
@@ -195,50 +166,40 @@ impl Flags {
     }
 }
 
-impl Hot {
+impl<K: Key> Hot<K> {
     /// An empty slot.
-    pub const VACANT: Self = Self {
-        request: FlowKey::ZERO,
-        reply: FlowKey::ZERO,
-        expires: Ticks::new(0),
-        rules: 0,
-        dest: NONE,
-        hops: [NONE; 2],
-        l3_delta: 0,
-        l4_delta: 0,
-        wheel_at: Ticks::new(0),
-        flags: Flags(0),
-        state: 0,
-        in_pkts: 0,
-    };
+    pub const VACANT: Self = Self { request: K::ZERO, reply: K::ZERO, track: Track::VACANT };
 
     /// What is the slot's and outlives its tenants, taken over from `slot`: all about records in the wheel.
     #[must_use]
     #[inline]
-    pub const fn in_slot_of(self, slot: &Self) -> Self {
-        let far = Flags(slot.flags.0 & Flags::FAR.0);
-        Self { wheel_at: slot.wheel_at, flags: self.flags.without(Flags::FAR).with(far), ..self }
+    pub fn in_slot_of(self, slot: &Self) -> Self {
+        Self { track: self.track.in_slot_of(&slot.track), ..self }
     }
 
     /// The key of packets that travel in `direction`.
     #[inline]
-    pub fn key(&self, direction: Direction) -> FlowKey {
+    pub fn key(&self, direction: Direction) -> K {
         match direction {
             Direction::Request => self.request,
             Direction::Reply => self.reply,
         }
     }
+}
 
-    /// What a packet in `direction` adds to its IPv4 header checksum.
+impl<K> Deref for Hot<K> {
+    type Target = Track;
+
     #[inline]
-    pub const fn l3_delta(&self, direction: Direction) -> u16 {
-        self.l3_delta ^ (direction as u16).wrapping_neg()
+    fn deref(&self) -> &Track {
+        &self.track
     }
+}
 
-    /// What a packet in `direction` adds to its TCP or UDP checksum.
+impl<K> DerefMut for Hot<K> {
     #[inline]
-    pub const fn l4_delta(&self, direction: Direction) -> u16 {
-        self.l4_delta ^ (direction as u16).wrapping_neg()
+    fn deref_mut(&mut self) -> &mut Track {
+        &mut self.track
     }
 }
 
@@ -253,37 +214,15 @@ impl Cold {
         fwmark: 0,
         daddr: [0; 4],
         dport: 0,
-        sync_state: 0,
-        family: 0,
         local: NONE,
-        more_in_pkts: 0,
-        side: NONE,
-        created: Ticks::new(0),
-        synced: Ticks::new(0),
         asked: 0,
     };
 
     /// Takes a new tenant's values, but keeps what is the slot's: a record in the wheel outlives tenants. Reads nothing.
     #[inline]
     pub const fn succeed(&mut self, new: &Self) {
-        let Self {
-            control,
-            controlled,
-            timeout,
-            wheel_far: _,
-            service,
-            fwmark,
-            daddr,
-            dport,
-            sync_state,
-            family,
-            local,
-            more_in_pkts,
-            side,
-            created,
-            synced,
-            asked,
-        } = *new;
+        let Self { control, controlled, timeout, wheel_far: _, service, fwmark, daddr, dport, local, asked } =
+            *new;
         self.control = control;
         self.controlled = controlled;
         self.timeout = timeout;
@@ -291,15 +230,10 @@ impl Cold {
         self.fwmark = fwmark;
         self.daddr = daddr;
         self.dport = dport;
-        self.sync_state = sync_state;
-        self.family = family;
         self.local = local;
-        self.more_in_pkts = more_in_pkts;
-        self.side = side;
-        self.created = created;
-        self.synced = synced;
         self.asked = asked;
     }
 }
 
 const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 64);
+const _: () = assert!(size_of::<Hot<FlowKey6>>() == 128);

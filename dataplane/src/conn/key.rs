@@ -1,22 +1,16 @@
 //! The key of a flow: what a packet says of itself, as it lies in the packet.
 //!
-//! Addresses and ports are kept as the bytes on the wire, loaded in native order, so that making a
-//! key is two loads and rewriting a packet to a key is two stores. Turning a key round (source and
-//! destination swapped) is two rotations in either byte order.
+//! Addresses and ports are kept as the bytes on the wire, loaded in native order. There is a key for each
+//! address family: [`FlowKey`] for IPv4, [`FlowKey6`] for IPv6. The table needs no more of them than
+//! [`Key`] says.
 
-use core::net::Ipv4Addr;
+mod v4;
+mod v6;
 
-/// (source, destination, source port, destination port, protocol) of an IPv4 packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
-pub struct FlowKey {
-    /// Bytes 12..20 of the IPv4 header: source, then destination.
-    addrs: u64,
-    /// Bytes 0..4 of the L4 header (source port, destination port) in the low half, then the protocol
-    /// in bits 32..40, the [`KeyKind`] in bits 40..48 and a serial number, 0 but for invalidated templates,
-    /// in bits 48..64.
-    rest: u64,
-}
+use core::fmt::Debug;
+
+pub use self::v4::FlowKey;
+pub use self::v6::FlowKey6;
 
 /// What kind of table entry a key names; real packets are always [`KeyKind::Flow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,120 +22,67 @@ pub enum KeyKind {
     Template = 1,
 }
 
-impl FlowKey {
+/// What the connection table asks of a key.
+pub trait Key: Copy + Debug + Eq + 'static {
+    /// The words that the key is made of.
+    type Words: Words;
+
     /// All bits zero: protocol 0, which no packet has.
-    pub const ZERO: Self = Self { addrs: 0, rest: 0 };
+    const ZERO: Self;
 
-    /// The key made of `addrs` (source, destination) and `ports` (source, destination), all in
-    /// network byte order as they lie in the packet.
-    #[inline]
-    pub fn from_wire(addrs: [u8; 8], ports: [u8; 4], protocol: u8) -> Self {
-        Self {
-            addrs: u64::from_ne_bytes(addrs),
-            rest: u64::from(u32::from_ne_bytes(ports)) | u64::from(protocol) << 32,
-        }
-    }
-
-    /// The key of a packet from `src:sport` to `dst:dport`; ports in host order.
-    pub fn new(protocol: u8, src: Ipv4Addr, sport: u16, dst: Ipv4Addr, dport: u16) -> Self {
-        let [a, b, c, d] = src.octets();
-        let [e, f, g, h] = dst.octets();
-        let ([i, j], [k, l]) = (sport.to_be_bytes(), dport.to_be_bytes());
-        Self::from_wire([a, b, c, d, e, f, g, h], [i, j, k, l], protocol)
-    }
-
-    /// The same key for an entry of another kind.
-    #[must_use]
-    pub fn with_kind(self, kind: KeyKind) -> Self {
-        Self { addrs: self.addrs, rest: self.rest & !(0xff << 40) | u64::from(kind as u8) << 40 }
-    }
-
-    /// The same key told apart by `serial`: several invalidated templates may look alike.
-    #[must_use]
-    pub fn with_serial(self, serial: u16) -> Self {
-        Self { addrs: self.addrs, rest: self.rest & !(0xffff << 48) | u64::from(serial) << 48 }
-    }
-
-    /// The key of the packet that answers: source and destination swapped.
-    #[must_use]
-    #[inline]
-    pub fn reversed(self) -> Self {
-        let ports = (self.rest as u32).rotate_left(16);
-        Self { addrs: self.addrs.rotate_left(32), rest: self.rest & !0xffff_ffff | u64::from(ports) }
-    }
-
-    /// Source and destination address as they lie in an IPv4 header.
-    #[inline]
-    pub fn wire_addrs(self) -> [u8; 8] {
-        self.addrs.to_ne_bytes()
-    }
-
-    /// Source and destination port as they lie in a TCP or UDP header.
-    #[inline]
-    pub fn wire_ports(self) -> [u8; 4] {
-        (self.rest as u32).to_ne_bytes()
-    }
-
-    /// The two words, for hashing and comparing.
-    #[inline]
-    pub const fn words(self) -> [u64; 2] {
-        [self.addrs, self.rest]
-    }
-
-    /// Source address.
-    pub fn src(self) -> Ipv4Addr {
-        let [a, b, c, d, ..] = self.wire_addrs();
-        Ipv4Addr::new(a, b, c, d)
-    }
-
-    /// Destination address.
-    pub fn dst(self) -> Ipv4Addr {
-        let [.., a, b, c, d] = self.wire_addrs();
-        Ipv4Addr::new(a, b, c, d)
-    }
-
-    /// Source port, host order.
-    pub fn sport(self) -> u16 {
-        let [a, b, ..] = self.wire_ports();
-        u16::from_be_bytes([a, b])
-    }
-
-    /// Destination port, host order.
-    pub fn dport(self) -> u16 {
-        let [.., a, b] = self.wire_ports();
-        u16::from_be_bytes([a, b])
-    }
-
-    /// IP protocol number.
-    #[inline]
-    pub const fn protocol(self) -> u8 {
-        (self.rest >> 32) as u8
-    }
+    /// The key's words, for hashing and comparing.
+    fn words(self) -> Self::Words;
 
     /// Whether this names a template.
-    pub const fn is_template(self) -> bool {
-        (self.rest >> 40) as u8 == KeyKind::Template as u8
+    fn is_template(self) -> bool;
+}
+
+/// A fixed number of words: as many as a key of one address family has.
+pub trait Words: Copy {
+    /// Whether both are the same, found without a branch.
+    fn are(self, others: Self) -> bool;
+
+    /// One word in which every bit depends on all words and on the secret `seeds`. Nobody who does not
+    /// know the seeds can tell which words give the same.
+    fn mixed(self, seeds: &[u64; SEEDS]) -> u64;
+}
+
+/// Seeds that mixing takes.
+pub const SEEDS: usize = 6;
+
+impl Words for [u64; 2] {
+    #[inline]
+    fn are(self, others: Self) -> bool {
+        let ([a, b], [c, d]) = (self, others);
+        ((a ^ c) | (b ^ d)) == 0
+    }
+
+    #[inline]
+    fn mixed(self, seeds: &[u64; SEEDS]) -> u64 {
+        let [one, two] = self;
+        fold(fold(one ^ seeds[0], two ^ seeds[1]), seeds[2])
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_gives_back_what_it_was_made_of() {
-        let key = FlowKey::new(6, Ipv4Addr::new(10, 0, 0, 2), 5000, Ipv4Addr::new(10, 0, 0, 100), 80);
-        assert_eq!((key.src(), key.sport()), (Ipv4Addr::new(10, 0, 0, 2), 5000));
-        assert_eq!((key.dst(), key.dport()), (Ipv4Addr::new(10, 0, 0, 100), 80));
-        assert_eq!(key.protocol(), 6);
-        assert!(!key.is_template() && key.with_kind(KeyKind::Template).is_template());
+impl Words for [u64; 5] {
+    #[inline]
+    fn are(self, others: Self) -> bool {
+        let ([a, b, c, d, e], [v, w, x, y, z]) = (self, others);
+        ((a ^ v) | (b ^ w) | (c ^ x) | (d ^ y) | (e ^ z)) == 0
     }
 
-    #[test]
-    fn reversed_swaps_both_ends_and_nothing_else() {
-        let key = FlowKey::new(17, Ipv4Addr::new(1, 2, 3, 4), 53, Ipv4Addr::new(5, 6, 7, 8), 9999);
-        let back = FlowKey::new(17, Ipv4Addr::new(5, 6, 7, 8), 9999, Ipv4Addr::new(1, 2, 3, 4), 53);
-        assert_eq!(key.reversed(), back);
-        assert_eq!(back.reversed(), key);
+    #[inline]
+    fn mixed(self, seeds: &[u64; SEEDS]) -> u64 {
+        let [a, b, c, d, e] = self;
+        // Each fold has a seed of its own, so that no word can undo what another did.
+        let addresses = fold(a ^ seeds[0], b ^ seeds[1]) ^ fold(c ^ seeds[3], d ^ seeds[4]);
+        fold(fold(addresses ^ seeds[5], e ^ seeds[1]), seeds[2])
     }
+}
+
+/// The 128-bit product, its halves added without carry.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
 }

@@ -4,4 +4,5 @@ pub mod entry;
 pub mod key;
 pub mod table;
 pub mod tcp;
+pub mod track;
 pub mod wheel;

@@ -4,7 +4,7 @@
 //! and the queue of vacant slots (`vacant`). One worker makes it, owns it and alone touches it. All memory is
 //! taken and written to when it is made; it never grows.
 //!
-//! **Invariants.** A slot is live exactly when its `hot.request` is not [`FlowKey::ZERO`]. Each key of
+//! **Invariants.** A slot is live exactly when its `hot.request` is not [`Key::ZERO`]. Each key of
 //! a live slot that `keys_of` names is in the index exactly once, and nothing else is. No key is
 //! in the index twice.
 //!
@@ -19,7 +19,7 @@
 //! another entry) must still be able to tell that the slot has another tenant.
 
 use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot};
-use crate::conn::key::FlowKey;
+use crate::conn::key::{FlowKey, Key, Words};
 
 pub(crate) use self::arch::prefetch;
 use self::hash::Hasher;
@@ -70,9 +70,9 @@ impl Candidate {
 pub struct Approach(Place);
 
 /// A worker's connections.
-pub struct FlowTable {
+pub struct FlowTable<K: Key = FlowKey> {
     index: Index,
-    hot: Pages<Hot>,
+    hot: Pages<Hot<K>>,
     cold: Pages<Cold>,
     hasher: Hasher,
     vacant: Vacant,
@@ -80,7 +80,7 @@ pub struct FlowTable {
     version: u32,
 }
 
-impl FlowTable {
+impl<K: Key> FlowTable<K> {
     /// The largest possible capacity: a slot number and a direction share 32 bits.
     pub const MAX_CAPACITY: u32 = (1 << 31) - 1;
 
@@ -90,7 +90,7 @@ impl FlowTable {
         let capacity = capacity.min(Self::MAX_CAPACITY);
         Self {
             index: Index::new(2 * capacity as usize),
-            hot: Pages::new(capacity as usize, |_| Hot::VACANT),
+            hot: Pages::new(capacity as usize, |_| Hot::<K>::VACANT),
             cold: Pages::new(capacity as usize, |_| Cold::VACANT),
             hasher: Hasher::new(seed),
             vacant: Vacant::all(capacity),
@@ -99,7 +99,7 @@ impl FlowTable {
     }
 
     /// Inserts an entry under its keys (see `keys_of`), or changes nothing.
-    pub fn insert(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
+    pub fn insert(&mut self, hot: Hot<K>, cold: Cold) -> Result<ConnId, InsertError> {
         if self.find(hot.request).is_some() {
             return Err(InsertError::Duplicate);
         }
@@ -116,7 +116,7 @@ impl FlowTable {
     /// The first half of [`Self::insert`], or no change: inserts the entry under its request key, which must not be in the
     /// table, has the line fetched that its reply key goes to, and marks it as opening when it has one.
     /// [`Self::complete`] does the rest.
-    pub fn begin(&mut self, hot: Hot, cold: Cold) -> Result<ConnId, InsertError> {
+    pub fn begin(&mut self, hot: Hot<K>, cold: Cold) -> Result<ConnId, InsertError> {
         let [request, reply] = keys_of(&hot);
         let Some(request) = request else { return Err(InsertError::Duplicate) };
         let mut flags = hot.flags;
@@ -137,7 +137,9 @@ impl FlowTable {
             return Err(InsertError::Full);
         }
         let line = &mut self.hot[id.index()];
-        *line = Hot { flags, ..hot }.in_slot_of(line);
+        let mut new = hot;
+        new.flags = flags;
+        *line = new.in_slot_of(line);
         self.cold[id.index()].succeed(&cold);
         self.vacant.take();
         if let Some(later) = self.vacant.peek(VACANT_AHEAD) {
@@ -189,13 +191,13 @@ impl FlowTable {
             self.leave(self.place(reply), Slot::new(id, Direction::Reply));
         }
         let line = &mut self.hot[id.index()];
-        *line = Hot::VACANT.in_slot_of(line);
+        *line = Hot::<K>::VACANT.in_slot_of(line);
         self.vacant.put(id);
     }
 
     /// Gives the entry another request key of the same kind, or changes nothing. A vacant `id` is left
     /// as it is.
-    pub fn rekey_request(&mut self, id: ConnId, request: FlowKey) -> Result<(), InsertError> {
+    pub fn rekey_request(&mut self, id: ConnId, request: K) -> Result<(), InsertError> {
         if !self.is_live(id) {
             return Ok(());
         }
@@ -204,7 +206,7 @@ impl FlowTable {
         if request == old {
             return Ok(());
         }
-        if request == FlowKey::ZERO || self.find(request).is_some() {
+        if request == K::ZERO || self.find(request).is_some() {
             return Err(InsertError::Duplicate);
         }
         // Out first: its room is then free for the new key.
@@ -226,7 +228,7 @@ impl FlowTable {
     /// # Panics
     /// When `id` is not below the capacity; so do the three below.
     #[inline]
-    pub fn hot_mut(&mut self, id: ConnId) -> &mut Hot {
+    pub fn hot_mut(&mut self, id: ConnId) -> &mut Hot<K> {
         &mut self.hot[id.index()]
     }
 
@@ -238,7 +240,7 @@ impl FlowTable {
 
     /// The hot line.
     #[inline]
-    pub fn hot(&self, id: ConnId) -> &Hot {
+    pub fn hot(&self, id: ConnId) -> &Hot<K> {
         &self.hot[id.index()]
     }
 
@@ -251,7 +253,7 @@ impl FlowTable {
     /// The first step of looking a key up: has the line fetched that says where `key` may be. The caller does something
     /// else meanwhile.
     #[inline]
-    pub fn approach(&self, key: FlowKey) -> Approach {
+    pub fn approach(&self, key: K) -> Approach {
         let place = self.place(key);
         self.index.prefetch_home(place);
         Approach(place)
@@ -283,7 +285,7 @@ impl FlowTable {
 
     /// What `key` is now, given what [`Self::guess`] or [`Self::guess_away`] made of it.
     #[inline]
-    pub fn confirm(&self, key: FlowKey, candidate: Candidate) -> Option<(ConnId, Direction)> {
+    pub fn confirm(&self, key: K, candidate: Candidate) -> Option<(ConnId, Direction)> {
         if candidate.slot == Slot::NONE {
             if candidate.version == self.version {
                 return None;
@@ -297,7 +299,7 @@ impl FlowTable {
     /// The entry that a guess names, if it is `key`'s (which is not zero): what [`Self::confirm`] finds without looking
     /// further. Of a template it may name the wrong key.
     #[inline(always)]
-    pub fn guessed(&mut self, key: FlowKey, candidate: Candidate) -> Option<(&mut Hot, Direction)> {
+    pub fn guessed(&mut self, key: K, candidate: Candidate) -> Option<(&mut Hot<K>, Direction)> {
         let (id, direction) = candidate.slot.parts();
         let hot = self.hot.get_mut(id.index())?;
         let own = match direction {
@@ -316,14 +318,14 @@ impl FlowTable {
     }
 
     /// The connection that packets with `key` belong to, and their direction.
-    pub fn find(&self, key: FlowKey) -> Option<(ConnId, Direction)> {
+    pub fn find(&self, key: K) -> Option<(ConnId, Direction)> {
         self.find_at(key, self.place(key))
     }
 
     /// Whether `id` is a connection at present.
     #[inline]
     pub fn is_live(&self, id: ConnId) -> bool {
-        self.hot.get(id.index()).is_some_and(|hot| hot.request != FlowKey::ZERO)
+        self.hot.get(id.index()).is_some_and(|hot| hot.request != K::ZERO)
     }
 
     /// The live ones among the `n` slots from `cursor` on. To list all, page by page, go on at
@@ -347,7 +349,7 @@ impl FlowTable {
 
     /// Has the bucket of a key fetched.
     #[inline]
-    pub fn prefetch_key(&self, key: FlowKey) {
+    pub fn prefetch_key(&self, key: K) {
         self.index.prefetch_home(self.place(key));
     }
 
@@ -391,22 +393,22 @@ impl FlowTable {
 
     /// Whether `slot` is live and known by `key`.
     #[inline]
-    fn names(&self, slot: Slot, key: FlowKey) -> bool {
+    fn names(&self, slot: Slot, key: K) -> bool {
         let (id, direction) = slot.parts();
         self.hot.get(id.index()).is_some_and(|hot| {
             // Nothing predicts the direction: look at both keys rather than branch on it.
             let request = same(hot.request, key) & (direction == Direction::Request);
             let reply = same(hot.reply, key) & (direction == Direction::Reply);
-            (request | (reply & !hot.request.is_template())) & !same(key, FlowKey::ZERO)
+            (request | (reply & !hot.request.is_template())) & !same(key, K::ZERO)
         })
     }
 
     #[inline]
-    fn place(&self, key: FlowKey) -> Place {
+    fn place(&self, key: K) -> Place {
         self.index.place(self.hasher.hash(key))
     }
 
-    fn find_at(&self, key: FlowKey, place: Place) -> Option<(ConnId, Direction)> {
+    fn find_at(&self, key: K, place: Place) -> Option<(ConnId, Direction)> {
         let slot = self.index.find(place, |slot| self.names(slot, key))?;
         Some(slot.parts())
     }
@@ -428,15 +430,14 @@ impl FlowTable {
 
 /// Equality without a branch.
 #[inline]
-fn same(one: FlowKey, two: FlowKey) -> bool {
-    let ([a, b], [c, d]) = (one.words(), two.words());
-    ((a ^ c) | (b ^ d)) == 0
+fn same<K: Key>(one: K, two: K) -> bool {
+    one.words().are(two.words())
 }
 
 /// The request and the reply key under which an entry is found: those that are not zero, and of a
 /// template or of what is opening the request key alone.
-fn keys_of(hot: &Hot) -> [Option<FlowKey>; 2] {
-    let some = |key| (key != FlowKey::ZERO).then_some(key);
+fn keys_of<K: Key>(hot: &Hot<K>) -> [Option<K>; 2] {
+    let some = |key| (key != K::ZERO).then_some(key);
     let alone = hot.request.is_template() || hot.flags.has(Flags::OPENING);
     [some(hot.request), some(hot.reply).filter(|_| !alone)]
 }

@@ -18,6 +18,7 @@ use crate::conn::entry::NONE;
 use crate::conn::key::FlowKey;
 use crate::conn::table::InsertError;
 use crate::conn::tcp::TcpState;
+use crate::conn::track::Track;
 use crate::forward;
 use crate::forward::Refusal;
 use crate::io::Frame;
@@ -167,7 +168,6 @@ impl Flows {
             daddr: info.addr.octets(),
             dport: intent.dport,
             local,
-            created: self.now,
             asked: self.micros,
             ..Cold::VACANT
         };
@@ -316,17 +316,16 @@ fn compile(snapshot: &Snapshot, key: FlowKey, reply: FlowKey, dest: DestId, info
         _ => NONE,
     };
     let (l3_delta, l4_delta) = deltas(key, reply);
-    Hot {
-        request: key,
-        reply,
+    let track = Track {
         rules: snapshot.generation,
         dest: dest.as_u32(),
         hops: [info.hop, client],
         l3_delta,
         l4_delta,
         flags,
-        ..Hot::VACANT
-    }
+        ..Track::VACANT
+    };
+    Hot { request: key, reply, track }
 }
 
 /// What the rewrite of a connection's requests adds to their IPv4 and to their TCP or UDP checksum.

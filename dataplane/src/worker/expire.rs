@@ -15,6 +15,7 @@ use crate::conn::entry::Hot;
 use crate::conn::entry::NONE;
 use crate::conn::table::Approach;
 use crate::conn::tcp::TcpState;
+use crate::conn::track::Track;
 use crate::conn::wheel::Due;
 use crate::local::LocalAddress;
 use crate::snapshot::Snapshot;
@@ -111,7 +112,7 @@ impl Flows {
     /// Looks at the connection of a due record; whether it ended.
     fn fall_due(&mut self, snapshot: &Snapshot, record: Due) -> bool {
         let id = ConnId::new(record.id);
-        let Hot { wheel_at, flags, .. } = *self.table.hot(id);
+        let Track { wheel_at, flags, .. } = self.table.hot(id).track;
         // The record is in the wheel no longer, whosever it is now.
         if wheel_at != record.at {
             if flags.has(Flags::FAR) && self.table.cold(id).wheel_far == record.at {
@@ -159,7 +160,7 @@ impl Flows {
 
     /// Makes sure that the connection is looked at in time, after its end may have come nearer.
     pub(crate) fn wind(&mut self, id: ConnId) {
-        let Hot { expires, wheel_at, .. } = *self.table.hot(id);
+        let Track { expires, wheel_at, .. } = self.table.hot(id).track;
         if wheel_at.not_after(expires) {
             return;
         }
@@ -174,7 +175,7 @@ impl Flows {
     /// this, connections that end before their time (a port used again, a reset) would fill the wheel with
     /// records that mean nothing.
     fn claim_record(&mut self, id: ConnId) -> bool {
-        let (now, Hot { expires, wheel_at, flags, .. }) = (self.now, *self.table.hot(id));
+        let (now, Track { expires, wheel_at, flags, .. }) = (self.now, self.table.hot(id).track);
         // What lies ahead has not been popped: the wheel gives out what is due and no more.
         let wanted = self.wheel.due_for(expires);
         let serves = |at: Ticks| at.since(now) > 0 && at.not_after(wanted) && at != NO_RECORD;

@@ -1,30 +1,64 @@
-use core::net::Ipv4Addr;
+use core::hash::Hash;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::conn::key::KeyKind;
+use crate::conn::key::{FlowKey6, KeyKind};
+use crate::conn::track::Track;
+
+/// Keys of one address family to test with.
+trait Sample: Key + Hash {
+    /// The key of a TCP packet between hosts that are told apart by a number.
+    fn flow(from: (u32, u16), to: (u32, u16)) -> Self;
+
+    /// The key of a template.
+    fn template(self) -> Self;
+}
+
+impl Sample for FlowKey {
+    fn flow((from, sport): (u32, u16), (to, dport): (u32, u16)) -> Self {
+        Self::new(6, Ipv4Addr::from_bits(from), sport, Ipv4Addr::from_bits(to), dport)
+    }
+
+    fn template(self) -> Self {
+        self.with_kind(KeyKind::Template)
+    }
+}
+
+impl Sample for FlowKey6 {
+    fn flow((from, sport): (u32, u16), (to, dport): (u32, u16)) -> Self {
+        let addr = |host: u32| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(host));
+        Self::new(6, addr(from), sport, addr(to), dport)
+    }
+
+    fn template(self) -> Self {
+        self.with_kind(KeyKind::Template)
+    }
+}
+
+/// Who connects with the `n`th connection.
+fn client(n: u32) -> (u32, u16) {
+    (0x0a00_0000 + n / 50_000, 1024 + (n % 50_000) as u16)
+}
 
 /// The request key of the `n`th connection to one virtual service.
-fn request(n: u32) -> FlowKey {
-    let client = Ipv4Addr::from_bits(0x0a00_0000 + n / 50_000);
-    FlowKey::new(6, client, 1024 + (n % 50_000) as u16, Ipv4Addr::new(192, 0, 2, 1), 80)
+fn request<K: Sample>(n: u32) -> K {
+    K::flow(client(n), (0xc000_0201, 80))
 }
 
 /// The reply key: from one of 64 real servers.
-fn reply(n: u32) -> FlowKey {
-    let server = Ipv4Addr::from_bits(0xac10_0000 + n % 64);
-    let request = request(n);
-    FlowKey::new(6, server, 8080, request.src(), request.sport())
+fn reply<K: Sample>(n: u32) -> K {
+    K::flow((0xac10_0000 + n % 64, 8080), client(n))
 }
 
-fn entry(n: u32) -> Hot {
-    Hot { request: request(n), reply: reply(n), dest: n, ..Hot::VACANT }
+fn entry<K: Sample>(n: u32) -> Hot<K> {
+    Hot { request: request(n), reply: reply(n), track: Track { dest: n, ..Track::VACANT } }
 }
 
-fn fill(capacity: u32, seed: u64) -> FlowTable {
-    let mut table = FlowTable::new(capacity, seed);
+fn fill<K: Sample>(capacity: u32, seed: u64) -> FlowTable<K> {
+    let mut table = FlowTable::<K>::new(capacity, seed);
     for n in 0..capacity {
         let id = table.insert(entry(n), Cold { service: n, ..Cold::VACANT });
         assert!(id.is_ok(), "{id:?} at {n} of {capacity}, seed {seed}");
@@ -33,13 +67,13 @@ fn fill(capacity: u32, seed: u64) -> FlowTable {
 }
 
 /// The key that put `slot` into the index.
-fn key_of(table: &FlowTable, slot: Slot) -> FlowKey {
+fn key_of<K: Sample>(table: &FlowTable<K>, slot: Slot) -> K {
     let (id, direction) = slot.parts();
     table.hot(id).key(direction)
 }
 
 /// Checks the index against the slots; gives the number of keys in its stash.
-fn audit(table: &FlowTable) -> usize {
+fn audit<K: Sample>(table: &FlowTable<K>) -> usize {
     let (keys, waiting) = table.index.audit(|slot| table.hasher.hash(key_of(table, slot)));
     let live = table.iter_from(0, u32::MAX).map(|id| keys_of(table.hot(id)).iter().flatten().count());
     assert_eq!(keys, live.sum::<usize>());
@@ -47,22 +81,43 @@ fn audit(table: &FlowTable) -> usize {
 }
 
 /// What the worker's steps make of a key, up to the last one.
-fn guess(table: &FlowTable, key: FlowKey) -> Candidate {
+fn guess<K: Sample>(table: &FlowTable<K>, key: K) -> Candidate {
     let approach = table.approach(key);
     let (candidate, away) = table.guess(approach);
     if away { table.guess_away(approach, candidate) } else { candidate }
 }
 
 /// What all of the worker's steps make of a key.
-fn look_up(table: &FlowTable, key: FlowKey) -> Option<(ConnId, Direction)> {
+fn look_up<K: Sample>(table: &FlowTable<K>, key: K) -> Option<(ConnId, Direction)> {
     table.confirm(key, guess(table, key))
 }
 
-#[test]
-fn every_slot_can_be_used_and_is_found_both_ways() {
-    for (capacity, seeds) in [(0, 1), (1, 50), (2, 50), (7, 50), (1000, 50), (65_536, 3), (1_000_003, 1)] {
+macro_rules! for_each_family {
+    ($($test:ident)*) => {
+        mod ipv4 {
+            $(#[test] fn $test() { super::$test::<super::FlowKey>(); })*
+        }
+        mod ipv6 {
+            $(#[test] fn $test() { super::$test::<super::FlowKey6>(); })*
+        }
+    };
+}
+
+for_each_family! {
+    every_slot_can_be_used_and_is_found_both_ways
+    a_removed_entry_is_gone_and_its_slot_comes_back_last
+    a_key_belongs_to_one_entry
+    a_template_is_known_by_its_request_key_alone
+    a_page_lists_the_live_slots_of_its_range
+    keys_with_the_same_home_and_tag_are_told_apart
+    a_full_table_in_constant_change_never_fails_an_insertion
+    hashes_spread_over_homes_and_tags
+}
+
+fn every_slot_can_be_used_and_is_found_both_ways<K: Sample>() {
+    for (capacity, seeds) in [(0, 1), (1, 50), (2, 50), (7, 50), (1000, 50), (65_536, 3), (300_007, 1)] {
         for seed in 0..seeds {
-            let mut table = fill(capacity, seed);
+            let mut table = fill::<K>(capacity, seed);
             assert_eq!(table.len(), capacity);
             assert_eq!(table.insert(entry(capacity), Cold::VACANT), Err(InsertError::Full));
             for n in 0..capacity {
@@ -86,14 +141,13 @@ fn every_slot_can_be_used_and_is_found_both_ways() {
 #[test]
 fn a_connection_costs_at_most_160_bytes() {
     for capacity in [1 << 20, (1 << 20) + 1, 1_000_003] {
-        let each = FlowTable::new(capacity, 0).memory_bytes() as f64 / f64::from(capacity);
+        let each = FlowTable::<FlowKey>::new(capacity, 0).memory_bytes() as f64 / f64::from(capacity);
         assert!(each <= 160.0, "{each} bytes");
     }
 }
 
-#[test]
-fn a_removed_entry_is_gone_and_its_slot_comes_back_last() {
-    let mut table = fill(100, 3);
+fn a_removed_entry_is_gone_and_its_slot_comes_back_last<K: Sample>() {
+    let mut table = fill::<K>(100, 3);
     let removed: Vec<_> = [50, 7, 99].map(|n| table.find(request(n)).unwrap().0).into();
     for id in &removed {
         table.remove(*id);
@@ -107,40 +161,37 @@ fn a_removed_entry_is_gone_and_its_slot_comes_back_last() {
     audit(&table);
 }
 
-#[test]
-fn a_key_belongs_to_one_entry() {
-    let mut table = FlowTable::new(8, 1);
+fn a_key_belongs_to_one_entry<K: Sample>() {
+    let mut table = FlowTable::<K>::new(8, 1);
     let id = table.insert(entry(1), Cold::VACANT).unwrap();
     let duplicate = Err(InsertError::Duplicate);
     assert_eq!(table.insert(entry(1), Cold::VACANT), duplicate);
     assert_eq!(table.insert(Hot { request: request(2), ..entry(1) }, Cold::VACANT), duplicate);
     assert_eq!(table.insert(Hot { reply: request(1), ..entry(2) }, Cold::VACANT), duplicate);
     assert_eq!(table.insert(Hot { reply: request(2), ..entry(2) }, Cold::VACANT), duplicate);
-    assert_eq!(table.insert(Hot::VACANT, Cold::VACANT), duplicate);
+    assert_eq!(table.insert(Hot::<K>::VACANT, Cold::VACANT), duplicate);
     assert_eq!((table.len(), table.find(request(2))), (1, None));
     assert_eq!(table.find(request(1)), Some((id, Direction::Request)));
     audit(&table);
 }
 
-#[test]
-fn a_template_is_known_by_its_request_key_alone() {
-    let mut table = FlowTable::new(8, 1);
-    let template = request(1).with_kind(KeyKind::Template);
+fn a_template_is_known_by_its_request_key_alone<K: Sample>() {
+    let mut table = FlowTable::<K>::new(8, 1);
+    let template = request::<K>(1).template();
     let id = table.insert(Hot { request: template, ..entry(1) }, Cold::VACANT).unwrap();
     assert_eq!(table.find(template), Some((id, Direction::Request)));
     assert_eq!((table.find(request(1)), table.find(reply(1))), (None, None));
     // Its reply key is free for the connection itself.
     let connection = table.insert(entry(1), Cold::VACANT).unwrap();
     assert_eq!(table.find(reply(1)), Some((connection, Direction::Reply)));
-    assert_eq!(table.rekey_request(id, request(9).with_kind(KeyKind::Template)), Ok(()));
+    assert_eq!(table.rekey_request(id, request::<K>(9).template()), Ok(()));
     assert_eq!(table.find(template), None);
-    assert_eq!(table.find(request(9).with_kind(KeyKind::Template)), Some((id, Direction::Request)));
+    assert_eq!(table.find(request::<K>(9).template()), Some((id, Direction::Request)));
     audit(&table);
 }
 
-#[test]
-fn a_page_lists_the_live_slots_of_its_range() {
-    let mut table = fill(10, 0);
+fn a_page_lists_the_live_slots_of_its_range<K: Sample>() {
+    let mut table = fill::<K>(10, 0);
     for slot in [0, 4, 5, 9] {
         table.remove(ConnId::new(slot));
     }
@@ -149,17 +200,16 @@ fn a_page_lists_the_live_slots_of_its_range() {
     assert_eq!((page(8, u32::MAX), page(10, 5)), (vec![8], vec![]));
 }
 
-#[test]
-fn keys_with_the_same_home_and_tag_are_told_apart() {
+fn keys_with_the_same_home_and_tag_are_told_apart<K: Sample>() {
     // One bucket: only the tags differ, and of 3000 keys some tags do not.
-    let mut table = FlowTable::new(3, 5);
+    let mut table = FlowTable::<K>::new(3, 5);
     let mut tags = HashMap::new();
     let twins: Vec<_> = (0..3000)
-        .filter_map(|n| tags.insert(table.hasher.hash(request(n)).0 as u16, n).map(|m| [m, n]))
+        .filter_map(|n| tags.insert(table.hasher.hash(request::<K>(n)).0 as u16, n).map(|m| [m, n]))
         .collect();
     assert!(twins.len() > 30);
     for [one, two] in twins {
-        let alone = |n| Hot { reply: FlowKey::ZERO, ..entry(n) };
+        let alone = |n| Hot { reply: K::ZERO, ..entry(n) };
         let first = table.insert(alone(one), Cold::VACANT).unwrap();
         assert_eq!((table.find(request(two)), look_up(&table, request(two))), (None, None));
         let second = table.insert(alone(two), Cold::VACANT).unwrap();
@@ -174,9 +224,8 @@ fn keys_with_the_same_home_and_tag_are_told_apart() {
     }
 }
 
-#[test]
-fn a_full_table_in_constant_change_never_fails_an_insertion() {
-    let mut table = fill(10_000, 11);
+fn a_full_table_in_constant_change_never_fails_an_insertion<K: Sample>() {
+    let mut table = fill::<K>(10_000, 11);
     let mut live: VecDeque<u32> = (0..10_000).collect();
     for n in 10_000..300_000 {
         // Not quite the oldest first.
@@ -189,13 +238,12 @@ fn a_full_table_in_constant_change_never_fails_an_insertion() {
     assert!(live.iter().all(|n| table.find(reply(*n)).is_some()));
 }
 
-#[test]
-fn hashes_spread_over_homes_and_tags() {
-    let table = FlowTable::new(1 << 16, 77);
+fn hashes_spread_over_homes_and_tags<K: Sample>() {
+    let table = FlowTable::<K>::new(1 << 16, 77);
     let mut homes = vec![0_u32; 1 << 12];
     let mut tags = vec![0_u32; 1 << 12];
     let n = 1 << 18;
-    for key in (0..n / 2).flat_map(|n| [request(n), reply(n)]) {
+    for key in (0..n / 2).flat_map(|n| [request::<K>(n), reply(n)]) {
         let hash = table.hasher.hash(key).0;
         homes[(hash >> 52) as usize] += 1;
         tags[(hash & 0xfff) as usize] += 1;
@@ -210,9 +258,9 @@ fn hashes_spread_over_homes_and_tags() {
 /// Keys to draw from: few, so that they meet.
 const KEYS: u32 = 40;
 
-fn key(n: u32) -> FlowKey {
-    let key = request(n % KEYS);
-    if n < KEYS { key } else { key.with_kind(KeyKind::Template) }
+fn key<K: Sample>(n: u32) -> K {
+    let key: K = request(n % KEYS);
+    if n < KEYS { key } else { key.template() }
 }
 
 #[derive(Clone, Debug)]
@@ -236,82 +284,88 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Against a `HashMap` from keys to slots. Confirmations of one burst of guesses are spread over the changes
+/// that follow it, as in a burst.
+fn is_a_map<K: Sample>(seed: u64, ops: Vec<Op>) -> Result<(), TestCaseError> {
+    let capacity = 15;
+    let mut table = FlowTable::<K>::new(capacity, seed);
+    let mut model = HashMap::<K, (ConnId, Direction)>::new();
+    let mut guessed = VecDeque::new();
+    for op in ops {
+        match op {
+            Op::Insert { request, reply } => {
+                let template = key::<K>(request).is_template();
+                let hot =
+                    Hot { request: key(request), reply: reply.map_or(K::ZERO, key), ..Hot::<K>::VACANT };
+                let mut keys = vec![(hot.request, Direction::Request)];
+                keys.extend(reply.filter(|_| !template).map(|_| (hot.reply, Direction::Reply)));
+                let taken = keys.iter().any(|(key, _)| model.contains_key(key))
+                    || !template && reply == Some(request);
+                match table.insert(hot, Cold::VACANT) {
+                    Ok(id) => {
+                        prop_assert!(!taken);
+                        model.extend(keys.into_iter().map(|(key, direction)| (key, (id, direction))));
+                    }
+                    Err(InsertError::Duplicate) => prop_assert!(taken),
+                    Err(InsertError::Full) => prop_assert!(!taken && table.len() == capacity),
+                }
+            }
+            Op::Remove(n) => {
+                if let Some((id, _)) = model.get(&key(n)).copied() {
+                    prop_assert!(table.is_live(id));
+                    table.remove(id);
+                    prop_assert!(!table.is_live(id));
+                    model.retain(|_, (other, _)| *other != id);
+                }
+            }
+            Op::Rekey(from, to) => {
+                let (from, to) = (key::<K>(from), key::<K>(to));
+                if let Some((id, Direction::Request)) = model.get(&from).copied()
+                    && from.is_template() == to.is_template()
+                {
+                    let taken = to != from && model.contains_key(&to);
+                    let expected = if taken { Err(InsertError::Duplicate) } else { Ok(()) };
+                    prop_assert_eq!(table.rekey_request(id, to), expected);
+                    if !taken {
+                        model.remove(&from);
+                        model.insert(to, (id, Direction::Request));
+                    }
+                }
+            }
+            Op::Guess(keys) => {
+                guessed = keys.into_iter().map(key).map(|key| (key, guess(&table, key))).collect();
+            }
+            Op::Confirm => {
+                for (key, candidate) in guessed.drain(..guessed.len().min(8)) {
+                    prop_assert_eq!(table.confirm(key, candidate), model.get(&key).copied());
+                }
+            }
+        }
+        audit(&table);
+        for n in 0..KEYS + KEYS / 4 {
+            prop_assert_eq!(table.find(key(n)), model.get(&key(n)).copied());
+        }
+        let ids: HashSet<_> = model.values().map(|(id, _)| *id).collect();
+        prop_assert_eq!(table.len() as usize, ids.len());
+        prop_assert_eq!(table.iter_from(0, capacity).count(), ids.len());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Against a `HashMap` from keys to slots. Confirmations of one burst of guesses are spread over the changes
-    /// that follow it, as in a burst.
     #[test]
     fn the_table_is_a_map(seed: u64, ops in proptest::collection::vec(op(), 1..200)) {
-        let capacity = 15;
-        let mut table = FlowTable::new(capacity, seed);
-        let mut model = HashMap::<FlowKey, (ConnId, Direction)>::new();
-        let mut guessed = VecDeque::new();
-        for op in ops {
-            match op {
-                Op::Insert { request, reply } => {
-                    let template = key(request).is_template();
-                    let hot =
-                        Hot { request: key(request), reply: reply.map_or(FlowKey::ZERO, key), ..Hot::VACANT };
-                    let mut keys = vec![(hot.request, Direction::Request)];
-                    keys.extend(reply.filter(|_| !template).map(|_| (hot.reply, Direction::Reply)));
-                    let taken = keys.iter().any(|(key, _)| model.contains_key(key))
-                        || !template && reply == Some(request);
-                    match table.insert(hot, Cold::VACANT) {
-                        Ok(id) => {
-                            prop_assert!(!taken);
-                            model.extend(keys.into_iter().map(|(key, direction)| (key, (id, direction))));
-                        }
-                        Err(InsertError::Duplicate) => prop_assert!(taken),
-                        Err(InsertError::Full) => prop_assert!(!taken && table.len() == capacity),
-                    }
-                }
-                Op::Remove(n) => {
-                    if let Some((id, _)) = model.get(&key(n)).copied() {
-                        prop_assert!(table.is_live(id));
-                        table.remove(id);
-                        prop_assert!(!table.is_live(id));
-                        model.retain(|_, (other, _)| *other != id);
-                    }
-                }
-                Op::Rekey(from, to) => {
-                    let (from, to) = (key(from), key(to));
-                    if let Some((id, Direction::Request)) = model.get(&from).copied()
-                        && from.is_template() == to.is_template()
-                    {
-                        let taken = to != from && model.contains_key(&to);
-                        let expected = if taken { Err(InsertError::Duplicate) } else { Ok(()) };
-                        prop_assert_eq!(table.rekey_request(id, to), expected);
-                        if !taken {
-                            model.remove(&from);
-                            model.insert(to, (id, Direction::Request));
-                        }
-                    }
-                }
-                Op::Guess(keys) => {
-                    guessed = keys.into_iter().map(key).map(|key| (key, guess(&table, key))).collect();
-                }
-                Op::Confirm => {
-                    for (key, candidate) in guessed.drain(..guessed.len().min(8)) {
-                        prop_assert_eq!(table.confirm(key, candidate), model.get(&key).copied());
-                    }
-                }
-            }
-            audit(&table);
-            for n in 0..KEYS + KEYS / 4 {
-                prop_assert_eq!(table.find(key(n)), model.get(&key(n)).copied());
-            }
-            let ids: HashSet<_> = model.values().map(|(id, _)| *id).collect();
-            prop_assert_eq!(table.len() as usize, ids.len());
-            prop_assert_eq!(table.iter_from(0, capacity).count(), ids.len());
-        }
+        is_a_map::<FlowKey>(seed, ops.clone())?;
+        is_a_map::<FlowKey6>(seed, ops)?;
     }
 
     /// The index beyond the load a table gives it: 40 lanes and 32 places in the stash for 100 keys.
     #[test]
     fn an_overfull_index_loses_nothing(seed: u64, ops in proptest::collection::vec((0..100_u32, 0..3), 1..400)) {
         let hasher = Hasher::new(seed);
-        let hash_of = |slot: Slot| hasher.hash(request(slot.id().as_u32()));
+        let hash_of = |slot: Slot| hasher.hash(request::<FlowKey>(slot.id().as_u32()));
         let mut index = Index::new(30);
         let mut held = BTreeSet::new();
         for (n, what) in ops {
