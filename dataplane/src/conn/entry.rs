@@ -170,13 +170,6 @@ impl<K: Key> Hot<K> {
     /// An empty slot.
     pub const VACANT: Self = Self { request: K::ZERO, reply: K::ZERO, track: Track::VACANT };
 
-    /// What is the slot's and outlives its tenants, taken over from `slot`: all about records in the wheel.
-    #[must_use]
-    #[inline]
-    pub fn in_slot_of(self, slot: &Self) -> Self {
-        Self { track: self.track.in_slot_of(&slot.track), ..self }
-    }
-
     /// The key of packets that travel in `direction`.
     #[inline]
     pub fn key(&self, direction: Direction) -> K {

@@ -20,6 +20,7 @@
 
 use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot};
 use crate::conn::key::{FlowKey, Key, Words};
+use crate::conn::track::Track;
 
 pub(crate) use self::arch::prefetch;
 use self::hash::Hasher;
@@ -137,9 +138,8 @@ impl<K: Key> FlowTable<K> {
             return Err(InsertError::Full);
         }
         let line = &mut self.hot[id.index()];
-        let mut new = hot;
-        new.flags = flags;
-        *line = new.in_slot_of(line);
+        (line.request, line.reply) = (hot.request, hot.reply);
+        line.track = Track { flags, ..hot.track }.in_slot_of(&line.track);
         self.cold[id.index()].succeed(&cold);
         self.vacant.take();
         if let Some(later) = self.vacant.peek(VACANT_AHEAD) {
@@ -191,7 +191,8 @@ impl<K: Key> FlowTable<K> {
             self.leave(self.place(reply), Slot::new(id, Direction::Reply));
         }
         let line = &mut self.hot[id.index()];
-        *line = Hot::<K>::VACANT.in_slot_of(line);
+        (line.request, line.reply) = (K::ZERO, K::ZERO);
+        line.track = Track::VACANT.in_slot_of(&line.track);
         self.vacant.put(id);
     }
 
@@ -413,6 +414,7 @@ impl<K: Key> FlowTable<K> {
         Some(slot.parts())
     }
 
+    #[inline(never)]
     fn leave(&mut self, place: Place, slot: Slot) {
         let moves = self.index.has_waiting();
         let left = self.index.leave(place, slot);

@@ -164,6 +164,7 @@ impl Index {
     }
 
     /// Takes a key out; false when it was not there.
+    #[inline]
     pub(super) fn leave(&mut self, place: Place, slot: Slot) -> bool {
         let (home, other) = (place.home(), self.other(place));
         if let Some(lane) = self.buckets[home].lane_of(place.tag, slot) {
