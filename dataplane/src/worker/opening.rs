@@ -10,7 +10,6 @@ use sched::DestId;
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Direction;
 use crate::conn::entry::Flags;
-use crate::conn::entry::Hot;
 use crate::conn::key::FlowKey;
 use crate::conn::table::InsertError;
 use crate::conn::tcp::TcpState;
@@ -49,7 +48,8 @@ impl Flows {
 
     /// Has the connection found by its reply key too.
     fn complete(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), DropReason> {
-        let Hot { reply, flags, .. } = *self.table.hot(id);
+        let hot = self.table.hot(id);
+        let (reply, flags) = (hot.reply, hot.flags);
         match self.table.complete(id) {
             Err(InsertError::Duplicate) if Method::from_bits(flags.bits()) == Method::FullNat => {
                 self.open_elsewhere(snapshot, id)?;
