@@ -29,6 +29,7 @@ name = "lan"
 device = "af_xdp:xlan"
 host_interface = "lan0"
 addresses = ["$DIP_LAN/24"]
+routes = ["10.99.0.0/16 via $(rip 1)"]
 TOML
 }
 

@@ -180,7 +180,9 @@ impl Daemon {
         let mut taps = Vec::with_capacity(config.ports.len());
         for (port, device) in config.ports.iter().zip(&devices.ports) {
             let (mac, mtu) = (linux::Mac(device.mac()), device.mtu());
-            taps.push(Tap::create(&port.host_interface, mac, mtu, &port.addresses).map_err(runtime)?);
+            let tap = Tap::create(&port.host_interface, mac, mtu, &port.addresses).map_err(runtime)?;
+            tap.add_routes(&port.routes).map_err(runtime)?;
+            taps.push(tap);
         }
         let mirror = Mirror::start().map_err(runtime)?;
         let links = PortLinks::new(&config.ports, &devices.ports, &taps).map_err(runtime)?;

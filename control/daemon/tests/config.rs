@@ -54,7 +54,7 @@ fn a_port_is_all_that_must_be_said() {
     let port = &config.ports[0];
     assert_eq!((port.name.as_str(), port.host_interface.as_str()), ("wan", "vl-wan"));
     assert_eq!(port.device, Device::AfXdp { iface: "enp1s0".into(), args: String::new() });
-    assert_eq!((port.addresses.len(), port.rx_checksum), (0, RxChecksum::Trust));
+    assert_eq!((port.addresses.len(), port.routes.len(), port.rx_checksum), (0, 0, RxChecksum::Trust));
     assert!(config.memory_needed_mb() < config.memory_mb);
 }
 
@@ -79,6 +79,8 @@ fn all_that_may_be_said_is_understood() {
         device = "0000:03:00.0"
         host_interface = "wan0"
         addresses = ["192.0.2.1/24", "2001:db8::1/64", "198.51.100.0/31"]
+        routes = ["default via 192.0.2.254", "100.64.0.1", "10.0.0.0/8 via 100.64.0.1", "default via fe80::1",
+                  "default via 192.0.2.253 metric 10", "172.16.0.0/12 via 203.0.113.1 onlink"]
         rx_checksum = "verify"
 
         [[port]]
@@ -94,6 +96,8 @@ fn all_that_may_be_said_is_understood() {
     assert_eq!(config.rules, Some(dir.path().join("rules.ipvs")));
     assert_eq!(config.marks, Some(dir.path().join("marks.rules")));
     assert_eq!(config.ports[0].addresses.len(), 3);
+    assert_eq!(config.ports[0].routes.len(), 6);
+    assert_eq!(config.ports[0].routes[2].to_string(), "10.0.0.0/8 via 100.64.0.1");
     assert_eq!(config.ports[0].rx_checksum, RxChecksum::Verify);
     assert_eq!(config.ports[1].host_interface, "vl-lan");
 }

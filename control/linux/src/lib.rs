@@ -23,6 +23,7 @@ pub mod signals;
 mod silence;
 mod source;
 mod state;
+mod static_route;
 mod tap;
 mod wire;
 
@@ -37,4 +38,5 @@ pub use silence::{Silence, SilenceError};
 pub use state::{
     Address, Generations, Iface, Mac, MirrorState, Neighbour, NeighbourState, Route, RouteKind, Table,
 };
+pub use static_route::{StaticRoute, StaticRouteError};
 pub use tap::{Tap, TapError};

@@ -8,12 +8,16 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use nix::errno::Errno;
 
 use super::decode;
 use super::ethtool::{Channels, Ethtool};
 use super::netlink::Requests;
 use super::state::{Iface, Mac};
+use super::static_route::StaticRoute;
 
 /// What the kernel has counted on a link since the link was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,6 +195,35 @@ impl Links {
         request.header.scope = AddressScope::Universe;
         request.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
         self.0.change(Message::NewAddress(request), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Adds a route to the table main; one to the same net with the same metric must not be there.
+    pub(super) fn add_route(&mut self, ifindex: u32, route: &StaticRoute) -> io::Result<()> {
+        let mut request = RouteMessage::default();
+        let header = &mut request.header;
+        header.address_family =
+            if route.net.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        header.destination_prefix_length = route.net.prefix_len();
+        header.table = RouteHeader::RT_TABLE_MAIN;
+        header.protocol = RouteProtocol::Static;
+        header.scope = if route.via.is_none() && route.net.addr().is_ipv4() {
+            RouteScope::Link
+        } else {
+            RouteScope::Universe
+        };
+        header.kind = RouteType::Unicast;
+        if route.onlink {
+            header.flags = RouteFlags::Onlink;
+        }
+        let attributes = &mut request.attributes;
+        attributes.push(RouteAttribute::Oif(ifindex));
+        if route.net.prefix_len() > 0 {
+            attributes.push(RouteAttribute::Destination(route.net.addr().into()));
+        }
+        attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+        attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
+        attributes.extend(route.metric.map(RouteAttribute::Priority));
+        self.0.change(Message::NewRoute(request), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     fn addresses(&mut self, ifindex: u32) -> io::Result<Vec<IpNet>> {

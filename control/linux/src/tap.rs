@@ -18,6 +18,7 @@ use nix::unistd;
 
 use super::link::{Links, explain};
 use super::state::Mac;
+use super::static_route::StaticRoute;
 
 /// A host interface.
 pub struct Tap {
@@ -78,6 +79,16 @@ pub enum TapError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// It was made, but a route was refused; it is gone again.
+    #[error("cannot add the route `{route}` to host interface {name}: {}", explain_route(route, source))]
+    Route {
+        /// The name.
+        name: String,
+        /// The route.
+        route: Box<StaticRoute>,
+        /// What the kernel said.
+        source: io::Error,
+    },
 }
 
 impl Tap {
@@ -131,6 +142,20 @@ impl Tap {
             })?;
         }
         Ok(Self { device, name, ifindex })
+    }
+
+    /// Adds routes out of the interface, in this order. They go with it.
+    pub fn add_routes(&self, routes: &[StaticRoute]) -> Result<(), TapError> {
+        let refused = |route: &StaticRoute, source| TapError::Route {
+            name: self.name.clone(),
+            route: Box::new(*route),
+            source,
+        };
+        for route in routes {
+            let added = Links::open().and_then(|mut links| links.add_route(self.ifindex, route));
+            added.map_err(|source| refused(route, source))?;
+        }
+        Ok(())
     }
 
     /// Takes the next frame that Linux sends. `WouldBlock` when there is none. What does not fit is cut off.
@@ -188,6 +213,25 @@ fn creation_error(name: String, source: io::Error) -> TapError {
 fn explain_address(address: &IpNet, error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES | Errno::EPERM | Errno::EOPNOTSUPP) if address.addr().is_ipv6() => {
+            format!("{error}; IPv6 may be switched off (net.ipv6.conf.all.disable_ipv6)")
+        }
+        _ => explain(error),
+    }
+}
+
+fn explain_route(route: &StaticRoute, error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EEXIST) => {
+            let family = if route.net.addr().is_ipv4() { "" } else { " -6" };
+            format!(
+                "there is one to the same net with the same metric already, see `ip{family} route show`; delete that one, \
+                 or give this one another `metric`"
+            )
+        }
+        Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => {
+            format!("{error}; the gateway must be in the net of an address of the interface, or `onlink`")
+        }
+        Some(Errno::EACCES | Errno::EPERM | Errno::EOPNOTSUPP) if route.net.addr().is_ipv6() => {
             format!("{error}; IPv6 may be switched off (net.ipv6.conf.all.disable_ipv6)")
         }
         _ => explain(error),

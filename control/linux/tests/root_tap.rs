@@ -56,6 +56,52 @@ fn a_host_interface_is_as_asked_and_goes_when_dropped() {
 
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
+fn routes_are_added_and_go_with_the_interface() {
+    in_netns(|| {
+        let routes = |lines: &[&str]| lines.iter().map(|line| line.parse().unwrap()).collect::<Vec<_>>();
+        let tap = create("vl-wan", &["192.0.2.1/24", "2001:db8::1/64"]).unwrap();
+        tap.add_routes(&routes(&[
+            "default via 192.0.2.254 metric 5",
+            "10.0.0.0/8 via 192.0.2.253 src 192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.0/24 via 198.51.100.1",
+            "172.16.0.0/12 via 100.64.0.1 onlink",
+            "default via fe80::1",
+            "2001:db8:7::/48 via 2001:db8::ff",
+        ]))
+        .unwrap();
+        let shown = ip("route show") + &ip("-6 route show");
+        for line in [
+            "default via 192.0.2.254 dev vl-wan proto static metric 5",
+            "10.0.0.0/8 via 192.0.2.253 dev vl-wan proto static src 192.0.2.1",
+            "198.51.100.1 dev vl-wan proto static scope link",
+            "203.0.113.0/24 via 198.51.100.1 dev vl-wan proto static",
+            "172.16.0.0/12 via 100.64.0.1 dev vl-wan proto static onlink",
+            "default via fe80::1 dev vl-wan proto static metric 1024",
+            "2001:db8:7::/48 via 2001:db8::ff dev vl-wan proto static metric 1024",
+        ] {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+        let refused = |line: &str| tap.add_routes(&routes(&[line])).unwrap_err().to_string();
+        let said = refused("default via 192.0.2.253 metric 5");
+        assert!(said.contains("to the same net with the same metric already, see `ip route show`"), "{said}");
+        let said = refused("192.168.0.0/16 via 100.64.0.9");
+        assert!(
+            said.starts_with(
+                "cannot add the route `192.168.0.0/16 via 100.64.0.9` to host interface vl-wan: "
+            )
+        );
+        assert!(
+            said.ends_with("the gateway must be in the net of an address of the interface, or `onlink`"),
+            "{said}"
+        );
+        drop(tap);
+        assert_eq!(ip("route show"), "");
+    });
+}
+
+#[test]
+#[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn frames_pass_both_ways() {
     in_netns(|| {
         let tap = create("vl0", &["192.0.2.1/24"]).unwrap();

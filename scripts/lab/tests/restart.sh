@@ -10,6 +10,7 @@ serve() {
 }
 answered() { http_requests 30 2>/dev/null | grep -c '^rs'; }
 taps() { in_director ip -br link | awk '$1 ~ /^(wan0|lan0)/ { printf "%s ", $1 }'; }
+route() { in_director ip route show 10.99.0.0/16 | xargs; }
 sockets() { find "$LAB_DIR/run" -type s 2>/dev/null; }
 # Files that viplined maps from a hugetlbfs mount, deleted ones left out.
 huge_files() {
@@ -26,6 +27,7 @@ for round in 1 2; do
     expect "killed ($round): its host interfaces are gone" "" "$(taps)"
     serve
     expect "started again ($round): 30 requests answered" 30 "$(answered)"
+    expect "and the route of its configuration is there" "10.99.0.0/16 via $(rip 1) dev lan0 proto static" "$(route)"
 done
 
 read -ra command < <(director_command)

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use sched::MhSize;
 use toml::Spanned;
 
-use linux::affinity;
+use linux::{StaticRoute, affinity};
 
 use super::device::check_interface;
 use super::error::Source;
@@ -211,6 +211,8 @@ struct Seen {
     interfaces: HashMap<String, String>,
     devices: HashMap<String, String>,
     addresses: HashMap<IpAddr, String>,
+    /// By net and metric: Linux has one of each.
+    routes: HashMap<(IpNet, u32), String>,
 }
 
 fn port(
@@ -249,9 +251,13 @@ fn port(
             format!("host interface `{host_interface}` is port `{other}`'s already; expected another name");
         return Err(source.error(span, what));
     }
-    let addresses =
-        port.addresses.iter().map(|text| address(source, text, &name, seen)).collect::<Result<_, _>>()?;
-    Ok(PortConfig { name, device, host_interface, addresses, rx_checksum: port.rx_checksum })
+    let addresses = port
+        .addresses
+        .iter()
+        .map(|text| address(source, text, &name, seen))
+        .collect::<Result<Vec<_>, _>>()?;
+    let routes = routes(source, &port.routes, &addresses, &name, seen)?;
+    Ok(PortConfig { name, device, host_interface, addresses, routes, rx_checksum: port.rx_checksum })
 }
 
 fn port_name(source: Source<'_>, name: &Spanned<String>, seen: &mut Seen) -> Result<String, ConfigError> {
@@ -298,4 +304,55 @@ fn address(
         Some(other) => Err(source.error(text.span(), format!("{addr} is on port `{other}` already"))),
         None => Ok(net),
     }
+}
+
+/// The routes of a port that has these addresses.
+fn routes(
+    source: Source<'_>,
+    texts: &[Spanned<String>],
+    addresses: &[IpNet],
+    port: &str,
+    seen: &mut Seen,
+) -> Result<Vec<StaticRoute>, ConfigError> {
+    let mut routes: Vec<StaticRoute> = Vec::new();
+    for text in texts {
+        let refuse = |why: String| source.error(text.span(), why);
+        let route: StaticRoute =
+            text.get_ref().parse().map_err(|e: linux::StaticRouteError| refuse(e.to_string()))?;
+        if let Some(via) = route.via
+            && !route.onlink
+            && !is_link_local(via)
+            && !addresses.iter().any(|net| net.contains(&via))
+            && !routes.iter().any(|other| other.via.is_none() && other.net.contains(&via))
+        {
+            return Err(refuse(format!(
+                "the gateway of `{route}` is in the net of none of this port's addresses; expected one of these nets, \
+                 or `onlink` behind it"
+            )));
+        }
+        let own = |addr: IpAddr| addresses.iter().any(|net| net.addr() == addr);
+        if let Some(via) = route.via.filter(|via| own(*via)) {
+            return Err(refuse(format!(
+                "`{route}` leads to this port's own {via}; expected another machine's address"
+            )));
+        }
+        if let Some(source) = route.source.filter(|source| !own(*source)) {
+            return Err(refuse(format!(
+                "{source} in `{route}` is not an address of this port; expected one of `addresses`"
+            )));
+        }
+        let key = (route.net, route.effective_metric());
+        if let Some(other) = seen.routes.insert(key, port.to_owned()) {
+            return Err(refuse(format!(
+                "`{route}` is a second route to {} with the same metric, after one of port `{other}`; expected another `metric`",
+                route.net
+            )));
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
 }

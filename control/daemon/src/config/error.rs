@@ -125,6 +125,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("name", "a string, as in \"wan\""),
     ("poll", "\"adaptive\" or \"busy\""),
     ("port", "one [[port]] section for each port"),
+    ("routes", "a list of routes, as in [\"default via 192.0.2.254\"]"),
     ("rules", "a string: the path of a file, relative to this one"),
     ("rx_checksum", "\"trust\" or \"verify\""),
 ];

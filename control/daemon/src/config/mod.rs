@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use sched::MhSize;
 use serde::Deserialize;
 
-use linux::affinity;
+use linux::{StaticRoute, affinity};
 
 mod check;
 mod device;
@@ -56,6 +56,8 @@ pub struct PortConfig {
     pub host_interface: String,
     /// Put on the host interface at start.
     pub addresses: Vec<IpNet>,
+    /// Put on the host interface at start, after the addresses, in this order.
+    pub routes: Vec<StaticRoute>,
     /// Whether the device's word on a checksum is enough.
     pub rx_checksum: RxChecksum,
 }

@@ -32,5 +32,7 @@ pub(super) struct Port {
     #[serde(default)]
     pub(super) addresses: Vec<Spanned<String>>,
     #[serde(default)]
+    pub(super) routes: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) rx_checksum: RxChecksum,
 }
