@@ -47,7 +47,7 @@ const SERVERS: u32 = 8;
 pub fn rules(workers: Workers) -> Option<Master> {
     let mut master = Master::new(workers, MhSize::default());
     let paths = master.paths_mut();
-    let port = PortFacts { mac: MAC, mtu: 1600, addr: None, verify_checksum: false };
+    let port = PortFacts { mac: MAC, mtu: 1600, addr: None, verify_checksum: false, ..PortFacts::default() };
     paths.ports = Arc::new([port, port]);
     for port in [WAN, LAN] {
         *paths.adjacencies.entry(port.index()) = adjacency(port);

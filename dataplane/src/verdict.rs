@@ -37,8 +37,12 @@ drop_reasons! {
     Malformed => "malformed", "an IP, TCP or UDP header contradicts itself";
     /// The IPv4 header checksum is wrong.
     BadChecksum => "bad_checksum", "the IPv4 header checksum is wrong";
-    /// The source address is a loopback, multicast, broadcast or zero one.
-    Martian => "martian", "the source address is nobody's: loopback, multicast, broadcast or zero";
+    /// The source address is a loopback, multicast, broadcast or zero one, or the director's own.
+    Martian => "martian", "the source address is no sender's: loopback, multicast, broadcast, zero or the director's own";
+    /// The source address is not behind the port that the packet came by, as `rp_filter` of the host interface wants it.
+    RpFilter => "rp_filter", "the source address is not behind the port that the packet came by (rp_filter)";
+    /// The packet names its own way, and the host interface has `accept_source_route` off.
+    SourceRoute => "source_route", "the packet is source-routed, which accept_source_route forbids";
     /// The frame is addressed to somebody else's MAC.
     OtherMac => "other_mac", "the frame is addressed to another station";
     /// A fragment of a balanced packet, either way: reassembly is not built.

@@ -260,6 +260,6 @@ fn no_error_is_sent_about_what_must_not_be_answered() {
     for src in [VIP, WIP] {
         rig.put(WAN, &tcp(MACS[0], (src, 5000), (VIP, 80), SYN, b"")).nothing();
     }
-    assert_eq!((rig.drops(DropReason::NoDestination), rig.stats.icmp_sent.get()), (2, 0));
+    assert_eq!((rig.drops(DropReason::Martian), rig.stats.icmp_sent.get()), (2, 0));
     rig.assert_accounted();
 }

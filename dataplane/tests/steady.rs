@@ -9,6 +9,7 @@ mod rig;
 
 use dataplane::io::PortId;
 use dataplane::snapshot::dest::Method;
+use dataplane::snapshot::route::RpFilter;
 use dataplane::verdict::DropReason;
 use dataplane::worker::report::ConnView;
 use proptest::prelude::*;
@@ -64,6 +65,8 @@ enum Step {
         back: bool,
         ttl: u8,
         len: usize,
+        /// By the other port than its sender is behind.
+        astray: bool,
     },
     Wait(u32),
     /// The real server is deleted, or comes back.
@@ -79,9 +82,10 @@ fn step() -> impl Strategy<Value = Step> {
         any::<bool>(),
         prop_oneof![8 => Just(64_u8), 1 => Just(2), 1 => Just(1)],
         prop_oneof![3 => 0..60_usize, 1 => 1300..1440_usize],
+        prop_oneof![9 => Just(false), 1 => Just(true)],
     );
     prop_oneof![
-        20 => packet.prop_map(|(cport, flags, back, ttl, len)| Step::Packet { cport, flags, back, ttl, len }),
+        20 => packet.prop_map(|(cport, flags, back, ttl, len, astray)| Step::Packet { cport, flags, back, ttl, len, astray }),
         2 => (1..70_u32).prop_map(Step::Wait),
         1 => any::<bool>().prop_map(Step::Delete),
         1 => prop_oneof![Just(1500), Just(1400)].prop_map(Step::Mtu),
@@ -99,8 +103,11 @@ struct Side {
 }
 
 impl Side {
-    fn new(method: Method, protocol: u8, options: bool) -> Self {
+    fn new(method: Method, protocol: u8, options: bool, rp_filter: RpFilter) -> Self {
         let mut rig = Rig::new();
+        let mut ports = rig.master.paths_mut().ports.to_vec();
+        ports.iter_mut().for_each(|port| port.input.rp_filter = rp_filter);
+        rig.master.paths_mut().ports = ports.into();
         let service = rig.service(protocol, 80, Kind::Rr);
         let port = if method.is_translated() { 8080 } else { 80 };
         let dest = rig.dest(service, 11, port, method, 1);
@@ -119,13 +126,10 @@ impl Side {
     }
 
     fn packet(&mut self, protocol: u8, step: &Step) -> Option<Vec<(PortId, Vec<u8>)>> {
-        let Step::Packet { cport, flags, back, ttl, len } = *step else { return None };
-        let (mac, port, from, to) = if back {
-            let (from, to) = self.answers[usize::from(cport)]?;
-            (MACS[1], LAN, from, to)
-        } else {
-            (MACS[0], WAN, (CLIENT, 5000 + cport), (VIP, 80))
-        };
+        let Step::Packet { cport, flags, back, ttl, len, astray } = *step else { return None };
+        let (from, to) =
+            if back { self.answers[usize::from(cport)]? } else { ((CLIENT, 5000 + cport), (VIP, 80)) };
+        let (mac, port) = if back == astray { (MACS[0], WAN) } else { (MACS[1], LAN) };
         let payload = vec![7; len];
         let mut frame = if protocol == TCP {
             tcp_ttl(mac, from, to, flags, &payload, ttl)
@@ -195,9 +199,10 @@ proptest! {
     fn the_short_way_leads_where_the_long_one_leads(
         method in prop_oneof![Just(Method::Masquerade), Just(Method::FullNat), Just(Method::DirectRoute), Just(Method::Tunnel)],
         protocol in prop_oneof![3 => Just(TCP), 1 => Just(UDP)],
+        rp_filter in prop_oneof![Just(RpFilter::Off), Just(RpFilter::Strict)],
         steps in proptest::collection::vec(step(), 1..60),
     ) {
-        let mut sides = [false, true].map(|options| Side::new(method, protocol, options));
+        let mut sides = [false, true].map(|options| Side::new(method, protocol, options, rp_filter));
         for step in steps {
             let [short, long] = &mut sides;
             match step {

@@ -174,7 +174,7 @@ fn spec(size: &Size, nth: u32, locals: Vec<u32>) -> ServiceSpec {
 
 fn set_paths(master: &mut Master, servers: u32) {
     let paths = master.paths_mut();
-    let port = |mac| PortFacts { mac, mtu: MTU, addr: None, verify_checksum: false };
+    let port = |mac| PortFacts { mac, mtu: MTU, addr: None, verify_checksum: false, ..PortFacts::default() };
     paths.ports = Arc::new(MACS.map(port));
     *paths.adjacencies.entry(GATEWAY as usize) = adjacency(WAN, 0xff_ffff);
     for n in 0..servers {

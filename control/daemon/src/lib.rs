@@ -262,6 +262,7 @@ impl Daemon {
                 recv(estimate) -> _ => {
                     self.collector.collect(self.director.model());
                     self.collector.tick();
+                    self.director.set_input(self.config.ports.iter().map(|port| linux::input(&port.host_interface)));
                     self.look_at_workers();
                     self.links.look(&self.devices.ports, Instant::now());
                 }
@@ -336,6 +337,7 @@ fn port_paths(config: &Config, devices: &Devices) -> Vec<PortPath> {
     let paths = config.ports.iter().zip(&devices.ports).map(|(port, device)| PortPath {
         host_interface: port.host_interface.clone(),
         mac: dataplane::wire::ether::Mac(device.mac()),
+        input: linux::input(&port.host_interface),
         verify_checksum: port.rx_checksum == RxChecksum::Verify,
     });
     paths.collect()

@@ -15,6 +15,7 @@ use dataplane::local::LocalAddress;
 use dataplane::snapshot::Snapshot;
 use dataplane::snapshot::dest::{DestInfo, Method as PathMethod};
 use dataplane::snapshot::master::{Master, ServiceSpec as PathSpec};
+use dataplane::snapshot::route::Input;
 use dataplane::snapshot::service::{Persistence, ServiceId as PathServiceId, ServiceKey as PathKey};
 use dataplane::time::Ticks;
 use sched::{Dest, DestId, Edit, Kind};
@@ -112,6 +113,14 @@ impl Director {
         self.ways = ways;
         self.world = world;
         self.publish();
+    }
+
+    /// Takes over which senders Linux takes packets from on the ports' host interfaces, in the order of the ports.
+    pub fn set_input(&mut self, input: impl IntoIterator<Item = Input>) {
+        if self.paths.set_input(input) {
+            let world = Arc::clone(&self.world);
+            self.follow(world);
+        }
     }
 
     /// The next hops of all destinations: what Linux must keep resolved.

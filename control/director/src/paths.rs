@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dataplane::conn::entry::NONE;
 use dataplane::io::PortId;
 use dataplane::snapshot::master::Master;
-use dataplane::snapshot::route::{Adjacency, PortFacts, Reach, RouteTarget, Routes};
+use dataplane::snapshot::route::{Adjacency, Input, PortFacts, Reach, RouteTarget, Routes, RpFilter};
 use dataplane::wire::ether::{IPV4, Mac};
 
 use linux::{self as linux, Generations, Lookup, MirrorState};
@@ -23,6 +23,8 @@ pub struct PortPath {
     pub host_interface: String,
     /// The port's MAC.
     pub mac: Mac,
+    /// Which senders Linux takes packets from on the host interface.
+    pub input: Input,
     /// Whether header checksums are checked in software.
     pub verify_checksum: bool,
 }
@@ -133,16 +135,19 @@ impl PathCompiler {
 
     fn target(&mut self, links: &HashMap<u32, PortId>, target: linux::RouteTarget) -> RouteTarget {
         match target {
-            linux::RouteTarget::Unicast { ifindex, gateway, mtu, .. } => match (links.get(&ifindex), gateway)
-            {
-                (Some(&port), Some(IpAddr::V4(gateway))) => {
-                    RouteTarget::Gateway(self.number((port, gateway, clamp(mtu))))
+            linux::RouteTarget::Unicast { ifindex, gateway, mtu, several, .. } => {
+                match (links.get(&ifindex), gateway) {
+                    (Some(&port), Some(IpAddr::V4(gateway))) => {
+                        let number = self.number((port, gateway, clamp(mtu)));
+                        if several { RouteTarget::Spread(number) } else { RouteTarget::Gateway(number) }
+                    }
+                    (Some(&port), None) => RouteTarget::OnLink { port, mtu: clamp(mtu) },
+                    // Another interface of the machine, or an IPv6 next hop of an IPv4 route.
+                    _ => RouteTarget::Host,
                 }
-                (Some(&port), None) => RouteTarget::OnLink { port, mtu: clamp(mtu) },
-                // Another interface of the machine, or an IPv6 next hop of an IPv4 route.
-                _ => RouteTarget::Host,
-            },
-            linux::RouteTarget::Local | linux::RouteTarget::Broadcast => RouteTarget::Host,
+            }
+            linux::RouteTarget::Local => RouteTarget::Own,
+            linux::RouteTarget::Broadcast => RouteTarget::Broadcast,
             linux::RouteTarget::Unreachable
             | linux::RouteTarget::Prohibit
             | linux::RouteTarget::Blackhole => RouteTarget::Nowhere,
@@ -212,6 +217,15 @@ impl PathCompiler {
         Adjacency { header, reach, mtu, next_hop: Some(next_hop) }
     }
 
+    /// Takes over which senders Linux takes packets from, by port; whether anything has changed.
+    pub(super) fn set_input(&mut self, input: impl IntoIterator<Item = Input>) -> bool {
+        let mut changed = false;
+        for (port, input) in self.ports.iter_mut().zip(input) {
+            changed |= std::mem::replace(&mut port.input, input) != input;
+        }
+        changed
+    }
+
     /// The ports by the index of their host interface.
     fn links(&self, state: &MirrorState) -> HashMap<u32, PortId> {
         let found = self.ports.iter().enumerate().filter_map(|(number, port)| {
@@ -230,7 +244,13 @@ impl PathCompiler {
                     _ => None,
                 })
             });
+            let mut input = port.input;
+            if addr.is_none() && input.rp_filter == RpFilter::Loose {
+                // So it is in Linux on an interface without addresses (`__fib_validate_source`, its `no_addr`).
+                input.rp_filter = RpFilter::Strict;
+            }
             PortFacts {
+                input,
                 mac: port.mac,
                 mtu: iface.map_or(0, |(_, iface)| clamp(iface.mtu)),
                 addr,

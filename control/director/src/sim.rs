@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use dataplane::io::{Frame, HostRequest, PortId};
 use dataplane::mem::{MemFrame, MemIo};
 use dataplane::secret::Secrets;
+use dataplane::snapshot::route::Input;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
@@ -98,6 +99,7 @@ impl Sim {
         let paths = ports.iter().map(|port| PortPath {
             host_interface: port.host_interface.clone(),
             mac: port.mac,
+            input: Input::default(),
             verify_checksum: true,
         });
         let (mut director, mut ends) =

@@ -11,6 +11,7 @@ mod decode;
 mod ethtool;
 mod flat;
 mod follow;
+mod input;
 mod link;
 mod lookup;
 mod mirror;
@@ -29,6 +30,7 @@ mod wire;
 
 pub use ethtool::{Channels, Ethtool};
 pub use flat::FlatRoute;
+pub use input::input;
 pub use link::{LinkCounters, LinkError, Links, Underlying, look_at_underlying, prepare_underlying};
 pub use lookup::{Lookup, RouteTarget};
 pub use mirror::{Mirror, MirrorEvent, MirrorHandle};

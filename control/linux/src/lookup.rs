@@ -50,6 +50,8 @@ pub enum RouteTarget {
         pref_src: Option<IpAddr>,
         /// The longest packet.
         mtu: u32,
+        /// Whether there are other next hops, which are not used.
+        several: bool,
     },
     /// As [`Lookup::Unreachable`].
     Unreachable,
@@ -65,7 +67,7 @@ impl RouteTarget {
         match self {
             Self::Local => Lookup::Local,
             Self::Broadcast => Lookup::Broadcast,
-            Self::Unicast { ifindex, gateway, pref_src, mtu } => {
+            Self::Unicast { ifindex, gateway, pref_src, mtu, .. } => {
                 Lookup::Unicast { ifindex, next_hop: gateway.unwrap_or(dst), pref_src, mtu }
             }
             Self::Unreachable => Lookup::Unreachable,
@@ -103,6 +105,7 @@ impl MirrorState {
                     gateway: route.gateway,
                     pref_src: route.pref_src.or_else(|| source::select(self, route, dst)),
                     mtu: route.mtu.map_or(link, |mtu| mtu.min(link)),
+                    several: route.hops > 1,
                 }
             }
         })

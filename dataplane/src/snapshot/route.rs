@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 
 use crate::io::PortId;
 use crate::snapshot::cow::CowArray;
+use crate::verdict::DropReason;
 use crate::wire::ether::ETHER_LEN;
 use crate::wire::ether::Mac;
 
@@ -27,6 +28,17 @@ pub struct Adjacency {
     pub mtu: u16,
     /// The next hop's address.
     pub next_hop: Option<Ipv4Addr>,
+}
+
+impl Adjacency {
+    /// The port that it leads out of.
+    #[inline]
+    pub fn port(&self) -> Option<PortId> {
+        match self.reach {
+            Reach::Port(port) | Reach::Resolving(port) => Some(port),
+            Reach::Host | Reach::Nowhere => None,
+        }
+    }
 }
 
 /// What an adjacency leads to.
@@ -55,8 +67,14 @@ pub enum RouteTarget {
         /// Largest IP packet, in bytes.
         mtu: u16,
     },
-    /// To Linux: local, or out of an interface that is not a port's.
+    /// To Linux, which sends it out of an interface that is not a port's.
     Host,
+    /// To Linux, whose address it is.
+    Own,
+    /// To Linux: a broadcast address of one of its networks.
+    Broadcast,
+    /// As [`RouteTarget::Gateway`], the one that is used of several; what comes back may come by any of them.
+    Spread(u32),
     /// Unreachable, prohibited, blackholed.
     Nowhere,
 }
@@ -127,20 +145,80 @@ pub struct PortFacts {
     pub addr: Option<Ipv4Addr>,
     /// Whether IPv4 header checksums are checked in software when the device does not.
     pub verify_checksum: bool,
+    /// Which senders its host interface takes packets from.
+    pub input: Input,
+}
+
+/// Which senders Linux takes packets from on an interface: `net.ipv4.conf.*`, the interface's and `all` together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Input {
+    /// `rp_filter`.
+    pub rp_filter: RpFilter,
+    /// `accept_local`: its own addresses may be senders of packets from outside.
+    pub accept_local: bool,
+    /// `accept_source_route`.
+    pub accept_source_route: bool,
+}
+
+/// What a sender's route has to do with the port that its packet comes by (RFC 3704).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RpFilter {
+    /// 0: nothing.
+    #[default]
+    Off,
+    /// 1: it leads there.
+    Strict,
+    /// 2: there is one.
+    Loose,
 }
 
 impl Paths {
     /// The next hop of a packet to `addr`.
     pub fn next_hop(&self, addr: Ipv4Addr) -> NextHop {
         match self.routes.lookup(addr) {
-            RouteTarget::Gateway(id) => NextHop::Known(id),
-            RouteTarget::OnLink { port, mtu } => self
-                .neighbours
-                .get(&(port, addr))
-                .map_or(NextHop::Unknown(port, mtu), |&id| NextHop::Known(id)),
-            RouteTarget::Host => NextHop::Host,
+            RouteTarget::Gateway(id) | RouteTarget::Spread(id) => NextHop::Known(id),
+            RouteTarget::OnLink { port, mtu } => self.neighbour(port, addr, mtu),
+            RouteTarget::Host | RouteTarget::Own | RouteTarget::Broadcast => NextHop::Host,
             RouteTarget::Nowhere => NextHop::Nowhere,
         }
+    }
+
+    fn neighbour(&self, port: PortId, addr: Ipv4Addr, mtu: u16) -> NextHop {
+        self.neighbours.get(&(port, addr)).map_or(NextHop::Unknown(port, mtu), |&id| NextHop::Known(id))
+    }
+
+    /// The next hop to the sender of a packet that came in by `port`, when Linux would take such a packet
+    /// (`net/ipv4/fib_frontend.c: __fib_validate_source`). It takes broadcast senders where no reverse path is checked;
+    /// here nobody does.
+    pub fn admit(&self, sender: Ipv4Addr, port: PortId) -> Result<NextHop, DropReason> {
+        let facts = self.ports.get(port.index()).copied().unwrap_or_default();
+        let wrong = match facts.input.rp_filter {
+            RpFilter::Off => None,
+            RpFilter::Strict | RpFilter::Loose => Some(DropReason::RpFilter),
+        };
+        let strict = facts.input.rp_filter == RpFilter::Strict;
+        let target = self.routes.lookup(sender);
+        let (next, behind) = match target {
+            RouteTarget::Gateway(id) => (NextHop::Known(id), self.adjacency(id).and_then(Adjacency::port)),
+            RouteTarget::Spread(id) => (NextHop::Known(id), Some(port)),
+            RouteTarget::OnLink { port, mtu } => (self.neighbour(port, sender, mtu), Some(port)),
+            RouteTarget::Host => (NextHop::Host, None),
+            RouteTarget::Own | RouteTarget::Broadcast if facts.input.accept_local => {
+                return Ok(NextHop::Host);
+            }
+            RouteTarget::Own | RouteTarget::Broadcast => return Err(DropReason::Martian),
+            RouteTarget::Nowhere => return wrong.map_or(Ok(NextHop::Nowhere), Err),
+        };
+        match wrong {
+            Some(reason) if strict && behind != Some(port) => Err(reason),
+            _ => Ok(next),
+        }
+    }
+
+    /// Whether Linux takes packets by `port` only from senders that it would answer by that port.
+    #[inline]
+    pub fn is_strict(&self, port: PortId) -> bool {
+        self.ports.get(port.index()).is_some_and(|facts| facts.input.rp_filter == RpFilter::Strict)
     }
 
     /// The adjacency numbered `id`.

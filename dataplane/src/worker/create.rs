@@ -70,7 +70,12 @@ impl Flows {
         let Some(service) = snapshot.services.find(mark, key) else {
             return Outcome::Unknown;
         };
-        let wanted = Wanted { service, key, mark };
+        let client = match snapshot.paths.admit(key.src(), ingress) {
+            Ok(NextHop::Known(adjacency)) => adjacency,
+            Ok(_) => NONE,
+            Err(reason) => return Verdict::Drop(reason).into(),
+        };
+        let wanted = Wanted { service, key, mark, client };
         if key.sport() == FTP_DATA {
             return Outcome::Unknown;
         }
@@ -104,7 +109,7 @@ impl Flows {
         let mark = snapshot.marks.mark(key, ingress);
         match snapshot.services.find(mark, key) {
             Some(service) if service.persistence.is_some() => Outcome::Stray,
-            Some(service) if !(Wanted { service, key, mark }).misses() => Outcome::Stray,
+            Some(service) if !(Wanted { service, key, mark, client: NONE }).misses() => Outcome::Stray,
             _ => Outcome::Unknown,
         }
     }
@@ -160,7 +165,7 @@ impl Flows {
         let Intent { service, key, info, .. } = *intent;
         self.defence.note_attempt(self.now, self.table.capacity());
         let (local, reply) = self.reply_key(intent)?;
-        let mut hot = compile(snapshot, key, reply, intent.dest, info);
+        let mut hot = compile(snapshot, intent, reply);
         let cold = Cold {
             control: intent.control,
             service: service.id.as_u32(),
@@ -272,7 +277,7 @@ impl Flows {
             Ok((_, reply)) => reply,
             Err(reason) => return Verdict::Drop(reason),
         };
-        let mut hot = compile(snapshot, key, reply, dest, info);
+        let mut hot = compile(snapshot, &intent, reply);
         if let Some(stats) = self.stats.dest(dest) {
             stats.conns.add(1);
             stats.in_pkts.add(1);
@@ -303,7 +308,8 @@ fn first_timeout(snapshot: &Snapshot, intent: &Intent<'_>) -> u32 {
 }
 
 /// The hot line of a connection: both keys and the rewrites between them.
-fn compile(snapshot: &Snapshot, key: FlowKey, reply: FlowKey, dest: DestId, info: &DestInfo) -> Hot {
+fn compile(snapshot: &Snapshot, intent: &Intent<'_>, reply: FlowKey) -> Hot {
+    let Intent { key, info, client, dest, .. } = *intent;
     let mut flags = Flags::from_bits(info.method as u16).with(Flags::INACTIVE);
     if !info.method.is_translated() {
         flags = flags.with(Flags::NOOUTPUT);
@@ -311,10 +317,6 @@ fn compile(snapshot: &Snapshot, key: FlowKey, reply: FlowKey, dest: DestId, info
     if key.is_template() {
         flags = flags.with(Flags::TEMPLATE);
     }
-    let client = match snapshot.paths.next_hop(key.src()) {
-        NextHop::Known(adjacency) => adjacency,
-        _ => NONE,
-    };
     let (l3_delta, l4_delta) = deltas(key, reply);
     let track = Track {
         rules: snapshot.generation,

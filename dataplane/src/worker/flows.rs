@@ -154,6 +154,11 @@ impl Flows {
         candidate: Candidate,
         ingress: PortId,
     ) -> Outcome {
+        if meta.class == Class::Flow
+            && let Err(reason) = self.inspect(snapshot, frame.bytes(), meta, candidate, ingress)
+        {
+            return Verdict::Drop(reason).into();
+        }
         let verdict = match meta.class {
             Class::Flow => match self.table.confirm(meta.key, candidate) {
                 Some((id, _)) if self.is_opening(id) => return Outcome::Early,
@@ -165,7 +170,7 @@ impl Flows {
                 return self.fragment(snapshot, frame.bytes(), meta, candidate, ingress);
             }
             Class::Host => Verdict::Forward(Egress::Host),
-            Class::IcmpError => return self.icmp_error(snapshot, frame, meta),
+            Class::IcmpError => return self.icmp_error(snapshot, frame, meta, ingress),
             Class::Drop(reason) => Verdict::Drop(reason),
         };
         verdict.into()
@@ -477,7 +482,13 @@ impl Flows {
 
     /// An ICMP error from somebody else, perhaps about one of our connections.
     #[cold]
-    fn icmp_error<F: Frame>(&mut self, snapshot: &Snapshot, frame: &mut F, meta: &PacketMeta) -> Outcome {
+    fn icmp_error<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        ingress: PortId,
+    ) -> Outcome {
         let quote = match quoted::read(frame.bytes(), meta) {
             Ok(Some(quote)) => quote,
             Ok(None) => return self.tunnel_error(snapshot, frame, meta).into(),
@@ -488,6 +499,9 @@ impl Flows {
         };
         if self.is_opening(id) {
             return Outcome::Early;
+        }
+        if let Err(reason) = snapshot.paths.admit(meta.key.src(), ingress) {
+            return Verdict::Drop(reason).into();
         }
         if !quoted::intact(frame.bytes(), meta) {
             return Verdict::Drop(DropReason::BadIcmp).into();

@@ -61,7 +61,7 @@ impl Flows {
         wanted: Wanted<'_>,
         persistence: Persistence,
     ) -> Result<(ConnId, DestId), DropReason> {
-        let Wanted { service, key, mark } = wanted;
+        let Wanted { service, key, mark, .. } = wanted;
         let exact = key.dport() == service.key.port() && service.key.port() != FTP;
         let network = Ipv4Addr::from_bits(key.src().to_bits() & persistence.netmask.to_bits());
         let template_key = match service.key {
@@ -78,7 +78,9 @@ impl Flows {
             None => {
                 let (dest, info) = self.choose(snapshot, service, key)?;
                 let dport = if exact { info.port } else { 0 };
-                let intent = Intent { service, key: template_key, mark, dest, info, dport, control: NONE };
+                let client = NONE;
+                let intent =
+                    Intent { service, key: template_key, mark, client, dest, info, dport, control: NONE };
                 let id = self.create(snapshot, &intent)?;
                 self.table.cold_mut(id).timeout = persistence.ticks();
                 id

@@ -17,6 +17,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) key: FlowKey,
     /// The packet's firewall mark; 0 for none.
     pub(crate) mark: u32,
+    /// The adjacency towards the client, or `NONE`.
+    pub(crate) client: u32,
 }
 
 impl<'a> Wanted<'a> {
@@ -39,7 +41,16 @@ impl<'a> Wanted<'a> {
 
     /// The packet's connection to `dest`, hanging on the template `control`.
     pub(crate) fn intent(&self, dest: DestId, info: &'a DestInfo, dport: u16, control: u32) -> Intent<'a> {
-        Intent { service: self.service, key: self.key, mark: self.mark, dest, info, dport, control }
+        Intent {
+            service: self.service,
+            key: self.key,
+            mark: self.mark,
+            client: self.client,
+            dest,
+            info,
+            dport,
+            control,
+        }
     }
 }
 
@@ -50,6 +61,8 @@ pub(crate) struct Intent<'a> {
     pub(crate) key: FlowKey,
     /// The packet's firewall mark; 0 for none.
     pub(crate) mark: u32,
+    /// The adjacency towards the client, or `NONE`.
+    pub(crate) client: u32,
     pub(crate) dest: DestId,
     pub(crate) info: &'a DestInfo,
     /// Real-server port, host order.

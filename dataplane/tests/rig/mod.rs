@@ -101,8 +101,13 @@ impl Rig {
     pub fn with_capacity(capacity: u32) -> Self {
         let (workers, mut tokens) = Workers::new(1);
         let mut master = Master::new(workers, MhSize::default());
-        let port =
-            |i: usize, addr| PortFacts { mac: MACS[i], mtu: 1500, addr: Some(addr), verify_checksum: true };
+        let port = |i: usize, addr| PortFacts {
+            mac: MACS[i],
+            mtu: 1500,
+            addr: Some(addr),
+            verify_checksum: true,
+            ..PortFacts::default()
+        };
         master.paths_mut().ports = Arc::new([port(0, WIP), port(1, DIP)]);
         // Adjacency 0: the gateway; n: real server n.
         *master.paths_mut().adjacencies.entry(0) = adjacency(WAN, GATEWAY, 1500);
@@ -114,8 +119,9 @@ impl Rig {
         let a = |s: &str| s.parse::<Ipv4Addr>().unwrap();
         master.paths_mut().routes = Arc::new(Routes::new(&[
             (a("0.0.0.0"), a("9.255.255.255"), RouteTarget::Gateway(0)),
-            (a("10.0.0.1"), a("10.0.0.1"), RouteTarget::Host),
-            (a("10.0.0.100"), a("10.0.0.100"), RouteTarget::Host),
+            (a("10.0.0.1"), a("10.0.0.1"), RouteTarget::Own),
+            (a("10.0.0.100"), a("10.0.0.100"), RouteTarget::Own),
+            (a("10.0.0.255"), a("10.0.0.255"), RouteTarget::Broadcast),
             (a("10.0.1.2"), a("10.0.1.254"), RouteTarget::OnLink { port: LAN, mtu: 1500 }),
             (a("10.0.2.0"), a("223.255.255.255"), RouteTarget::Gateway(0)),
         ]));

@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# A client with an address of the servers' network: rp_filter of the host interface says whether it may, and may be changed
+# while the director runs. The director's own addresses are never a client's.
+
+lab_up nat 1
+director_start
+write_rules
+in_client ip address add 10.2.0.77/32 dev lo
+in_client ip address add "$DIP_LAN/32" dev lo
+
+dropped() { vipline stats --json | sed -n "s/.*\"name\": *\"$1\"[^}]*\"count\": *\([0-9]*\).*/\1/p" | grep . || echo 0; }
+created() { vipline stats | awk '$2 == "created" { print $1 }'; }
+knock() { in_client timeout 1 curl -s -m 0.5 -o /dev/null --interface "$1" "http://$VIP/" || true; }
+
+knock 10.2.0.77
+expect "rp_filter 0: a connection from anywhere" 1 "$(created)"
+in_director sysctl -qw net.ipv4.conf.wan0.rp_filter=1
+refused() { knock 10.2.0.77; [[ $(dropped rp_filter) -gt 0 ]]; }
+expect_true "rp_filter 1: refused, and counted" "rp_filter above 0" "$(vipline stats | sed -n '/^Dropped/,/^port/p')" \
+    wait_until 10 refused
+before=$(created)
+knock 10.2.0.77
+expect "and no more connections" "$before" "$(created)"
+expect "a client of its own network is served" rs1 "$(in_client curl -sS -m 3 "http://$VIP/" 2>&1)"
+before=$(created)
+knock "$DIP_LAN"
+expect "the director's own address: no connection" "$before" "$(created)"
+expect_true "and counted" "martian above 0" "$(vipline stats | sed -n '/^Dropped/,/^port/p')" test "$(dropped martian)" -gt 0
