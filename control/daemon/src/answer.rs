@@ -185,10 +185,10 @@ impl Daemon {
         let pump = self.pump.counters().totals();
         let pump_drops = PumpDrop::ALL.iter().map(|why| (why.name(), why.sentence(), pump.dropped(*why)));
         let drops = path_drops.chain(pump_drops).filter(|(.., count)| *count != 0).map(named).collect();
-        self.links.look(&self.devices.ports, Instant::now());
+        self.links.count();
         let ports = self.devices.ports.iter().zip(&self.links.ports).zip(&self.config.ports);
         let ports = ports.map(|((port, link), config)| {
-            let stats = port.stats(link.counters);
+            let stats = link.stats(port);
             PortTraffic {
                 name: config.name.clone(),
                 rx_packets: stats.rx_packets,

@@ -237,7 +237,7 @@ impl Daemon {
         let handle = self.mirror.handle();
         let world = handle.subscribe();
         self.follow()?;
-        self.links.look(&self.devices.ports, Instant::now());
+        self.links.look(&self.devices.ports, Instant::now()).map_err(runtime)?;
         let estimate = tick(TICK);
         let chores = tick(Duration::from_millis(100));
         let mut watchdog = notify::Watchdog::new(Instant::now());
@@ -264,7 +264,7 @@ impl Daemon {
                     self.collector.tick();
                     self.director.set_input(self.config.ports.iter().map(|port| linux::input(&port.host_interface)));
                     self.look_at_workers();
-                    self.links.look(&self.devices.ports, Instant::now());
+                    self.links.look(&self.devices.ports, Instant::now()).map_err(runtime)?;
                 }
                 recv(chores) -> _ => {
                     watchdog.pat(Instant::now());

@@ -8,6 +8,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use dpdk::PortStats;
+
 use super::port::RunningPort;
 use crate::config::{Device, PortConfig};
 use linux::{Ethtool, Iface, LinkCounters, Links, Mac, MirrorState, Tap};
@@ -52,13 +54,25 @@ pub(super) struct PortLink {
     /// In Mbit/s, when known.
     pub(super) speed: Option<u32>,
     /// What the kernel has counted on the interface.
-    pub(super) counters: Option<LinkCounters>,
+    counters: Option<LinkCounters>,
+    /// An XDP program was seen on the interface.
+    has_xdp: bool,
+    ring: Ring,
     /// What is wrong with its Ethernet address and its MTU.
     setting: Vec<String>,
     /// What is wrong with its queues.
     queues: Option<String>,
     /// When the log last told of missed packets, and how many they were.
     told: Option<(Instant, u64)>,
+}
+
+/// What is lost between an interface and `AF_PACKET`'s ring, which the kernel tells the socket alone.
+#[derive(Debug, Default)]
+struct Ring {
+    /// Packets not fetched, at the last look.
+    before: u64,
+    /// Packets lost: neither this look nor the one before found them fetched.
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -70,6 +84,8 @@ struct Under {
     queues: u32,
     /// The operator chose queues, or the driver receives from all whatever their number.
     chosen: bool,
+    /// Through `AF_PACKET`.
+    ring: bool,
 }
 
 /// All ports' links.
@@ -92,6 +108,7 @@ impl PortLinks {
                 largest_mtu: port.ground().largest_mtu.unwrap_or(u32::MAX),
                 queues: port.ground().queue_count(),
                 chosen: chosen || !matches!(config.device, Device::AfXdp { .. }),
+                ring: matches!(config.device, Device::AfPacket { .. }),
             });
             PortLink {
                 name: config.name.clone(),
@@ -138,41 +155,34 @@ impl PortLinks {
         Ok(())
     }
 
-    /// Asks what no event tells of: the links of devices without a Linux interface, speeds, queues, lost packets.
-    pub(super) fn look(&mut self, running: &[RunningPort], now: Instant) {
+    /// Asks what no event tells of: the links of devices without a Linux interface, speeds, queues, lost packets. An
+    /// error is the end.
+    pub(super) fn look(&mut self, running: &[RunningPort], now: Instant) -> Result<(), String> {
+        self.count();
         for (port, device) in self.ports.iter_mut().zip(running) {
-            match &port.under {
-                Some(under) => {
-                    port.speed = self.ethtool.as_mut().and_then(|ethtool| ethtool.speed(under.ifindex));
-                    port.counters = self.links.counters(under.ifindex).ok().flatten();
-                    if let Some(Ok(channels)) =
-                        self.ethtool.as_mut().map(|ethtool| ethtool.channels(under.ifindex))
-                    {
-                        let trouble = (channels.rx > under.queues && !under.chosen).then(|| {
-                            format!(
-                                "{} has {} receive queues now, and the director takes packets of {}: the others are lost; \
-                                 `{}`, or start viplined again",
-                                under.name,
-                                channels.rx,
-                                under.queues,
-                                channels.command(&under.name, under.queues)
-                            )
-                        });
-                        port.tell_queues(trouble);
-                    }
-                }
-                None => {
-                    let link = device.link();
-                    port.speed = link.speed_mbps;
-                    port.settle(if link.up { LinkState::Up } else { LinkState::NoCarrier });
-                    // Whether it changes anything is Linux's affair.
-                    let carrier = link.up;
-                    if let Err(why) = self.links.set_carrier(port.host.0, carrier) {
-                        tracing::debug!("cannot set the carrier of {}: {why}", port.host.1);
-                    }
+            if port.under.is_some() {
+                port.look_at_interface(self.ethtool.as_mut())?;
+            } else {
+                let link = device.link();
+                port.speed = link.speed_mbps;
+                port.settle(if link.up { LinkState::Up } else { LinkState::NoCarrier });
+                // Whether it changes anything is Linux's affair.
+                if let Err(why) = self.links.set_carrier(port.host.0, link.up) {
+                    tracing::debug!("cannot set the carrier of {}: {why}", port.host.1);
                 }
             }
-            port.tell_missed(device.stats(port.counters).rx_missed, now);
+            port.look_at_ring(device);
+            port.tell_missed(port.stats(device).rx_missed, now);
+        }
+        Ok(())
+    }
+
+    /// Asks what the kernel has counted until now.
+    pub(super) fn count(&mut self) {
+        for port in &mut self.ports {
+            if let Some(under) = &port.under {
+                port.counters = self.links.counters(under.ifindex).ok().flatten();
+            }
         }
     }
 }
@@ -199,6 +209,52 @@ impl PortLink {
     /// What is wrong, each with what to do.
     pub(super) fn troubles(&self) -> impl Iterator<Item = &str> {
         self.setting.iter().chain(&self.queues).map(String::as_str)
+    }
+
+    /// What was counted of the port, by driver, worker and kernel, as of the last look.
+    pub(super) fn stats(&self, device: &RunningPort) -> PortStats {
+        let mut stats = device.stats(self.counters);
+        stats.rx_missed += self.ring.lost;
+        stats
+    }
+
+    fn look_at_interface(&mut self, ethtool: Option<&mut Ethtool>) -> Result<(), String> {
+        let Some(under) = &self.under else { return Ok(()) };
+        if let Some(counters) = self.counters {
+            if self.has_xdp && !counters.xdp {
+                return Err(format!(
+                    "port {}: the XDP program was taken off {}, and without it the packets go to Linux; start viplined again \
+                     to have it put back",
+                    self.name, under.name
+                ));
+            }
+            self.has_xdp |= counters.xdp && !under.ring;
+        }
+        let Some(ethtool) = ethtool else { return Ok(()) };
+        self.speed = ethtool.speed(under.ifindex);
+        let Ok(channels) = ethtool.channels(under.ifindex) else { return Ok(()) };
+        let trouble = (channels.rx > under.queues && !under.chosen).then(|| {
+            format!(
+                "{} has {} receive queues now, and the director takes packets of {}: the others are lost; `{}`, or start \
+                 viplined again",
+                under.name,
+                channels.rx,
+                under.queues,
+                channels.command(&under.name, under.queues)
+            )
+        });
+        self.tell_queues(trouble);
+        Ok(())
+    }
+
+    fn look_at_ring(&mut self, device: &RunningPort) {
+        let Some(counters) = self.counters.filter(|_| self.under.as_ref().is_some_and(|under| under.ring))
+        else {
+            return;
+        };
+        let now = device.not_fetched(counters);
+        self.ring.lost = self.ring.lost.max(now.min(self.ring.before));
+        self.ring.before = now;
     }
 
     fn follow_interface(&mut self, iface: &Iface, tap: &Iface, links: &mut Links) {

@@ -21,13 +21,13 @@ pub(super) struct RunningPort {
     before: LinkCounters,
 }
 
-/// Drivers that count nothing (`net_memif`) or not all; their packets are counted by the worker.
-const COUNT_NOTHING: &[&str] = &["net_memif"];
+/// Drivers that forget what they counted, `net_memif` when its peer goes: the worker counts their bytes as well.
+const FORGETFUL: &[&str] = &["net_memif"];
 
 impl RunningPort {
     /// A port of these devices; there is at least one. `before` is what the kernel has counted on the interface.
     pub(super) fn new(devices: Vec<Port>, ground: Ground, before: LinkCounters) -> Option<Self> {
-        let counts = match COUNT_NOTHING.contains(&devices.first()?.driver()) {
+        let counts = match FORGETFUL.contains(&devices.first()?.driver()) {
             true => PortCounts::with_bytes(),
             false => PortCounts::default(),
         };
@@ -85,6 +85,12 @@ impl RunningPort {
     /// The link as the driver sees it: always up over a Linux interface.
     pub(super) fn link(&self) -> Link {
         self.first().map_or(Link { up: false, speed_mbps: None }, Port::link)
+    }
+
+    /// Packets that the interface has received since the start (`now`) and the driver has not: on their way, or lost.
+    pub(super) fn not_fetched(&self, now: LinkCounters) -> u64 {
+        let fetched = self.stats(None).rx_packets;
+        now.rx_packets.saturating_sub(self.before.rx_packets).saturating_sub(fetched)
     }
 
     /// What the drivers counted; where they did not, what the worker did; and what the kernel lost of the interface's

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState as Nud,
 };
@@ -42,10 +42,17 @@ pub(super) fn counters(message: &LinkMessage) -> LinkCounters {
         LinkAttribute::Stats64(stats) => Some(*stats),
         _ => None,
     });
+    let xdp = message.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::Xdp(facts) => {
+            facts.iter().any(|fact| matches!(fact, LinkXdp::Attached(how) if *how != XdpAttached::None))
+        }
+        _ => false,
+    });
     stats.map_or_else(LinkCounters::default, |stats| LinkCounters {
         rx_packets: stats.rx_packets,
         rx_lost: stats.rx_dropped + stats.rx_missed_errors,
         rx_errors: stats.rx_errors,
+        xdp,
     })
 }
 

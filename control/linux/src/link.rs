@@ -19,7 +19,7 @@ use super::netlink::Requests;
 use super::state::{Iface, Mac};
 use super::static_route::StaticRoute;
 
-/// What the kernel has counted on a link since the link was made.
+/// What the kernel has counted on a link since the link was made, and whether it runs a program on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounters {
     /// Frames received.
@@ -28,6 +28,8 @@ pub struct LinkCounters {
     pub rx_lost: u64,
     /// Frames received broken.
     pub rx_errors: u64,
+    /// Whether an XDP program is on it.
+    pub xdp: bool,
 }
 
 /// A link that a device works through was not found, or could not be brought up.
