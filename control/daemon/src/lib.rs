@@ -49,6 +49,7 @@ use api::{Job, RuntimeDir, Server, ServerOptions};
 use director::answer::empty_trash;
 use director::compile::Director;
 use director::paths::PortPath;
+use director::room::Told;
 use director::statistics::Collector;
 use director::trash::TrashWatch;
 use linux::notify;
@@ -102,6 +103,8 @@ struct Daemon {
     hops_changed: bool,
     /// The ports of which the log has said that their senders leave checksums unfinished: bit n for port n.
     told_unfinished: u32,
+    /// What the log has said of what runs out.
+    told_short: Told,
     devices: Devices,
     links: PortLinks,
     max_connections: u32,
@@ -191,6 +194,7 @@ impl Daemon {
             port_paths(&config, &devices),
             1,
         );
+        director.leave_to_linux(linux::local_port_range());
         director.follow(mirror.handle().state());
 
         let (io, pump_end) = devices.io(&config).map_err(runtime)?;
@@ -225,6 +229,7 @@ impl Daemon {
             mirror,
             hops_changed: false,
             told_unfinished: 0,
+            told_short: Told::default(),
             devices,
             links,
             table_bytes,
@@ -265,6 +270,8 @@ impl Daemon {
                     self.director.set_input(self.config.ports.iter().map(|port| linux::input(&port.host_interface)));
                     self.look_at_workers();
                     self.links.look(&self.devices.ports, Instant::now()).map_err(runtime)?;
+                    self.director.leave_to_linux(linux::local_port_range());
+                    self.log_shortages();
                 }
                 recv(chores) -> _ => {
                     watchdog.pat(Instant::now());

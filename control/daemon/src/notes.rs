@@ -1,11 +1,29 @@
 //! What an operator should know: lines of `vipline status`, and of the log when they come up.
 
+use std::time::Instant;
+
 use super::Daemon;
+use director::room::{Shortage, shortages};
 
 impl Daemon {
     /// What an operator should know, a sentence each.
     pub(super) fn notes(&self) -> Vec<String> {
-        self.offloading_ports().map(offload).collect()
+        let short = self.shortages().into_iter().map(|shortage| shortage.to_string());
+        self.offloading_ports().map(offload).chain(short).collect()
+    }
+
+    /// Logs what runs out, at most once a minute.
+    pub(super) fn log_shortages(&mut self) {
+        for shortage in self.told_short.due(self.shortages(), Instant::now()) {
+            match shortage {
+                Shortage::Shared { .. } => tracing::info!("{shortage}"),
+                _ => tracing::warn!("{shortage}"),
+            }
+        }
+    }
+
+    fn shortages(&self) -> Vec<Shortage> {
+        shortages(&self.director, &self.collector, self.max_connections)
     }
 
     /// Logs what has come up since the last look.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ pub struct Director {
     world: Arc<MirrorState>,
     ways: HashMap<DestId, Way>,
     locals: HashMap<Ipv4Addr, u32>,
+    /// The ports that Linux gives its own connections, once that is known.
+    linux_ports: Option<RangeInclusive<u16>>,
 }
 
 impl Director {
@@ -60,6 +63,7 @@ impl Director {
             world: Arc::default(),
             ways: HashMap::new(),
             locals: HashMap::new(),
+            linux_ports: None,
         };
         (director, readers.into_iter().zip(tokens).collect())
     }
@@ -112,6 +116,7 @@ impl Director {
         }
         self.ways = ways;
         self.world = world;
+        self.share_locals();
         self.publish();
     }
 
@@ -121,6 +126,25 @@ impl Director {
             let world = Arc::clone(&self.world);
             self.follow(world);
         }
+    }
+
+    /// Leaves these ports of local addresses to Linux, wherever it has the address too: its own connections from there, such
+    /// as health checks, take them.
+    pub fn leave_to_linux(&mut self, ports: RangeInclusive<u16>) {
+        if self.linux_ports.as_ref() != Some(&ports) {
+            self.linux_ports = Some(ports);
+            self.share_locals();
+        }
+    }
+
+    fn share_locals(&self) {
+        self.locals().for_each(|local| self.share(&local));
+    }
+
+    fn share(&self, local: &LocalAddress) {
+        let mut own = self.world.addresses.iter().map(|address| address.net.addr());
+        let shared = own.any(|addr| addr == IpAddr::V4(local.addr));
+        local.leave_to_linux(self.linux_ports.clone().filter(|_| shared));
     }
 
     /// The next hops of all destinations: what Linux must keep resolved.
@@ -283,6 +307,9 @@ impl Director {
         // It may have its number from a change that was taken back.
         if self.master.snapshot().locals.get(slot as usize).is_none_or(Option::is_none) {
             self.master.set_local(slot, addr);
+            if let Some(Some(local)) = self.master.snapshot().locals.get(slot as usize) {
+                self.share(local);
+            }
         }
     }
 

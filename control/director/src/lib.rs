@@ -8,6 +8,7 @@ pub mod answer;
 pub mod compile;
 mod marks;
 pub mod paths;
+pub mod room;
 pub mod sim;
 pub mod statistics;
 pub mod trash;
