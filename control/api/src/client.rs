@@ -1,9 +1,13 @@
 //! A client's end of the control socket.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, socket};
 
 use super::frame::{self, FrameError, MAX_RESPONSE, Timed};
 use super::message::{Envelope, Request, Response, VERSION};
@@ -15,6 +19,7 @@ pub struct Client {
     path: PathBuf,
     stream: UnixStream,
     used: Instant,
+    patience: Duration,
 }
 
 /// Why the daemon could not be asked.
@@ -25,6 +30,18 @@ pub enum ClientError {
     NoDaemon {
         /// The socket.
         path: PathBuf,
+    },
+    /// Somebody listens, and says nothing.
+    #[error(
+        "The daemon at {} has not answered for {seconds} s: is it stopped, or held up? \
+         (VIPLINE_TIMEOUT says how many seconds to wait)",
+        path.display()
+    )]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
     },
     /// The socket belongs to somebody else.
     #[error("Permission denied for {} (you must be root)", path.display())]
@@ -52,6 +69,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether there is no daemon, or none that answers: the exit code of the tools is another then.
+    pub fn is_no_answer(&self) -> bool {
+        matches!(self, Self::NoDaemon { .. } | Self::Silent { .. })
+    }
+
     /// The daemon said something, but not to what was asked.
     pub fn unexpected(response: &Response) -> Self {
         let kind: String = format!("{response:?}").chars().take_while(char::is_ascii_alphanumeric).collect();
@@ -60,11 +82,19 @@ impl ClientError {
 }
 
 impl Client {
-    /// Connects to the daemon of a runtime directory.
+    /// Connects to the daemon of a runtime directory. How long it may take for each answer is said by the variable
+    /// `VIPLINE_TIMEOUT`, in seconds, or else ten.
     pub fn connect(runtime_dir: &Path) -> Result<Self, ClientError> {
+        let said = std::env::var("VIPLINE_TIMEOUT").ok();
+        let seconds = said.and_then(|said| said.parse().ok()).filter(|seconds| (1..=3600).contains(seconds));
+        Self::connect_within(runtime_dir, seconds.map_or(PATIENCE, Duration::from_secs))
+    }
+
+    /// The same with a patience of the caller's.
+    pub fn connect_within(runtime_dir: &Path, patience: Duration) -> Result<Self, ClientError> {
         let path = runtime_dir.join(SOCKET);
-        let stream = open(&path)?;
-        Ok(Self { path, stream, used: Instant::now() })
+        let stream = open(&path, patience)?;
+        Ok(Self { path, stream, used: Instant::now(), patience })
     }
 
     /// Asks, and waits for the answer. A listing is answered by its first page; see [`pages`].
@@ -73,12 +103,18 @@ impl Client {
         let body = body.map_err(|error| ClientError::Garbled(error.to_string()))?;
         // The daemon hangs up on those who are silent for long, as `ipvsadm -R` on a terminal may be.
         if self.used.elapsed() > FRESH {
-            self.stream = open(&self.path)?;
+            self.stream = open(&self.path, self.patience)?;
         }
         // The daemon may have refused the connection already: then its reason is there to be read.
-        let sent = frame::write(&mut Timed::new(&self.stream, PATIENCE), &body);
-        let body = match frame::read(&mut Timed::new(&self.stream, PATIENCE), MAX_RESPONSE) {
+        let sent = frame::write(&mut Timed::new(&self.stream, self.patience), &body);
+        if let Err(error) = &sent
+            && is_late(error)
+        {
+            return Err(silent(&self.path, self.patience));
+        }
+        let body = match frame::read(&mut Timed::new(&self.stream, self.patience), MAX_RESPONSE) {
             Ok(Some(body)) => body,
+            Err(FrameError::Io(error)) if is_late(&error) => return Err(silent(&self.path, self.patience)),
             Ok(None) => return Err(sent.map_or_else(ClientError::Io, |()| ClientError::Closed)),
             Err(FrameError::Io(error)) => return Err(ClientError::Io(error)),
             Err(error) => return Err(ClientError::Garbled(error.to_string())),
@@ -90,13 +126,44 @@ impl Client {
     }
 }
 
-fn open(path: &Path) -> Result<UnixStream, ClientError> {
-    let path = path.to_owned();
-    UnixStream::connect(&path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NoDaemon { path },
-        ErrorKind::PermissionDenied => ClientError::Denied { path },
-        _ => ClientError::Socket { path, source },
-    })
+/// Connects. A daemon that is stopped takes connections until its queue is full, and then they would wait for ever.
+fn open(path: &Path, patience: Duration) -> Result<UnixStream, ClientError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match connect(path) {
+            Ok(stream) => return Ok(stream),
+            Err(source) => match source.kind() {
+                ErrorKind::WouldBlock if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(10))
+                }
+                ErrorKind::WouldBlock => return Err(silent(path, patience)),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                    return Err(ClientError::NoDaemon { path: path.to_owned() });
+                }
+                ErrorKind::PermissionDenied => return Err(ClientError::Denied { path: path.to_owned() }),
+                _ => return Err(ClientError::Socket { path: path.to_owned(), source }),
+            },
+        }
+    }
+}
+
+/// Connects at once or not at all.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Whether an error says that the other side takes too long.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn silent(path: &Path, patience: Duration) -> ClientError {
+    ClientError::Silent { path: path.to_owned(), seconds: patience.as_secs() }
 }
 
 /// Whoever answers requests: the daemon behind its socket, or a director in memory.
@@ -127,7 +194,7 @@ pub fn pages(
 }
 
 /// Longer than the daemon's own patience, so that its explanation arrives.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection is taken to be open without asking; the daemon waits a minute.
 const FRESH: Duration = Duration::from_secs(20);

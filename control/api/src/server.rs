@@ -7,8 +7,10 @@
 
 use std::collections::HashMap;
 use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +18,8 @@ use std::time::Duration;
 use std::{fs, io, thread};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{self, shutdown};
 
 use super::frame::{self, FrameError, MAX_REQUEST, Timed};
 use super::message::{Envelope, Request, Response, VERSION};
@@ -52,7 +56,7 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connections: 64, idle: seconds(60), reply: seconds(10), answer: seconds(30) }
+        Self { connections: 64, idle: seconds(60), reply: seconds(10), answer: seconds(8) }
     }
 }
 
@@ -60,6 +64,10 @@ impl Default for ServerOptions {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
+    /// The socket's place in its file system, by which it is known there.
+    inode: (u64, u64),
+    /// Another descriptor of the acceptor's, to wake it with.
+    listener: UnixListener,
     jobs: Receiver<Job>,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
@@ -77,6 +85,9 @@ impl Server {
     /// Listens on `control.sock` in a directory that belongs to this process.
     pub fn bind(dir: &RuntimeDir, options: ServerOptions) -> io::Result<Self> {
         let listener = dir.listen(SOCKET)?;
+        let path = dir.path().join(SOCKET);
+        let inode = inode(&path)?;
+        let for_waking = listener.try_clone()?;
         let (sender, jobs) = bounded(options.connections);
         let shared = Shared { options, stopping: AtomicBool::new(false), open: Mutex::default() };
         let shared = Arc::new(shared);
@@ -84,7 +95,12 @@ impl Server {
         let acceptor = thread::Builder::new()
             .name("api-accept".into())
             .spawn(move || accept(&listener, &for_acceptor, &sender))?;
-        Ok(Self { path: dir.path().join(SOCKET), jobs, shared, acceptor: Some(acceptor) })
+        Ok(Self { path, inode, listener: for_waking, jobs, shared, acceptor: Some(acceptor) })
+    }
+
+    /// Whether the socket is still where clients look for it.
+    pub fn is_there(&self) -> bool {
+        inode(&self.path).is_ok_and(|found| found == self.inode)
     }
 
     /// Where requests come out, to be answered one after the other by the control loop.
@@ -96,9 +112,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
-        let woken = UnixStream::connect(&self.path).is_ok();
-        let _ = fs::remove_file(&self.path);
+        // Wakes the acceptor, also where the socket has no name any more.
+        let woken = shutdown(self.listener.as_raw_fd(), socket::Shutdown::Both).is_ok();
+        if self.is_there() {
+            let _ = fs::remove_file(&self.path);
+        }
         for stream in self.shared.open().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -106,6 +124,10 @@ impl Drop for Server {
             let _ = acceptor.join();
         }
     }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 impl Shared {
@@ -163,6 +185,10 @@ fn serve(stream: &UnixStream, options: &ServerOptions, jobs: &Sender<Job>) {
                 return;
             }
         };
+        // Whoever gave up waiting, while this process was stopped, has been told that it failed: so nothing is done.
+        if has_gone(stream) {
+            return;
+        }
         let response = match request(&body) {
             Ok(request) => ask(request, options, jobs),
             Err(text) => Response::Failed(text),
@@ -171,6 +197,13 @@ fn serve(stream: &UnixStream, options: &ServerOptions, jobs: &Sender<Job>) {
             return;
         }
     }
+}
+
+/// Whether the client has closed its end both ways.
+fn has_gone(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let _ = poll(&mut fds, PollTimeout::ZERO);
+    fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
 fn request(body: &[u8]) -> Result<Request, String> {

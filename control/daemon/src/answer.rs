@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use dataplane::stats::WorkerStats;
 use dataplane::verdict::DropReason;
-use dataplane::worker::report::{ConnView, PAGE, Page, Report, ReportReader};
 
 use super::Daemon;
 use super::workers::Pace;
 use crate::log;
 use api::{
-    ConnectionQuery, MemoryStatus, NamedCount, PortStatus, PortTraffic, Request, Response, Status,
-    TrafficReport, WorkerStatus, WorkerTraffic,
+    MemoryStatus, NamedCount, PortStatus, PortTraffic, Request, Response, Status, TrafficReport,
+    WorkerStatus, WorkerTraffic,
 };
 use director::answer;
 use linux::pump::PumpDrop;
@@ -20,14 +19,10 @@ use model::{BatchError, Change, ModelError};
 
 /// After how long the log is told again that a table is full.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
-/// How long a worker may take for a page of connections before it counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 impl Daemon {
     /// The answer to one request.
     pub(super) fn answer(&mut self, request: Request) -> Response {
         match request {
-            Request::Connections(query) => self.connections(&query),
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Traffic => Response::Traffic(Box::new(self.traffic())),
             request => {
@@ -57,25 +52,6 @@ impl Daemon {
         // A table loaded line by line makes thousands of changes: the pump is told of them together.
         self.hops_changed = true;
         Ok(())
-    }
-
-    /// One page of connections; the cursor is the worker's number and its next slot.
-    fn connections(&mut self, query: &ConnectionQuery) -> Response {
-        let cursor = query.from.unwrap_or(0);
-        let (worker, from) = ((cursor >> 32) as usize, cursor as u32);
-        let Some(reader) = self.readers.get_mut(worker) else {
-            return Response::Connections { rows: Vec::new(), next: None };
-        };
-        let Some((views, next)) = read_page(reader, from, PATIENCE) else {
-            return Response::Failed(format!("worker {worker} does not answer"));
-        };
-        let rows = answer::rows(self.director.model(), &query.filter, &views, worker);
-        let next = match next {
-            Some(slot) => Some((worker as u64) << 32 | u64::from(slot)),
-            None if worker + 1 < self.readers.len() => Some((worker as u64 + 1) << 32),
-            None => None,
-        };
-        Response::Connections { rows, next }
     }
 
     fn status(&self) -> Status {
@@ -213,73 +189,5 @@ impl Daemon {
             ports: ports.collect(),
             workers: by_worker.collect(),
         }
-    }
-}
-
-/// Asks a worker for a page of its table; `None` when it does not answer in time.
-fn read_page(
-    reader: &mut ReportReader,
-    from: u32,
-    patience: Duration,
-) -> Option<(Vec<ConnView>, Option<u32>)> {
-    let deadline = Instant::now() + patience;
-    // A page that nobody read to its end, because the worker was late, comes first.
-    if reader.pending {
-        read_to_end(reader, deadline)?;
-    }
-    reader.ask.push(Page { from, slots: PAGE }).ok()?;
-    reader.pending = true;
-    read_to_end(reader, deadline)
-}
-
-fn read_to_end(reader: &mut ReportReader, deadline: Instant) -> Option<(Vec<ConnView>, Option<u32>)> {
-    let mut views = Vec::new();
-    while Instant::now() < deadline {
-        match reader.answers.pop() {
-            Ok(Report::Conn(view)) => views.push(view),
-            Ok(Report::End(next)) => {
-                reader.pending = false;
-                return Some((views, next));
-            }
-            Err(_) => std::thread::sleep(Duration::from_micros(20)),
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use dataplane::epoch::{Publisher, Workers};
-    use dataplane::mem::MemIo;
-    use dataplane::secret::Secrets;
-    use dataplane::snapshot::Snapshot;
-    use dataplane::time::Ticks;
-    use dataplane::worker::Worker;
-    use dataplane::worker::flows::Flows;
-    use dataplane::worker::report;
-
-    use super::*;
-
-    #[test]
-    fn a_page_that_came_too_late_is_not_taken_for_the_next() {
-        let (_, mut tokens) = Workers::new(1);
-        let (_publisher, mut readers) = Publisher::new(Snapshot::default(), 1);
-        let stats = Arc::new(WorkerStats::new(1));
-        let flows =
-            Flows::new(4 * PAGE, Secrets::repeatable(1), stats, tokens.pop().unwrap(), Ticks::default());
-        let (reporter, mut reader) = report::channel();
-        let mut worker = Worker::new(MemIo::new(1), readers.pop().unwrap(), flows).with_reporter(reporter);
-        assert_eq!(read_page(&mut reader, 0, Duration::ZERO), None);
-        worker.poll(Ticks::default());
-        let polls = std::thread::spawn(move || {
-            (0..100).for_each(|_| {
-                worker.poll(Ticks::default());
-                std::thread::sleep(Duration::from_millis(1));
-            })
-        });
-        assert_eq!(read_page(&mut reader, PAGE, PATIENCE), Some((Vec::new(), Some(2 * PAGE))));
-        polls.join().unwrap();
     }
 }

@@ -30,7 +30,7 @@ fn advice(device: &Device, iface: &str, reason: &Reason) -> Option<String> {
     let kernel = reason.kernel().map_or(Errno::UnknownErrno, |errno| Errno::from_raw(errno.as_raw()));
     Some(match kernel {
         _ if reason.says("MTU") => {
-            format!("lower the MTU of {iface}, and on a veth that of its peer: `ip link set {iface} mtu 1500`")
+            format!("lower the MTU of {iface} and, on a veth, of its peer: `ip link set NAME mtu 1500`")
         }
         Errno::EBUSY => format!(
             "another program has this queue of {iface}: end it, or see `ip link show dev {iface}` for its XDP program"

@@ -8,9 +8,11 @@
 mod answer;
 pub mod config;
 mod devices;
+mod door;
 pub mod files;
 mod hint;
 mod links;
+mod listing;
 pub mod log;
 pub mod memory;
 mod notes;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select, tick};
+use crossbeam_channel::{after, never, select, tick};
 use dataplane::secret::Secrets;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
@@ -37,7 +39,9 @@ use dataplane::worker::report::{self, ReportReader};
 use dpdk::{LcoreHandle, Mbuf};
 
 use self::devices::Devices;
+use self::door::Door;
 use self::links::PortLinks;
+use self::listing::Listing;
 use self::memory::MemoryError;
 use self::survey::Survey;
 use self::tables::Made;
@@ -45,7 +49,7 @@ use self::workers::{Clock, Leash, Pace};
 use crate::config::{Config, RxChecksum};
 use crate::log::Log;
 use api::words::{counted, duration};
-use api::{Job, RuntimeDir, Server, ServerOptions};
+use api::{Request, RuntimeDir};
 use director::answer::empty_trash;
 use director::compile::Director;
 use director::paths::PortPath;
@@ -58,6 +62,9 @@ use linux::signals::{Signal, Signals};
 use linux::{Mirror, MirrorEvent, Tap, affinity};
 use lvs::ipvs::{self, Rule};
 use model::{ModelOptions, TICK};
+
+/// How long control leaves a worker alone that tells a page of connections.
+const PAGE_PACE: Duration = Duration::from_micros(50);
 
 /// Why the daemon ended.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +100,10 @@ struct Daemon {
     trash: TrashWatch,
     /// When the log was last told that a table is full.
     full_told: Option<Instant>,
+    /// Taken by the listing when the daemon serves.
     readers: Vec<ReportReader>,
+    /// What there is to say of the runtime directory.
+    door_note: Option<String>,
     leashes: Vec<Arc<Leash>>,
     pace: Vec<Pace>,
     handles: Vec<LcoreHandle>,
@@ -146,8 +156,8 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         daemon.stop();
         return Err(error);
     }
-    let server = match Server::bind(&dir, ServerOptions::default()) {
-        Ok(server) => server,
+    let mut door = match Door::open(dir) {
+        Ok(door) => door,
         Err(error) => {
             daemon.stop();
             return Err(runtime(error));
@@ -155,10 +165,10 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     };
     let ports = counted(daemon.config.ports.len() as u64, "port");
     notify::ready(&format!("serving {ports}"));
-    tracing::info!("serving: {ports}, control socket in {}", dir.path().display());
-    let ended = daemon.serve(server.jobs(), &signals);
+    tracing::info!("serving: {ports}, control socket in {}", door.path().display());
+    let ended = daemon.serve(&mut door, &signals);
     notify::stopping();
-    drop(server);
+    drop(door);
     let served = daemon.started.elapsed();
     daemon.stop();
     let signal = ended?;
@@ -222,6 +232,7 @@ impl Daemon {
             trash: TrashWatch::default(),
             full_told: None,
             readers: vec![reader],
+            door_note: None,
             leashes: vec![leash],
             pace: vec![Pace::default()],
             handles: vec![handle],
@@ -238,7 +249,7 @@ impl Daemon {
     }
 
     /// Answers, follows Linux and keeps time until told to stop; by which signal.
-    fn serve(&mut self, jobs: &Receiver<Job>, signals: &Signals) -> Result<&'static str, DaemonError> {
+    fn serve(&mut self, door: &mut Door, signals: &Signals) -> Result<&'static str, DaemonError> {
         let handle = self.mirror.handle();
         let world = handle.subscribe();
         self.follow()?;
@@ -246,15 +257,23 @@ impl Daemon {
         let estimate = tick(TICK);
         let chores = tick(Duration::from_millis(100));
         let mut watchdog = notify::Watchdog::new(Instant::now());
+        let mut jobs = door.jobs();
+        let mut listing = Listing::new(std::mem::take(&mut self.readers));
         loop {
+            let next_page = if listing.is_busy() { after(PAGE_PACE) } else { never() };
             select! {
                 recv(jobs) -> job => match job {
-                    Ok(job) => {
-                        let response = self.answer(job.request.clone());
-                        job.answer(response);
-                    }
+                    Ok(job) => match job.request.clone() {
+                        Request::Connections(query) => listing.want(job, query),
+                        request => job.answer(self.answer(request)),
+                    },
                     Err(_) => return Err(runtime("the control socket's thread has ended")),
                 },
+                recv(next_page) -> _ => {
+                    if let Some((job, page)) = listing.go_on(self.director.model(), Instant::now()) {
+                        job.answer(page);
+                    }
+                }
                 recv(world) -> event => match event {
                     Ok(MirrorEvent::Changed) => self.follow()?,
                     Err(_) => return Err(runtime("the netlink mirror has ended")),
@@ -269,6 +288,10 @@ impl Daemon {
                     self.collector.tick();
                     self.director.set_input(self.config.ports.iter().map(|port| linux::input(&port.host_interface)));
                     self.look_at_workers();
+                    if door.mend() {
+                        jobs = door.jobs();
+                    }
+                    self.door_note = door.note();
                     self.links.look(&self.devices.ports, Instant::now()).map_err(runtime)?;
                     self.director.leave_to_linux(linux::local_port_range());
                     self.log_shortages();

@@ -9,7 +9,8 @@ impl Daemon {
     /// What an operator should know, a sentence each.
     pub(super) fn notes(&self) -> Vec<String> {
         let short = self.shortages().into_iter().map(|shortage| shortage.to_string());
-        self.offloading_ports().map(offload).chain(short).collect()
+        let door = self.door_note.iter().cloned();
+        door.chain(self.offloading_ports().map(offload)).chain(short).collect()
     }
 
     /// Logs what runs out, at most once a minute.

@@ -99,7 +99,7 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let code = if matches!(error, ClientError::NoDaemon { .. }) { 3 } else { 1 };
+        let code = if error.is_no_answer() { 3 } else { 1 };
         Self { text: error.to_string(), code }
     }
 }

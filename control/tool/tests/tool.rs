@@ -148,7 +148,7 @@ fn check_names_the_line() {
     };
     let at = file.display();
     let good = "# web\n-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.1.1 -m\n";
-    assert_eq!(check(good), (format!("{at}: 1 services, 1 destinations\n"), String::new(), 0));
+    assert_eq!(check(good), (format!("{at}: 1 service, 1 destination\n"), String::new(), 0));
     for (text, said) in [
         ("-A -t 10.0.0.1:80 -s rr\n\n-a -t 10.0.0.1:81 -r 10.0.1.1\n", "line 3: Service not defined"),
         ("-A -t 10.0.0.1:80 -s rrr\n", "line 1: Scheduler or persistence engine not found"),
@@ -165,7 +165,9 @@ fn check_names_the_line() {
     std::fs::write(&file, good).unwrap();
     let (out, err, code) = config(port);
     assert_eq!((err.as_str(), code), ("", 0));
-    assert!(out.ends_with(&format!("1 ports, 1 workers\n{at}: 1 services, 1 destinations\n")), "{out}");
+    assert!(out.contains(&format!("1 port, 1 worker\n{at}: 1 service, 1 destination\n")), "{out}");
+    let needs = format!("{}: needs ", toml.display());
+    assert!(out.lines().any(|line| line.starts_with(&needs) && line.contains(" MB of memory for ")), "{out}");
     std::fs::write(&file, format!("{good}-a -t 10.0.0.1:80 -r 10.0.1.2 -m\n")).unwrap();
     let (_, err, code) = config(&format!("max_destinations = 1\n{port}"));
     assert!(err.starts_with("vipline: ") && code == 1, "{err}");
@@ -178,7 +180,7 @@ fn check_names_the_line() {
     let marked = format!("marks = \"marks.rules\"\n{port}\nhost_interface = \"wan0\"");
     std::fs::write(&marks, "-A PREROUTING -i wan0 -j MARK --set-mark 1\n").unwrap();
     let (out, err, code) = config(&marked);
-    assert!(out.contains(&format!("{}: 1 mark rules\n", marks.display())), "{out}");
+    assert!(out.contains(&format!("{}: 1 mark rule\n", marks.display())), "{out}");
     assert_eq!((err.as_str(), code), ("", 0));
     std::fs::write(&marks, "\n-A PREROUTING -i lan0 -j ACCEPT\n").unwrap();
     let said = "line 2: -i: lan0: no port has this host interface: expected one of wan0";

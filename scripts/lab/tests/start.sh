@@ -67,11 +67,12 @@ refused "no drivers of DPDK" 1 "DPDK has no drivers: $drivers is empty" \
     unshare -m sh -c "mount -t tmpfs none '$drivers' && exec \"\$@\"" --
 
 # --- the device's own no -----------------------------------------------------------------------------------------
+in_director ip link set lo mtu 1500
 device af_xdp:lo
 refused "an interface without XDP" 1 "does not support XDP.*take another interface"
-in_director ip link add big0 mtu 9000 type veth peer name big1 mtu 9000
+in_director ip link add big0 mtu 1500 type veth peer name big1 mtu 9000
 device af_xdp:big0
-refused "a peer with an MTU of 9000" 1 "MTU.*ip link set big0 mtu 1500"
+refused "a peer with an MTU of 9000" 1 "Peer MTU is too large to set XDP.*ip link set NAME mtu 1500"
 
 cp "$LAB_DIR/good.toml" "$LAB_DIR/vipline.toml"
 read -ra command < <(director_command first)

@@ -81,12 +81,16 @@ pub fn execute(command: Command, client: &mut dyn Ask, console: &mut Console<'_>
         Ok(()) => Exit::SUCCESS,
         Err(Failure { text, code }) => {
             console.complain(&text);
-            Exit::with(code)
+            // Who does not answer now would be waited for again by each line that follows.
+            Exit { code, end: code == NO_ANSWER }
         }
     }
 }
 
-/// A failure to carry out: 255 for changes, 1 for listings.
+/// The exit code where no daemon answers, as where Linux has no IPVS.
+const NO_ANSWER: u8 = 2;
+
+/// A failure to carry out: 255 for changes, 1 for listings, 2 when the daemon does not answer.
 struct Failure {
     text: String,
     code: u8,
@@ -110,6 +114,9 @@ impl Failure {
             }
             Ok(Response::Failed(text)) => text,
             Ok(other) => ClientError::unexpected(&other).to_string(),
+            Err(error) if error.is_no_answer() => {
+                return Self { text: error.to_string(), code: NO_ANSWER };
+            }
             Err(error) => error.to_string(),
         };
         if operation == Operation::List { Self::list(text) } else { Self::change(text) }

@@ -44,7 +44,7 @@ impl From<UsageError> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let code = if matches!(error, ClientError::NoDaemon { .. }) { 3 } else { 1 };
+        let code = if error.is_no_answer() { 3 } else { 1 };
         Self { text: error.to_string(), code }
     }
 }

@@ -1,0 +1,56 @@
+//! A daemon that says nothing, and a socket that is gone.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use api::{Client, ClientError, Request, Response, RuntimeDir, SOCKET, Server, ServerOptions};
+use tempfile::TempDir;
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// What a stopped process does: the kernel takes connections for it, and nobody reads.
+#[test]
+fn a_stopped_daemon_is_not_waited_for_without_end() {
+    let dir = TempDir::new().unwrap();
+    let _listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+    let mut client = Client::connect_within(dir.path(), SHORT).unwrap();
+    let error = client.call(&Request::Status).unwrap_err();
+    assert!(matches!(error, ClientError::Silent { .. }) && error.is_no_answer(), "{error}");
+    assert!(error.to_string().contains("is it stopped") && !error.to_string().contains('\n'));
+}
+
+#[test]
+fn nor_is_one_whose_queue_of_connections_is_full() {
+    let dir = TempDir::new().unwrap();
+    let _listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+    let mut waiting = Vec::new();
+    let error = loop {
+        match Client::connect_within(dir.path(), SHORT) {
+            Ok(client) => waiting.push(client),
+            Err(error) => break error,
+        }
+        assert!(waiting.len() < 10_000, "the queue has no end");
+    };
+    assert!(matches!(error, ClientError::Silent { .. }), "{error}");
+}
+
+#[test]
+fn a_socket_that_was_deleted_is_known_to_be_and_made_again() {
+    let dir = TempDir::new().unwrap();
+    let run = dir.path().join("run");
+    let claimed = RuntimeDir::claim(&run).unwrap();
+    let server = Server::bind(&claimed, ServerOptions::default()).unwrap();
+    assert!(server.is_there());
+    fs::remove_dir_all(&run).unwrap();
+    assert!(!server.is_there());
+    let claimed = RuntimeDir::claim(&run).unwrap();
+    let again = Server::bind(&claimed, ServerOptions::default()).unwrap();
+    // The old one ends, its thread too, and leaves the new one's socket alone.
+    drop(server);
+    assert!(again.is_there());
+    let asking = std::thread::spawn(move || Client::connect(&run).unwrap().call(&Request::Timeouts));
+    again.jobs().recv().unwrap().answer(Response::Done);
+    assert_eq!(asking.join().unwrap().unwrap(), Response::Done);
+}

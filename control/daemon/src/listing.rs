@@ -1,0 +1,162 @@
+//! Pages of connections, asked of the workers while control goes on with other things.
+//!
+//! A worker tells a page in its own time, between bursts. Nobody waits for that: [`Listing::go_on`] takes what is there, and
+//! the control loop comes back for the rest. Pages are told one after the other, so listings by several clients take turns.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use api::{ConnectionQuery, Response};
+use dataplane::worker::report::{ConnView, PAGE, Page, Report, ReportReader};
+use director::answer;
+use model::Model;
+
+/// How long a worker may take for a page before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pages that are wanted, each with whoever is to be answered.
+pub(super) struct Listing<T> {
+    readers: Vec<ReportReader>,
+    waiting: VecDeque<(T, ConnectionQuery)>,
+    /// Of the first that waits: what has come so far.
+    views: Vec<ConnView>,
+    /// Of the first that waits: until when.
+    deadline: Option<Instant>,
+    /// Of the first that waits: the worker has been asked.
+    asked: bool,
+}
+
+impl<T> Listing<T> {
+    /// Nothing wanted; one reader a worker.
+    pub(super) fn new(readers: Vec<ReportReader>) -> Self {
+        Self { readers, waiting: VecDeque::new(), views: Vec::new(), deadline: None, asked: false }
+    }
+
+    /// One page more.
+    pub(super) fn want(&mut self, who: T, query: ConnectionQuery) {
+        self.waiting.push_back((who, query));
+    }
+
+    /// Whether there is anything to go on with.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes what has come; gives the page that is complete, if one is, or the word that it does not come.
+    pub(super) fn go_on(&mut self, model: &Model, now: Instant) -> Option<(T, Response)> {
+        let (_, query) = self.waiting.front()?;
+        // The cursor is the worker's number and its next slot.
+        let cursor = query.from.unwrap_or(0);
+        let (worker, from) = ((cursor >> 32) as usize, cursor as u32);
+        let deadline = *self.deadline.get_or_insert(now + PATIENCE);
+        let Some(reader) = self.readers.get_mut(worker) else {
+            return self.done(Response::Connections { rows: Vec::new(), next: None });
+        };
+        // A page that was given up, because the worker was late, comes first.
+        if !self.asked && (!reader.pending || take(reader, &mut self.views).is_some()) {
+            self.views.clear();
+            self.asked = reader.ask.push(Page { from, slots: PAGE }).is_ok();
+            reader.pending = self.asked;
+        }
+        let ended = if self.asked { take(reader, &mut self.views) } else { None };
+        let Some(next) = ended else {
+            let late = now >= deadline;
+            return late.then(|| self.done(Response::Failed(format!("worker {worker} does not answer"))))?;
+        };
+        let rows = answer::rows(model, &query.filter, &self.views, worker);
+        let next = match next {
+            Some(slot) => Some((worker as u64) << 32 | u64::from(slot)),
+            None if worker + 1 < self.readers.len() => Some((worker as u64 + 1) << 32),
+            None => None,
+        };
+        self.done(Response::Connections { rows, next })
+    }
+
+    fn done(&mut self, response: Response) -> Option<(T, Response)> {
+        (self.deadline, self.asked) = (None, false);
+        self.views.clear();
+        Some((self.waiting.pop_front()?.0, response))
+    }
+}
+
+/// Takes what a worker has told; where the next page begins, once it has told all of this one.
+#[expect(clippy::option_option, reason = "the inner one is the worker's word")]
+fn take(reader: &mut ReportReader, views: &mut Vec<ConnView>) -> Option<Option<u32>> {
+    while let Ok(report) = reader.answers.pop() {
+        match report {
+            Report::Conn(view) => views.push(view),
+            Report::End(next) => {
+                reader.pending = false;
+                return Some(next);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dataplane::epoch::{Publisher, Workers};
+    use dataplane::mem::MemIo;
+    use dataplane::secret::Secrets;
+    use dataplane::snapshot::Snapshot;
+    use dataplane::stats::WorkerStats;
+    use dataplane::time::Ticks;
+    use dataplane::worker::Worker;
+    use dataplane::worker::flows::Flows;
+    use dataplane::worker::report;
+    use model::ModelOptions;
+
+    use super::*;
+
+    fn from(slot: u32) -> ConnectionQuery {
+        ConnectionQuery { from: Some(slot.into()), ..ConnectionQuery::default() }
+    }
+
+    fn empty(next: u32) -> Response {
+        Response::Connections { rows: Vec::new(), next: Some(next.into()) }
+    }
+
+    #[test]
+    fn a_worker_is_never_waited_for_and_late_pages_are_not_taken_for_others() {
+        let (_, mut tokens) = Workers::new(1);
+        let (_publisher, mut readers) = Publisher::new(Snapshot::default(), 1);
+        let stats = Arc::new(WorkerStats::new(1));
+        let token = tokens.pop().unwrap();
+        let flows = Flows::new(8 * PAGE, Secrets::repeatable(1), stats, token, Ticks::default());
+        let (reporter, reader) = report::channel();
+        let mut worker = Worker::new(MemIo::new(1), readers.pop().unwrap(), flows).with_reporter(reporter);
+        let mut polls = |listing: &mut Listing<char>, model: &Model, now| {
+            (0..1000).find_map(|_| {
+                worker.poll(Ticks::default());
+                listing.go_on(model, now)
+            })
+        };
+        let model = Model::new(ModelOptions::all());
+        let mut listing = Listing::new(vec![reader]);
+        let begun = Instant::now();
+        assert!(!listing.is_busy() && listing.go_on(&model, begun).is_none());
+
+        // Two clients take turns, and a worker that does not poll keeps nobody.
+        listing.want('a', from(0));
+        listing.want('b', from(PAGE));
+        assert!(listing.is_busy());
+        assert_eq!(listing.go_on(&model, begun), None);
+        assert_eq!(listing.go_on(&model, begun), None);
+        assert_eq!(polls(&mut listing, &model, begun), Some(('a', empty(PAGE))));
+        listing.want('a', from(PAGE));
+        assert_eq!(polls(&mut listing, &model, begun), Some(('b', empty(2 * PAGE))));
+        assert_eq!(polls(&mut listing, &model, begun), Some(('a', empty(2 * PAGE))));
+
+        // It is given up; what it says afterwards is nobody's page.
+        listing.want('c', from(3 * PAGE));
+        assert_eq!(listing.go_on(&model, begun), None);
+        let (who, response) = listing.go_on(&model, begun + PATIENCE).unwrap();
+        assert!(who == 'c' && matches!(response, Response::Failed(_)), "{response:?}");
+        listing.want('d', from(5 * PAGE));
+        assert_eq!(polls(&mut listing, &model, begun), Some(('d', empty(6 * PAGE))));
+        assert!(!listing.is_busy());
+    }
+}
