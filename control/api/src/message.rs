@@ -24,7 +24,7 @@ pub struct Envelope<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Apply one change. Answered by [`Response::Done`] or [`Response::Refused`].
+    /// Apply one change. Answered by [`Response::Done`], [`Response::Warned`] or [`Response::Refused`].
     Change(Change),
     /// Apply all changes or none. Answered by [`Response::Done`] or [`Response::BatchRefused`].
     ChangeAll(Vec<Change>),
@@ -76,6 +76,8 @@ pub struct ConnectionQuery {
 pub enum Response {
     /// The change is applied and workers will see it at their next burst.
     Done,
+    /// As [`Self::Done`], but what was said can hardly be meant: a line each.
+    Warned(Vec<String>),
     /// The model refused the change; nothing changed.
     Refused(ModelError),
     /// The model refused one of the changes; none was applied.

@@ -156,6 +156,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         daemon.stop();
         return Err(error);
     }
+    daemon.log_advice();
     let mut door = match Door::open(dir) {
         Ok(door) => door,
         Err(error) => {

@@ -10,7 +10,8 @@ impl Daemon {
     pub(super) fn notes(&self) -> Vec<String> {
         let short = self.shortages().into_iter().map(|shortage| shortage.to_string());
         let door = self.door_note.iter().cloned();
-        door.chain(self.offloading_ports().map(offload)).chain(short).collect()
+        let own = door.chain(self.offloading_ports().map(offload)).chain(short);
+        own.chain(self.director.advice()).chain(self.elsewhere_marked()).collect()
     }
 
     /// Logs what runs out, at most once a minute.
@@ -25,6 +26,25 @@ impl Daemon {
 
     fn shortages(&self) -> Vec<Shortage> {
         shortages(&self.director, &self.collector, self.max_connections)
+    }
+
+    /// Logs what is odd about the rules that the daemon was started with.
+    pub(super) fn log_advice(&self) {
+        for advice in self.director.advice().into_iter().chain(self.elsewhere_marked()) {
+            tracing::warn!("{advice}");
+        }
+    }
+
+    /// That Linux marks packets, when services by mark might wait for it.
+    fn elsewhere_marked(&self) -> Option<String> {
+        let chains = if self.director.uses_marks() { linux::netfilter::marking_chains() } else { Vec::new() };
+        (!chains.is_empty()).then(|| {
+            format!(
+                "Linux marks packets ({}), but none that services by mark get, for these never pass it: give `vipline mark` \
+                 the rules (`iptables-save -t mangle | vipline mark restore`)",
+                chains.join(", ")
+            )
+        })
     }
 
     /// Logs what has come up since the last look.

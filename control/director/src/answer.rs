@@ -25,9 +25,13 @@ pub fn answer(
     request: Request,
 ) -> Result<Response, Box<Request>> {
     Ok(match request {
-        Request::Change(one) => {
-            Response::from_change(change(director, collector, vec![one]).map_err(|refused| refused.error))
-        }
+        Request::Change(one) => match change(director, collector, vec![one.clone()]) {
+            Ok(()) => match director.advice_on(&one) {
+                said if said.is_empty() => Response::Done,
+                said => Response::Warned(said),
+            },
+            Err(refused) => Response::Refused(refused.error),
+        },
         Request::ChangeAll(changes) => Response::from_batch(change(director, collector, changes)),
         Request::List(query) => {
             collector.collect(director.model());

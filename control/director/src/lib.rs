@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod advice;
 pub mod answer;
 pub mod compile;
 mod marks;

@@ -117,6 +117,11 @@ impl Sim {
         Self { director, collector, trash, worker, listing, now, start, size }
     }
 
+    /// What an operator should know of the rules.
+    pub fn advice(&self) -> Vec<String> {
+        self.director.advice()
+    }
+
     /// Runs `ipvsadm` with these arguments.
     pub fn ipvsadm(&mut self, args: &[String]) -> Said {
         self.run("ipvsadm", |sim, console| ipvs::run(Invocation::Ipvsadm, args, console, || Ok(sim)))

@@ -15,6 +15,7 @@ mod input;
 mod link;
 mod lookup;
 mod mirror;
+pub mod netfilter;
 mod netlink;
 pub mod notify;
 mod ports;

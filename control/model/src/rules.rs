@@ -141,6 +141,11 @@ impl Model {
         self.host = host;
     }
 
+    /// What Linux says of addresses.
+    pub fn host(&self) -> &HostAddresses {
+        &self.host
+    }
+
     /// The slot of the service with this key.
     pub fn find(&self, key: &ServiceKey) -> Option<ServiceId> {
         self.service_slots.get(key).copied()

@@ -63,7 +63,7 @@ pub fn execute(command: Command, client: &mut dyn Ask, console: &mut Console<'_>
             console.print(help::VERSION);
             return Exit { code: 0, end: true };
         }
-        Command::Change(operation, change) => apply(client, operation, change),
+        Command::Change(operation, change) => apply(client, console, operation, change),
         Command::Zero(service) => zero(client, service),
         Command::List(listing) => list(client, console, &listing),
         Command::Connections { numeric, engine } => connections(client, console, numeric, engine),
@@ -123,9 +123,18 @@ impl Failure {
     }
 }
 
-fn apply(client: &mut dyn Ask, operation: Operation, change: Change) -> Result<(), Failure> {
+fn apply(
+    client: &mut dyn Ask,
+    console: &mut Console<'_>,
+    operation: Operation,
+    change: Change,
+) -> Result<(), Failure> {
     match client.ask(Request::Change(change)) {
         Ok(Response::Done) => Ok(()),
+        Ok(Response::Warned(lines)) => {
+            lines.iter().for_each(|line| console.complain(line));
+            Ok(())
+        }
         other => Err(Failure::of(operation, other)),
     }
 }

@@ -11,6 +11,7 @@ mod services;
 mod tests;
 
 pub use connections::{connections, title as connections_title};
+pub use name::option;
 pub use save::save;
 pub use services::{local_addresses, services};
 

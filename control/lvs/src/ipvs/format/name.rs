@@ -44,7 +44,7 @@ pub(super) fn destination_column(dest: DestKey, service: &ServiceKey, names: &dy
 }
 
 /// How a command line names a service.
-pub(super) fn option(key: &ServiceKey, names: &dyn Names) -> String {
+pub fn option(key: &ServiceKey, names: &dyn Names) -> String {
     match *key {
         ServiceKey::Address { protocol, addr, port } => {
             let option = match protocol {

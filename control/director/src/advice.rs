@@ -1,0 +1,152 @@
+//! What the rules say that cannot be meant: they are taken, as Linux takes them, and the operator is told.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use lvs::ipvs::{Numeric, format};
+use model::{Change, MarkRule, MarkTarget, Method, Model, Service, ServiceFlags, ServiceKey};
+
+use crate::compile::Director;
+
+impl Director {
+    /// What an operator should know of the rules, a sentence each; few sentences, however many rules there are.
+    pub fn advice(&self) -> Vec<String> {
+        let services = || self.model().services().map(|(_, service)| service);
+        let keys = |wanted: &dyn Fn(&Service) -> bool| {
+            let found = services().filter(|service| wanted(service));
+            some(&found.map(|service| service.spec.key.to_string()).collect::<Vec<_>>())
+        };
+        let reachable = reachable_marks(self.marks());
+        let unmarked = |service: &Service| {
+            matches!(service.spec.key, ServiceKey::Mark { mark, .. }
+                if reachable.as_ref().is_some_and(|marks| !marks.contains(&mark)))
+        };
+        let vips: BTreeSet<_> =
+            services().filter_map(|service| self.unowned(vip(&service.spec.key)?)).collect();
+        let lips = services().flat_map(|service| service.local_addresses.iter().copied());
+        let lips: BTreeSet<_> = lips.filter_map(|addr| self.unowned(addr)).collect();
+        let listed = |addrs: BTreeSet<IpAddr>| some(&addrs.iter().map(IpAddr::to_string).collect::<Vec<_>>());
+        let notes = [
+            keys(&|service| lacks_local(self.model(), service)).map(|keys| {
+                format!(
+                    "{keys}: destinations by FULLNAT, but no local address to send from, so that their packets are dropped \
+                     (no_local_port): add one with `ipvsadm -P`"
+                )
+            }),
+            keys(&|service| is_hopeless(self.model(), service)).map(|keys| {
+                format!(
+                    "{keys}: one-packet scheduling (-o) cannot work with FULLNAT, so that all datagrams are dropped (no_local_port)"
+                )
+            }),
+            keys(&unmarked).map(|keys| {
+                format!("{keys}: no rule gives a packet this mark, so that the service has none: see `vipline mark -L`")
+            }),
+            listed(vips).map(|vips| {
+                format!(
+                    "{vips}: virtual, but on no interface, so that nobody answers ARP for it: put it on a host interface; \
+                     right on a director that stands by, or where a router sends it here"
+                )
+            }),
+            listed(lips).map(|lips| {
+                format!(
+                    "{lips}: local addresses on no interface, so that real servers have nowhere to send to: put them on a host interface"
+                )
+            }),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+
+    /// What whoever makes this change should know at once, now that it is made.
+    pub(crate) fn advice_on(&self, change: &Change) -> Vec<String> {
+        let (Change::AddDestination(key, _)
+        | Change::EditDestination(key, _)
+        | Change::DeleteLocalAddress(key, _)
+        | Change::EditService(model::ServiceSpec { key, .. })) = change
+        else {
+            return Vec::new();
+        };
+        let model = self.model();
+        let Some(service) = model.find(key).and_then(|id| model.service(id)) else { return Vec::new() };
+        let option = format::option(key, &Numeric);
+        let mut said = Vec::new();
+        if concerns_fullnat(change) && lacks_local(model, service) {
+            said.push(format!(
+                "Warning: {option} has no local address, and FULLNAT needs one: packets are dropped until \
+                 `ipvsadm -P {option} -z ADDRESS`"
+            ));
+        }
+        if concerns_fullnat(change) && is_hopeless(model, service) {
+            said.push(format!(
+                "Warning: {option} is a one-packet service, which FULLNAT cannot serve: packets are dropped"
+            ));
+        }
+        said
+    }
+
+    /// Whether any service is by firewall mark.
+    pub fn uses_marks(&self) -> bool {
+        self.model().services().any(|(_, service)| matches!(service.spec.key, ServiceKey::Mark { .. }))
+    }
+
+    /// An address that no interface has.
+    fn unowned(&self, addr: IpAddr) -> Option<IpAddr> {
+        (!self.model().host().local.contains(&addr)).then_some(addr)
+    }
+}
+
+/// Whether a change may be why FULLNAT lacks something: destinations of other methods have nothing to do with it.
+fn concerns_fullnat(change: &Change) -> bool {
+    match change {
+        Change::AddDestination(_, spec) | Change::EditDestination(_, spec) => spec.method == Method::FullNat,
+        _ => true,
+    }
+}
+
+fn has_fullnat(model: &Model, service: &Service) -> bool {
+    model.destinations(service).any(|(_, dest)| dest.spec.method == Method::FullNat)
+}
+
+fn lacks_local(model: &Model, service: &Service) -> bool {
+    service.local_addresses.is_empty() && has_fullnat(model, service)
+}
+
+fn is_hopeless(model: &Model, service: &Service) -> bool {
+    service.spec.flags.contains(ServiceFlags::ONE_PACKET) && has_fullnat(model, service)
+}
+
+const fn vip(key: &ServiceKey) -> Option<IpAddr> {
+    match key {
+        ServiceKey::Address { addr, .. } => Some(*addr),
+        ServiceKey::Mark { .. } => None,
+    }
+}
+
+/// The marks that packets may have behind the rules, whatever their conditions; `None` when there are too many to say.
+fn reachable_marks(rules: &[MarkRule]) -> Option<BTreeSet<u32>> {
+    let mut marks = BTreeSet::from([0]);
+    for rule in rules {
+        if let MarkTarget::Mark { value, mask } = rule.target {
+            let made: Vec<_> = marks.iter().map(|mark| (mark & !mask) ^ value).collect();
+            marks.extend(made);
+        }
+        if marks.len() > MANY {
+            return None;
+        }
+    }
+    Some(marks)
+}
+
+/// The first few of a list in words; `None` of an empty one.
+fn some(names: &[String]) -> Option<String> {
+    let few = names.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => None,
+        1..=FEW => Some(few),
+        all => Some(format!("{few} and {} more", all - FEW)),
+    }
+}
+
+/// So many marks are looked after.
+const MANY: usize = 4096;
+/// So many are named in a sentence.
+const FEW: usize = 3;
