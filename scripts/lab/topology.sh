@@ -95,7 +95,7 @@ bridge_frames_unseen() {
 # plug HOST INTERFACE SEGMENT [ADDRESS]: a cable from HOST into SEGMENT
 plug() {
     local host=$1 interface=$2 segment=$3 far=$1-$2
-    # One queue: AF_XDP takes over single queues, and what arrived on another one would pass the director by.
+    # One queue: one worker looks after all of them, and one is the least to look at.
     ip link add "$interface" netns "$LAB_NAME-$host" numrxqueues 1 numtxqueues 1 type veth \
         peer name "$far" netns "$LAB_NAME-switch" numrxqueues 1 numtxqueues 1
     # As if a wire came between: veth hands over unfinished checksums and, without AF_XDP at its end, oversized segments.

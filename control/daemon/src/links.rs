@@ -12,7 +12,7 @@ use dpdk::PortStats;
 
 use super::port::RunningPort;
 use crate::config::{Device, PortConfig};
-use linux::{Ethtool, Iface, LinkCounters, Links, Mac, MirrorState, Tap};
+use linux::{Iface, LinkReport, LinkWatch, Links, Mac, MirrorState, Tap};
 
 /// How often the log may say that packets are missed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,8 +53,8 @@ pub(super) struct PortLink {
     pub(super) mtu: u32,
     /// In Mbit/s, when known.
     pub(super) speed: Option<u32>,
-    /// What the kernel has counted on the interface.
-    counters: Option<LinkCounters>,
+    /// What the interface said last.
+    report: LinkReport,
     /// An XDP program was seen on the interface.
     has_xdp: bool,
     ring: Ring,
@@ -92,7 +92,7 @@ struct Under {
 pub(super) struct PortLinks {
     pub(super) ports: Vec<PortLink>,
     links: Links,
-    ethtool: Option<Ethtool>,
+    watch: LinkWatch,
 }
 
 impl PortLinks {
@@ -118,7 +118,10 @@ impl PortLinks {
                 ..PortLink::default()
             }
         });
-        Ok(Self { ports: ports.collect(), links: Links::open()?, ethtool: Ethtool::open().ok() })
+        let ports: Vec<PortLink> = ports.collect();
+        // Index 0 is no link's.
+        let indices = ports.iter().map(|port| port.under.as_ref().map_or(0, |under| under.ifindex)).collect();
+        Ok(Self { ports, links: Links::open()?, watch: LinkWatch::start(indices)? })
     }
 
     /// Whether some port is not as it should be.
@@ -161,7 +164,7 @@ impl PortLinks {
         self.count();
         for (port, device) in self.ports.iter_mut().zip(running) {
             if port.under.is_some() {
-                port.look_at_interface(self.ethtool.as_mut())?;
+                port.look_at_interface()?;
             } else {
                 let link = device.link();
                 port.speed = link.speed_mbps;
@@ -177,11 +180,11 @@ impl PortLinks {
         Ok(())
     }
 
-    /// Asks what the kernel has counted until now.
+    /// Takes over what the kernel has counted, as of the last second.
     pub(super) fn count(&mut self) {
-        for port in &mut self.ports {
-            if let Some(under) = &port.under {
-                port.counters = self.links.counters(under.ifindex).ok().flatten();
+        for (port, report) in self.ports.iter_mut().zip(self.watch.reports()) {
+            if port.under.is_some() {
+                (port.report, port.speed) = (report, report.speed);
             }
         }
     }
@@ -213,14 +216,14 @@ impl PortLink {
 
     /// What was counted of the port, by driver, worker and kernel, as of the last look.
     pub(super) fn stats(&self, device: &RunningPort) -> PortStats {
-        let mut stats = device.stats(self.counters);
+        let mut stats = device.stats(self.report.counters);
         stats.rx_missed += self.ring.lost;
         stats
     }
 
-    fn look_at_interface(&mut self, ethtool: Option<&mut Ethtool>) -> Result<(), String> {
+    fn look_at_interface(&mut self) -> Result<(), String> {
         let Some(under) = &self.under else { return Ok(()) };
-        if let Some(counters) = self.counters {
+        if let Some(counters) = self.report.counters {
             if self.has_xdp && !counters.xdp {
                 return Err(format!(
                     "port {}: the XDP program was taken off {}, and without it the packets go to Linux; start viplined again \
@@ -230,9 +233,7 @@ impl PortLink {
             }
             self.has_xdp |= counters.xdp && !under.ring;
         }
-        let Some(ethtool) = ethtool else { return Ok(()) };
-        self.speed = ethtool.speed(under.ifindex);
-        let Ok(channels) = ethtool.channels(under.ifindex) else { return Ok(()) };
+        let Some(channels) = self.report.channels else { return Ok(()) };
         let trouble = (channels.rx > under.queues && !under.chosen).then(|| {
             format!(
                 "{} has {} receive queues now, and the director takes packets of {}: the others are lost; `{}`, or start \
@@ -248,7 +249,8 @@ impl PortLink {
     }
 
     fn look_at_ring(&mut self, device: &RunningPort) {
-        let Some(counters) = self.counters.filter(|_| self.under.as_ref().is_some_and(|under| under.ring))
+        let Some(counters) =
+            self.report.counters.filter(|_| self.under.as_ref().is_some_and(|under| under.ring))
         else {
             return;
         };

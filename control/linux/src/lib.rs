@@ -28,6 +28,7 @@ mod source;
 mod state;
 mod static_route;
 mod tap;
+mod watch;
 mod wire;
 
 pub use ethtool::{Channels, Ethtool};
@@ -45,3 +46,4 @@ pub use state::{
 };
 pub use static_route::{StaticRoute, StaticRouteError};
 pub use tap::{Tap, TapError};
+pub use watch::{LinkReport, LinkWatch};

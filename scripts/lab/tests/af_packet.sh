@@ -26,6 +26,7 @@ linux_hears() {
 start 256
 write_rules
 expect "100 requests answered" 100 "$(answered)"
+# shellcheck disable=SC2016
 resets() { in_director awk '/^Tcp: [0-9]/ { print $15 }' /proc/net/snmp; }
 expect "and Linux reset none" 0 "$(resets)"
 check_download

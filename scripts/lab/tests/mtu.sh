@@ -93,6 +93,7 @@ director_end TERM
 # Too large for any buffer of the driver: one line, here and in the check.
 in_director ip link set xwan mtu 9000
 said=$(check)
+# shellcheck disable=SC2016
 expect_true "MTU 9000: the check refuses in one line that says what to do" "ip link set xwan mtu" "$said" \
     grep -qE '^vipline: port wan: xwan has MTU 9000.*`ip link set xwan mtu [0-9]+`$' <<<"$said"
 status=0

@@ -49,6 +49,7 @@ ip -n "$LAB_NAME-director" link del xwan
 ip link add xwan netns "$LAB_NAME-director" numrxqueues 16 numtxqueues 16 type veth \
     peer name director-xwan netns "$LAB_NAME-switch" numrxqueues 16 numtxqueues 16
 director_config
+# shellcheck disable=SC2016
 expect_true "16 queues: the check names the command" "ethtool -L" "$(check)" \
     grep -q '^vipline: port wan: xwan has 16 receive queues.*`ethtool -L xwan rx 8 tx 8`' <<<"$(check)"
 status=0
