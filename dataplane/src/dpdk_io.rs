@@ -15,6 +15,7 @@ use crate::host::WorkerEnd;
 use crate::io::Burst;
 use crate::io::Frame;
 use crate::io::HostFrame;
+use crate::io::HostRequest;
 use crate::io::PacketIo;
 use crate::io::PortId;
 use crate::io::RxChecksum;
@@ -169,7 +170,16 @@ impl PacketIo for DpdkIo {
     }
 
     fn to_host(&mut self, frame: HostFrame<Mbuf>) -> Result<(), Mbuf> {
-        self.host.to_host.push(frame).map_err(|rtrb::PushError::Full(item)| item.frame)
+        let ring = match frame.request {
+            HostRequest::Deliver => &mut self.host.to_host,
+            HostRequest::Resolve { .. } => &mut self.host.to_resolve,
+        };
+        ring.push(frame).map_err(|rtrb::PushError::Full(item)| item.frame)
+    }
+
+    #[inline]
+    fn failed(&mut self) -> Option<Mbuf> {
+        self.host.failed.pop().ok()
     }
 
     #[inline]

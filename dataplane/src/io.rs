@@ -111,7 +111,7 @@ pub trait PacketIo {
     fn receive(&mut self, port: PortId, burst: &mut Burst<Self::Frame>);
     /// Gives `burst` to `port`'s device: takes what it accepts, in order, and leaves the rest.
     fn transmit(&mut self, port: PortId, burst: &mut Burst<Self::Frame>);
-    /// Hands a frame to the host; gives it back when the ring is full.
+    /// Hands a frame to the host, or to be resolved; gives it back when the ring for that is full.
     fn to_host(&mut self, frame: HostFrame<Self::Frame>) -> Result<(), Self::Frame>;
     /// Takes a frame that Linux sent on a host interface, or that was waiting for a MAC: it leaves by the port named.
     #[allow(
@@ -119,6 +119,10 @@ pub trait PacketIo {
         reason = "from the host, as the rings call it; nothing is converted"
     )]
     fn from_host(&mut self) -> Option<(PortId, Self::Frame)>;
+    /// Takes a frame back whose next hop did not answer.
+    fn failed(&mut self) -> Option<Self::Frame> {
+        None
+    }
     /// Whatever the I/O wants done once a poll.
     fn housekeep(&mut self) {}
     /// Frees frames in bulk.

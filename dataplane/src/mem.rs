@@ -6,6 +6,7 @@ use std::vec::Vec;
 use crate::io::Burst;
 use crate::io::Frame;
 use crate::io::HostFrame;
+use crate::io::HostRequest;
 use crate::io::PacketIo;
 use crate::io::PortId;
 
@@ -65,10 +66,14 @@ pub struct MemIo {
     pub host: Vec<HostFrame<MemFrame>>,
     /// Frames that the host sends.
     pub from_host: VecDeque<(PortId, MemFrame)>,
+    /// Frames whose next hop did not answer.
+    pub failed: VecDeque<MemFrame>,
     /// How many frames each transmit takes at most; unlimited when `None`.
     pub tx_room: Option<usize>,
-    /// How many frames the host ring takes in all; unlimited when `None`.
+    /// How many frames for the host are taken in all; unlimited when `None`.
     pub host_room: Option<usize>,
+    /// How many frames to be resolved are taken in all; unlimited when `None`.
+    pub resolve_room: Option<usize>,
 }
 
 impl MemIo {
@@ -99,11 +104,19 @@ impl PacketIo for MemIo {
     }
 
     fn to_host(&mut self, frame: HostFrame<MemFrame>) -> Result<(), MemFrame> {
-        if self.host_room.is_some_and(|room| self.host.len() >= room) {
+        let delivers = |request| request == HostRequest::Deliver;
+        let kind = delivers(frame.request);
+        let taken = self.host.iter().filter(|other| delivers(other.request) == kind).count();
+        let room = if kind { self.host_room } else { self.resolve_room };
+        if room.is_some_and(|room| taken >= room) {
             return Err(frame.frame);
         }
         self.host.push(frame);
         Ok(())
+    }
+
+    fn failed(&mut self) -> Option<MemFrame> {
+        self.failed.pop_front()
     }
 
     fn from_host(&mut self) -> Option<(PortId, MemFrame)> {

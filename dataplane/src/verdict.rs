@@ -73,6 +73,10 @@ drop_reasons! {
     TxFull => "tx_full", "the transmit queue was full";
     /// The ring to the host interface was full.
     HostFull => "host_full", "the host interface's ring was full";
+    /// The ring to the host interfaces for packets that wait for a neighbour was full.
+    ResolveFull => "resolve_full", "too many packets wanted a neighbour at once";
+    /// The neighbour that the packet needs did not answer.
+    NoNeighbour => "no_neighbour", "a neighbour on the way did not answer; host unreachable was sent";
     /// An ICMP error about a connection with a wrong checksum, or one without a whole header.
     BadIcmp => "bad_icmp", "an ICMP error with a wrong checksum or half a header";
     /// Another connection of the same real server and client ports exists through another VIP.

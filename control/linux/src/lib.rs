@@ -38,7 +38,7 @@ pub use link::{LinkCounters, LinkError, Links, Underlying, look_at_underlying, p
 pub use lookup::{Lookup, RouteTarget};
 pub use mirror::{Mirror, MirrorEvent, MirrorHandle};
 pub use ports::local_port_range;
-pub use resolve::{KEEP_ALIVE, Resolver};
+pub use resolve::{Asking, KEEP_ALIVE, Resolver};
 pub use routes::RouteTable;
 pub use silence::{Silence, SilenceError};
 pub use state::{

@@ -35,6 +35,10 @@ use super::state::MirrorState;
 
 /// How often the kernel is asked for one address, at most.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// New neighbours that the kernel is asked for at once, and in a second thereafter, beside those that are wanted. Senders on
+/// a port's own link that ask for the director's address are known to Linux by that; who is not is mostly made up.
+const AT_ONCE: u32 = 128;
+const A_SECOND: u32 = 128;
 /// How often wanted neighbours are looked over.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How many addresses to remember having asked for before those of long ago are dropped.
@@ -46,6 +50,18 @@ pub struct Resolver {
     asked: HashMap<(u32, IpAddr), Instant>,
     wanted: BTreeSet<(u32, IpAddr)>,
     looked_over: Option<Instant>,
+    budget: Budget,
+}
+
+/// What came of wanting a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// The kernel was asked.
+    Asked,
+    /// It was asked less than a second ago.
+    Recently,
+    /// It was not: too many others were asked for.
+    TooMany,
 }
 
 impl Resolver {
@@ -56,15 +72,19 @@ impl Resolver {
             asked: HashMap::new(),
             wanted: BTreeSet::new(),
             looked_over: None,
+            budget: Budget::default(),
         })
     }
 
-    /// Has the kernel resolve `addr` on a link, as if it had a packet for it; at most once a second for each. The
-    /// caller has seen to it that the entry is not permanent. Says whether the kernel was asked.
-    pub fn resolve(&mut self, ifindex: u32, addr: IpAddr, now: Instant) -> io::Result<bool> {
+    /// Has the kernel resolve `addr` on a link, as if it had a packet for it; at most once a second for each, and within
+    /// a budget for those that are not wanted. The caller has seen to it that the entry is not permanent.
+    pub fn resolve(&mut self, ifindex: u32, addr: IpAddr, now: Instant) -> io::Result<Asking> {
         let recently = |then: &Instant| now.saturating_duration_since(*then) < INTERVAL;
         if self.asked.get(&(ifindex, addr)).is_some_and(recently) {
-            return Ok(false);
+            return Ok(Asking::Recently);
+        }
+        if !self.wants(ifindex, addr) && !self.budget.spend(now) {
+            return Ok(Asking::TooMany);
         }
         if self.asked.len() >= REMEMBERED {
             self.asked.retain(|_, then| recently(then));
@@ -76,7 +96,12 @@ impl Resolver {
         request.header.flags = NeighbourFlags::Use;
         request.attributes.push(NeighbourAttribute::Destination(addr.into()));
         self.requests.change(Message::NewNeighbour(request), NLM_F_CREATE | NLM_F_REPLACE)?;
-        Ok(true)
+        Ok(Asking::Asked)
+    }
+
+    /// Whether this neighbour is one to keep alive.
+    pub fn wants(&self, ifindex: u32, addr: IpAddr) -> bool {
+        self.wanted.contains(&(ifindex, addr))
     }
 
     /// From now on, keep these alive and no others.
@@ -102,5 +127,40 @@ impl Resolver {
                 tracing::debug!("cannot ask the kernel for neighbour {addr} on link {ifindex}: {why}");
             }
         }
+    }
+}
+
+/// Tokens for strangers.
+#[derive(Debug, Default)]
+struct Budget {
+    spent: Duration,
+    last: Option<Instant>,
+}
+
+impl Budget {
+    /// Takes one if there is one.
+    fn spend(&mut self, now: Instant) -> bool {
+        let price = Duration::from_secs(1) / A_SECOND;
+        let earned = self.last.replace(now).map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+        self.spent = self.spent.saturating_sub(earned);
+        let enough = self.spent + price <= price * AT_ONCE;
+        if enough {
+            self.spent += price;
+        }
+        enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_a_burst_and_so_many_a_second() {
+        let (mut budget, now) = (Budget::default(), Instant::now());
+        let spend = |budget: &mut Budget, at: Duration| (0..1000).filter(|_| budget.spend(now + at)).count();
+        assert_eq!(spend(&mut budget, Duration::ZERO), AT_ONCE as usize);
+        assert_eq!(spend(&mut budget, Duration::from_millis(500)), A_SECOND as usize / 2);
+        assert_eq!(spend(&mut budget, Duration::from_secs(3600)), AT_ONCE as usize);
     }
 }

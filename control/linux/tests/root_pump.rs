@@ -118,7 +118,7 @@ impl Bench {
     fn resolve(&mut self, next_hop: impl Into<IpAddr>, mark: u8) {
         let frame = Buffer::new(&[mark; 64]);
         let request = HostRequest::Resolve { next_hop: next_hop.into() };
-        self.worker.to_host.push(HostFrame { port: PortId::new(0), request, frame }).ok().unwrap();
+        self.worker.to_resolve.push(HostFrame { port: PortId::new(0), request, frame }).ok().unwrap();
     }
 
     /// The next frame to send that fits; its buffer is supplied anew.
@@ -194,7 +194,7 @@ fn frames_pass_between_linux_and_the_worker() {
         assert!(!reply.resolved());
         eventually("the buffer back", || bench.spent() == 1);
         let totals = bench.totals();
-        assert_eq!((totals.delivered, totals.drops), (1, [0; 9]));
+        assert_eq!((totals.delivered, totals.drops), (1, [0; 8]));
         assert!(totals.taken >= 1);
 
         bench.deliver(&[1, 2, 3]);
@@ -241,7 +241,7 @@ fn frames_wait_for_their_next_hop() {
         bench.resolve(PEER4, 7);
         bench.sent("a resolved frame", |item| item.resolved() && item.frame.bytes()[6] == 7);
         let totals = bench.totals();
-        assert_eq!((totals.parked, totals.resolved, totals.drops), (3, 4, [0; 9]));
+        assert_eq!((totals.parked, totals.resolved, totals.drops), (3, 4, [0; 8]));
     });
 }
 
@@ -293,9 +293,12 @@ fn a_silent_next_hop_costs_its_frames() {
             bench.resolve(PEER4, mark);
         }
         // The kernel says so after three requests.
-        eventually("the kernel gives up", || bench.totals().dropped(PumpDrop::Failed) == 16);
+        eventually("the kernel gives up", || bench.totals().given_up == 16);
         assert_eq!(bench.totals().dropped(PumpDrop::NextHopFull), 4);
-        eventually("all buffers back", || bench.worker.spent.slots() == 20);
+        eventually("all buffers back", || bench.worker.spent.slots() + bench.worker.failed.slots() == 20);
+        // As they were to leave: the worker tells their senders.
+        let marks: Vec<u8> = (0..16).map(|_| bench.worker.failed.pop().unwrap().bytes()[40]).collect();
+        assert_eq!(marks, (4..20).collect::<Vec<_>>());
         assert_eq!(bench.state_of(PEER4), Some(NeighbourState::Failed));
 
         // What has failed is asked for again, and that it had failed is no answer.
@@ -313,8 +316,48 @@ fn a_silent_next_hop_costs_its_frames() {
         sysctl("net/ipv4/neigh/vl0/retrans_time_ms", "5000");
         let begun = Instant::now();
         bench.resolve(Ipv4Addr::new(192, 0, 2, 77), 1);
-        eventually("time is up", || bench.totals().dropped(PumpDrop::Unresolved) == 1);
+        eventually("time is up", || bench.totals().given_up == 17);
         assert!(begun.elapsed() >= Duration::from_secs(3));
+    });
+}
+
+/// Made-up senders on the port's own link: each wants a neighbour of its own.
+#[test]
+#[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
+fn strangers_starve_neither_arp_nor_the_next_hops_of_destinations() {
+    in_netns(|| {
+        let mut bench = Bench::new();
+        ip("address add 10.8.0.1/16 dev vl0");
+        bench.pump.keep_alive(vec![(PortId::new(0), PEER4.into())]);
+        thread::sleep(Duration::from_millis(300));
+        let mut flood = 0;
+        for n in 0..2000_u32 {
+            let request = HostRequest::Resolve { next_hop: Ipv4Addr::from_bits(0x0a08_0100 + n).into() };
+            let frame = Buffer::new(&[1; 64]);
+            let sent = bench.worker.to_resolve.push(HostFrame { port: PortId::new(0), request, frame });
+            flood += u64::from(sent.is_ok());
+            if n == 1000 {
+                // Its ring has room, whatever waits in the other.
+                bench.deliver(&arp(1, Mac::default(), Ipv4Addr::new(192, 0, 2, 1)));
+            }
+            if n % 50 == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        eventually("the ARP request is delivered", || bench.totals().delivered == 1);
+        eventually("all of the flood is judged", || {
+            let totals = bench.totals();
+            totals.parked + totals.dropped(PumpDrop::AskedTooMuch) == flood
+        });
+        let totals = bench.totals();
+        assert!(totals.parked < 1000, "the kernel was asked for {} of {flood}", totals.parked);
+        // A destination's next hop is resolved all the same.
+        while bench.worker.from_host.pop().is_ok() {
+            let _ = bench.worker.blank.push(Buffer::new(&[]));
+        }
+        bench.resolve(PEER4, 9);
+        bench.deliver(&arp_reply());
+        bench.sent("a resolved frame", |item| item.resolved() && item.frame.bytes()[6] == 9);
     });
 }
 

@@ -16,6 +16,7 @@ use zerocopy::FromBytes;
 
 use crate::conn::entry::Direction;
 use crate::conn::entry::Hot;
+use crate::conn::key::FlowKey;
 use crate::io::Frame;
 use crate::io::PortId;
 use crate::meta::PacketMeta;
@@ -146,6 +147,31 @@ fn translate<F: Frame>(frame: &mut F, meta: &PacketMeta, conn: &Hot, direction: 
         Direction::Reply => conn.request,
     }
     .reversed();
+    rewrite(frame, meta, conn, direction, other, ttl_step);
+}
+
+/// Gives a packet of `conn` back the addresses and ports that its sender gave it. `direction` is that of an answer: the
+/// packet went the other way.
+pub(crate) fn restore<F: Frame>(frame: &mut F, meta: &mut PacketMeta, conn: &Hot, direction: Direction) {
+    let original = match direction {
+        Direction::Request => conn.reply,
+        Direction::Reply => conn.request,
+    };
+    if Method::from_bits(conn.flags.bits()).is_translated() {
+        rewrite(frame, meta, conn, direction, original, 0);
+    }
+    meta.key = original;
+}
+
+#[inline(always)]
+fn rewrite<F: Frame>(
+    frame: &mut F,
+    meta: &PacketMeta,
+    conn: &Hot,
+    direction: Direction,
+    other: FlowKey,
+    ttl_step: u16,
+) {
     let (head, tail) = frame.bytes_mut().split_at_mut(usize::from(meta.l4));
     if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(&mut head[usize::from(meta.l3)..]) {
         ip.addrs = other.wire_addrs();

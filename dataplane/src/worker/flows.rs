@@ -382,10 +382,10 @@ impl Flows {
     }
 
     /// Has schedulers drop what they remember for too long, a bounded part of it each time, and look anew at what
-    /// is measured once an estimator tick; ten times a second.
-    pub(crate) fn tend_schedulers(&mut self, snapshot: &Snapshot) {
+    /// is measured once an estimator tick; ten times a second. Whether it was time.
+    pub(crate) fn tend_schedulers(&mut self, snapshot: &Snapshot) -> bool {
         if self.now.since(self.tended) < TEND_TICKS {
-            return;
+            return false;
         }
         self.tended = self.now;
         let rate_ticks = self.stats.rate_ticks();
@@ -403,6 +403,7 @@ impl Flows {
                 state.loads_changed();
             }
         }
+        true
     }
 
     /// The first reply of a connection whose real server is being timed. It says nothing when the first packet had been

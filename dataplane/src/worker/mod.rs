@@ -23,6 +23,7 @@ mod source;
 mod stage;
 mod steady;
 mod tunnels;
+mod unreachable;
 pub mod wanted;
 
 use std::sync::Arc;
@@ -113,7 +114,9 @@ impl<Io: PacketIo> Worker<Io> {
         }
         self.io.housekeep();
         done += self.send_for_host();
-        self.flows.tend_schedulers(self.rules.get());
+        if self.flows.tend_schedulers(self.rules.get()) {
+            done += self.answer_for_neighbours();
+        }
         if let Some(reporter) = &mut self.reporter {
             done += reporter.serve(&self.flows.table, now.ticks);
         }
@@ -182,6 +185,22 @@ impl<Io: PacketIo> Worker<Io> {
         while taken < FROM_HOST {
             let Some((port, frame)) = self.io.from_host() else { break };
             self.outbox.send(&mut self.io, &self.flows.stats, port, frame);
+            taken += 1;
+        }
+        if taken != 0 {
+            self.flows.stats.from_host.add(taken as u64);
+            self.outbox.flush(&mut self.io, &self.flows.stats);
+        }
+        taken
+    }
+
+    /// Tells the senders of packets whose next hop did not answer. Each of these has been counted as resolving.
+    fn answer_for_neighbours(&mut self) -> usize {
+        let mut taken = 0;
+        while taken < FROM_HOST {
+            let Some(mut frame) = self.io.failed() else { break };
+            let verdict = self.flows.unreachable(self.rules.get(), &mut frame);
+            self.outbox.post(&mut self.io, &self.flows.stats, PortId::new(0), frame, verdict);
             taken += 1;
         }
         if taken != 0 {

@@ -43,16 +43,17 @@ impl<F> Outbox<F> {
             }
             Verdict::Drop(reason) => return self.drop(io, stats, frame, reason),
         };
-        let (port, request, count) = match egress {
+        let (port, request, (count, full)) = match egress {
             Egress::Port(port) => return self.send(io, stats, port, frame),
-            Egress::Host => (ingress, HostRequest::Deliver, &stats.host),
+            Egress::Host => (ingress, HostRequest::Deliver, (&stats.host, DropReason::HostFull)),
             Egress::Resolve(port, next_hop) => {
-                (port, HostRequest::Resolve { next_hop: next_hop.into() }, &stats.resolve)
+                let request = HostRequest::Resolve { next_hop: next_hop.into() };
+                (port, request, (&stats.resolve, DropReason::ResolveFull))
             }
         };
         match io.to_host(HostFrame { port, request, frame }) {
             Ok(()) => count.add(1),
-            Err(frame) => self.drop(io, stats, frame, DropReason::HostFull),
+            Err(frame) => self.drop(io, stats, frame, full),
         }
     }
 

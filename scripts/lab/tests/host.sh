@@ -24,10 +24,14 @@ expect "TCP to a port of the VIP without a service" refused "$(attempt tcp 81)"
 expect "UDP to a port of the VIP without a service" refused "$(attempt udp 54)"
 expect "a service next to all that" answered "$(attempt udp 53)"
 
-# A server that is not there: Linux asks for it in vain, and what waited is counted.
+# A server that is not there: Linux asks for it in vain, the client is told, and what waited is counted.
+rule -A -t "$VIP:98" -s rr
+rule -a -t "$VIP:98" -r 10.2.0.98:98 -m
+expect "a client of a server that is not there" "No route to host" \
+    "$(in_client curl -sS -m 10 "http://$VIP:98/" 2>&1 | grep -o 'No route to host' || echo 'something else')"
 rule -A -u "$VIP:99" -s rr
 rule -a -u "$VIP:99" -r 10.2.0.99:99 -m
 attempt udp 99 >/dev/null
-given_up() { vipline stats | grep -E '^ *[1-9][0-9]* next_hop_(failed|timeout)' >/dev/null; }
-expect_true "what waited for a server that is not there is counted as dropped" "next_hop_failed or next_hop_timeout" \
+given_up() { vipline stats | grep -E '^ *[2-9][0-9]* no_neighbour' >/dev/null; }
+expect_true "what waited for a server that is not there is counted as dropped" "no_neighbour above 1" \
     "$(vipline stats | sed -n '/^Dropped/,/^port/p')" wait_until 8 given_up

@@ -17,25 +17,22 @@ pub enum PumpDrop {
     NextHopFull,
     /// More frames wait for next hops than may.
     ParkFull,
-    /// The next hop did not answer in time.
-    Unresolved,
-    /// The kernel gave the next hop up.
-    Failed,
+    /// More new next hops were wanted at once than the kernel is asked for.
+    AskedTooMuch,
     /// The worker does not take frames fast enough.
     WorkerFull,
 }
 
 impl PumpDrop {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::HostDown,
         Self::HostRefused,
         Self::TooLong,
         Self::NoPort,
         Self::NextHopFull,
         Self::ParkFull,
-        Self::Unresolved,
-        Self::Failed,
+        Self::AskedTooMuch,
         Self::WorkerFull,
     ];
 
@@ -48,8 +45,7 @@ impl PumpDrop {
             Self::NoPort => "host_no_port",
             Self::NextHopFull => "next_hop_queue_full",
             Self::ParkFull => "resolution_queue_full",
-            Self::Unresolved => "next_hop_timeout",
-            Self::Failed => "next_hop_failed",
+            Self::AskedTooMuch => "resolution_rate",
             Self::WorkerFull => "worker_queue_full",
         }
     }
@@ -63,8 +59,7 @@ impl PumpDrop {
             Self::NoPort => "for the host interface of a port that is not there",
             Self::NextHopFull => "more than may wait for one neighbour; the oldest goes",
             Self::ParkFull => "more than may wait for neighbours",
-            Self::Unresolved => "waited for a neighbour that did not answer in time",
-            Self::Failed => "waited for a neighbour that Linux gave up",
+            Self::AskedTooMuch => "for a new neighbour, of which more were wanted than Linux is asked for",
             Self::WorkerFull => "from Linux or waiting for a neighbour, and the worker's ring was full",
         }
     }
@@ -77,6 +72,7 @@ pub struct PumpCounters {
     taken: AtomicU64,
     parked: AtomicU64,
     resolved: AtomicU64,
+    given_up: AtomicU64,
     drops: [AtomicU64; PumpDrop::ALL.len()],
 }
 
@@ -91,6 +87,8 @@ pub struct PumpTotals {
     pub parked: u64,
     /// Frames given their next hop, at once or after waiting.
     pub resolved: u64,
+    /// Frames whose next hop did not answer, or that the kernel gave up; back at the worker, which tells their senders.
+    pub given_up: u64,
     /// Frames dropped, in the order of [`PumpDrop::ALL`].
     pub drops: [u64; PumpDrop::ALL.len()],
 }
@@ -104,6 +102,7 @@ impl PumpCounters {
             taken: read(&self.taken),
             parked: read(&self.parked),
             resolved: read(&self.resolved),
+            given_up: read(&self.given_up),
             drops: self.drops.each_ref().map(read),
         }
     }
@@ -122,6 +121,10 @@ impl PumpCounters {
 
     pub(super) fn resolved(&self) {
         self.resolved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn given_up(&self) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn dropped(&self, why: PumpDrop) {

@@ -3,11 +3,15 @@
 //! ```text
 //!            ToHost ring    ┌──────┐ write   ┌─────┐
 //!          ───────────────▶ │      │ ──────▶ │     │
+//!            ToResolve ring │      │         │     │
+//!          ───────────────▶ │      │         │     │
 //!  worker    spent ring     │      │         │ TAP │  Linux
 //!          ◀─────────────── │ pump │         │     │
 //!            blank ring     │      │ read    │     │
 //!          ───────────────▶ │      │ ◀────── │     │
 //!            FromHost ring  │      │         └─────┘
+//!          ◀─────────────── │      │
+//!            failed ring    │      │
 //!          ◀─────────────── └──────┘ ──▶ resolve ──▶ kernel
 //! ```
 //!
@@ -17,7 +21,8 @@
 //!
 //! A frame whose next hop has no Ethernet address yet comes as [`dataplane::io::HostRequest::Resolve`], complete but for
 //! its first six bytes. It is parked while the kernel asks for the neighbour, and goes back through the FromHost ring
-//! when the mirror has the answer.
+//! when the mirror has the answer; or through the failed ring when there is none, and its worker tells the sender. These
+//! frames have rings of their own, and new next hops a budget (`resolve.rs`), so that made-up senders keep no ARP from Linux.
 //!
 //! When a ring to the worker is full, frames stay in the TAP, whose queue then pushes back on Linux.
 

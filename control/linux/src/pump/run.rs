@@ -16,7 +16,7 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
 
 use super::super::mirror::{MirrorEvent, MirrorHandle};
-use super::super::resolve::Resolver;
+use super::super::resolve::{Asking, Resolver};
 use super::super::state::{Mac, MirrorState, NeighbourState};
 use super::super::tap::Tap;
 use super::bell::Bell;
@@ -26,6 +26,8 @@ use super::park::Park;
 
 /// Frames moved one way before the other way has its turn.
 const BURST: usize = 64;
+/// The same of frames whose next hop is to be resolved: each may take a request to the kernel.
+const RESOLVE_BURST: usize = 16;
 /// Sleeps of at least this length, which come after a while without work, become long ones while all workers rest.
 const PAUSE: Duration = Duration::from_micros(300);
 /// How long a sleep may be while all workers rest: what the mirror has to say waits no longer.
@@ -129,6 +131,11 @@ impl<F: HostBuffer> Runner<F> {
                 moved += 1;
                 self.take(index, item, now);
             }
+            for _ in 0..RESOLVE_BURST {
+                let Ok(item) = self.workers[index].rings.to_resolve.pop() else { break };
+                moved += 1;
+                self.take(index, item, now);
+            }
         }
         moved
     }
@@ -156,14 +163,20 @@ impl<F: HostBuffer> Runner<F> {
                     return;
                 }
                 let given_up = neighbour.is_some_and(|n| n.state == NeighbourState::Failed);
-                if let Err(why) = self.resolver.resolve(ifindex, next_hop, now) {
-                    tracing::debug!(
+                match self.resolver.resolve(ifindex, next_hop, now) {
+                    Ok(Asking::Asked | Asking::Recently) => {}
+                    Ok(Asking::TooMany) => {
+                        self.drop(PumpDrop::AskedTooMuch, worker, frame);
+                        return;
+                    }
+                    Err(why) => tracing::debug!(
                         "cannot ask the kernel for neighbour {next_hop} on {}: {why}",
                         tap.name()
-                    );
+                    ),
                 }
+                let hop = (given_up, !self.resolver.wants(ifindex, next_hop));
                 self.counters.parked();
-                if let Some((why, gone)) = self.park.park((port, next_hop), worker, frame, given_up, now) {
+                if let Some((why, gone)) = self.park.park((port, next_hop), worker, frame, hop, now) {
                     self.drop(why, gone.worker, gone.frame);
                 }
             }
@@ -238,7 +251,7 @@ impl<F: HostBuffer> Runner<F> {
                 }
             } else if neighbour.state == NeighbourState::Failed && !given_up {
                 for parked in self.park.take(hop) {
-                    self.drop(PumpDrop::Failed, parked.worker, parked.frame);
+                    self.give_up(parked.worker, parked.frame);
                 }
             }
         }
@@ -246,7 +259,7 @@ impl<F: HostBuffer> Runner<F> {
 
     fn expire(&mut self, now: Instant) {
         for parked in self.park.expire(now) {
-            self.drop(PumpDrop::Unresolved, parked.worker, parked.frame);
+            self.give_up(parked.worker, parked.frame);
         }
     }
 
@@ -275,6 +288,15 @@ impl<F: HostBuffer> Runner<F> {
         }
     }
 
+    /// Gives a frame back whose next hop did not answer: its worker tells the sender.
+    fn give_up(&mut self, worker: usize, frame: F) {
+        let Some(to) = self.workers.get_mut(worker) else { return };
+        match to.rings.failed.push(frame) {
+            Ok(()) => self.counters.given_up(),
+            Err(rtrb::PushError::Full(frame)) => self.drop(PumpDrop::WorkerFull, worker, frame),
+        }
+    }
+
     fn drop(&mut self, why: PumpDrop, worker: usize, frame: F) {
         self.counters.dropped(why);
         self.spend(worker, frame);
@@ -291,7 +313,11 @@ impl<F: HostBuffer> Runner<F> {
     fn sleep(&mut self, stop: &EventFd, time: Duration) -> bool {
         let mut time = time;
         if time >= PAUSE && self.park.is_empty() && self.bell.listen() {
-            if !self.workers.iter().all(|worker| worker.rings.to_host.is_empty()) {
+            if !self
+                .workers
+                .iter()
+                .all(|worker| worker.rings.to_host.is_empty() && worker.rings.to_resolve.is_empty())
+            {
                 self.bell.heard();
                 return false;
             }
