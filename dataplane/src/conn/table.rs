@@ -150,8 +150,8 @@ impl<K: Key> FlowTable<K> {
         Ok(id)
     }
 
-    /// Between [`Self::begin`] and [`Self::complete`], when the line that the first sent for is there: sends for the one
-    /// that the second may want besides.
+    /// Fetches the other bucket of the reply key. Call it after [`Self::begin`], once the first bucket
+    /// has arrived. [`Self::complete`] reads both.
     #[inline]
     pub fn prepare(&self, id: ConnId) {
         self.index.prefetch_away(self.place(self.hot(id).reply));
@@ -363,7 +363,8 @@ impl<K: Key> FlowTable<K> {
         [hot.request, hot.reply].map(|key| self.approach(key))
     }
 
-    /// When what [`Self::prefetch_keys`] sent for is there: sends for what removing the entry may touch besides.
+    /// Fetches the other buckets of an entry's keys. Call it once what [`Self::prefetch_keys`] fetched
+    /// has arrived. [`Self::remove`] reads both.
     #[inline]
     pub fn prefetch_keys_away(&self, approaches: [Approach; 2]) {
         for Approach(place) in approaches {
