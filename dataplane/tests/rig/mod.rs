@@ -305,6 +305,18 @@ impl Rig {
 
     /// Another director over `io`, with the same rules and marks and a table of its own.
     pub fn over<Io: PacketIo>(&mut self, io: Io, capacity: u32) -> (Publisher<Snapshot>, Worker<Io>) {
+        let (_, publisher, worker) = self.another(io, capacity);
+        (publisher, worker)
+    }
+
+    /// As [`Self::over`], and from here on the rig's changes reach that director.
+    pub fn move_over<Io: PacketIo>(&mut self, io: Io, capacity: u32) -> Worker<Io> {
+        let (master, publisher, worker) = self.another(io, capacity);
+        (self.master, self.publisher) = (master, publisher);
+        worker
+    }
+
+    fn another<Io: PacketIo>(&mut self, io: Io, capacity: u32) -> (Master, Publisher<Snapshot>, Worker<Io>) {
         let (workers, mut tokens) = Workers::new(1);
         let mut master = Master::new(workers, MhSize::default());
         *master.paths_mut() = self.master.paths_mut().clone();
@@ -314,7 +326,7 @@ impl Rig {
         let (publisher, mut readers) = Publisher::new(master.release(0), 1);
         let stats = Arc::new(WorkerStats::new(256));
         let flows = flows::Flows::new(capacity, Secrets::repeatable(7), stats, tokens.remove(0), self.now);
-        (publisher, Worker::new(io, readers.remove(0), flows))
+        (master, publisher, Worker::new(io, readers.remove(0), flows))
     }
 
     fn replant(&self, master: &mut Master) {
