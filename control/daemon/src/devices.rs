@@ -106,6 +106,7 @@ impl Devices {
             })
             .hugepages(hugepages)
             .file_prefix(file_prefix(runtime_dir))
+            .runtime_dir(runtime_dir)
             .pci(if config.ports.iter().any(|port| matches!(port.device, Device::Pci { .. })) {
                 Pci::OnAttach
             } else {

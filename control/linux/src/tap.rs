@@ -45,6 +45,12 @@ pub enum TapError {
         /// The name.
         name: String,
     },
+    /// The device file is for others.
+    #[error("cannot make host interface {name}: this user may not open /dev/net/tun; `chmod 666` it")]
+    Closed {
+        /// The name.
+        name: String,
+    },
     /// Not allowed.
     #[error("cannot make host interface {name}: not permitted; run as root or with CAP_NET_ADMIN")]
     Permission {
@@ -101,7 +107,10 @@ impl Tap {
             return Err(TapError::Exists { name });
         }
         if let Err(error) = File::options().read(true).write(true).open("/dev/net/tun") {
-            return Err(creation_error(name, error));
+            return Err(match error.kind() {
+                io::ErrorKind::PermissionDenied => TapError::Closed { name },
+                _ => creation_error(name, error),
+            });
         }
         let ipv6 = std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6");
         match addresses.iter().find(|address| address.addr().is_ipv6()) {

@@ -49,4 +49,4 @@ director_end TERM
 expect "off the journal each line has its time" 0 "$(grep -vcE '^(\x1b\[2m)?20[0-9]{2}-[0-9-]+T[0-9:.]+Z' "$LAB_DIR/err")"
 expect "a port bears its own name" yes "$(grep -qF 'port wan: af_xdp:xwan (net_af_xdp), ' "$LAB_DIR/err" && echo yes)"
 expect "and the last line says how it ended" yes "$(tail -1 "$LAB_DIR/err" | grep -qE ' ended: SIGTERM, after [0-9]+ s$' && echo yes)"
-expect "DPDK's directories are gone" "" "$(find /run/dpdk -maxdepth 1 -name "vipline-*" -newer "$LAB_DIR/vipline.toml" 2>/dev/null)"
+expect "DPDK's directories are gone" "" "$(find /run/dpdk -maxdepth 1 -name "vipline-*" -newer "$LAB_DIR/vipline.toml" 2>/dev/null; ls -A "$LAB_DIR/run")"

@@ -1,5 +1,8 @@
 //! What to tell DPDK at start, by name instead of by flag. Owned by whoever starts the process; read once.
 
+use std::path::Path;
+use std::path::PathBuf;
+
 /// The environment's set-up: CPUs, memory, devices, logging.
 ///
 /// The defaults ask for hugepages that vanish with the process, no PCI device, no worker core and a quiet log.
@@ -12,6 +15,7 @@ pub struct EalArgs {
     in_memory: bool,
     iova: Iova,
     file_prefix: String,
+    runtime_dir: Option<PathBuf>,
     pci: Pci,
     vdevs: Vec<String>,
     log_level: LogLevel,
@@ -30,6 +34,7 @@ impl EalArgs {
             in_memory: true,
             iova: Iova::Auto,
             file_prefix: "vipline".to_owned(),
+            runtime_dir: None,
             pci: Pci::Off,
             vdevs: Vec::new(),
             log_level: LogLevel::Error,
@@ -88,6 +93,14 @@ impl EalArgs {
         self
     }
 
+    /// Where DPDK keeps its runtime files, in a directory `dpdk`; nobody else should be able to write there. Default: below
+    /// `/run` for root, and for others below `$XDG_RUNTIME_DIR` or `/tmp`, where the first user shuts the next one out.
+    #[must_use]
+    pub fn runtime_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.runtime_dir = Some(dir.into());
+        self
+    }
+
     /// Which PCI devices may be used.
     #[must_use]
     pub fn pci(mut self, pci: Pci) -> Self {
@@ -121,6 +134,10 @@ impl EalArgs {
     pub fn extra(mut self, argument: impl Into<String>) -> Self {
         self.extra.push(argument.into());
         self
+    }
+
+    pub(crate) fn own_runtime_dir(&self) -> Option<&Path> {
+        self.runtime_dir.as_deref()
     }
 
     pub(crate) fn is_verbose(&self) -> bool {

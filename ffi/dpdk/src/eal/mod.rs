@@ -10,7 +10,9 @@ use core::ffi::c_char;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use std::ffi::CString;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -87,6 +89,12 @@ impl Eal {
             return Err(EalInitError::AlreadyStarted);
         }
 
+        let own = args.own_runtime_dir().and_then(|dir| CString::new(dir.as_os_str().as_bytes()).ok());
+        if let Some(dir) = &own {
+            // DPDK takes systemd's variable for its own (`eal_create_runtime_dir`).
+            // SAFETY: two terminated strings, which are copied. The environment is read by DPDK on this thread only.
+            unsafe { libc::setenv(c"RUNTIME_DIRECTORY".as_ptr(), dir.as_ptr(), 1) };
+        }
         log::set_verbose(args.is_verbose());
         let setup = Setup::begin();
         // DPDK keeps pointers into its arguments and reorders them, so they are never freed.
@@ -97,7 +105,7 @@ impl Eal {
         let code = unsafe { dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) };
         let result = check(code).map_err(|errno| EalInitError::Refused { reason: setup.why(errno) });
         drop(setup);
-        remove_runtime_dir();
+        remove_runtime_dir(own.is_some());
         if let Some(affinity) = affinity {
             affinity.restore();
         }
@@ -148,8 +156,9 @@ impl Eal {
     }
 }
 
-/// Removes the directory that DPDK makes for its files, if it is empty, as it stays when no file is to be left behind.
-fn remove_runtime_dir() {
+/// Removes the directory that DPDK makes for its files, if it is empty, as it stays when no file is to be left behind; and
+/// the one around it if that is ours.
+fn remove_runtime_dir(ours: bool) {
     // SAFETY: returns a buffer that is empty until rte_eal_init has made the directory.
     let dir = unsafe { dpdk_sys::rte_eal_get_runtime_dir() };
     if dir.is_null() {
@@ -158,7 +167,11 @@ fn remove_runtime_dir() {
     // SAFETY: a terminated string in a static buffer that nobody writes to any more.
     let dir = unsafe { CStr::from_ptr(dir) };
     // A directory with something in it stays, and so does one that is not there.
-    let _ = std::fs::remove_dir(std::path::Path::new(std::ffi::OsStr::from_bytes(dir.to_bytes())));
+    let dir = Path::new(OsStr::from_bytes(dir.to_bytes()));
+    let _ = std::fs::remove_dir(dir);
+    if let Some(around) = dir.parent().filter(|_| ours) {
+        let _ = std::fs::remove_dir(around);
+    }
 }
 
 /// What is in use. Everything that needs DPDK holds one of these.

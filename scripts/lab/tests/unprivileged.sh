@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# The director as another user, with exactly the capabilities that docs/viplined.service gives; each one less is refused by
+# name before anything is touched.
+
+lab_up nat 2
+director_config
+chmod 711 "$LAB_DIR"
+install -d -m 755 "$LAB_DIR/bin"
+install -m 755 "$BIN/viplined" "$LAB_DIR/bin/viplined"
+install -d -m 711 -o 65534 -g 65534 "$LAB_DIR/run"
+
+unit=$REPO/docs/viplined.service
+mapfile -t granted < <(sed -n 's/^AmbientCapabilities=//p' "$unit" | tr ' ' '\n' | sed 's/^CAP_//' | tr '[:upper:]' '[:lower:]')
+expect "the unit bounds what it grants" "$(sed -n 's/^AmbientCapabilities=//p' "$unit")" "$(sed -n 's/^CapabilityBoundingSet=//p' "$unit")"
+
+# command_with CAPABILITY…: the command line of the daemon as nobody with these, in $command
+command_with() {
+    local set=-all name
+    for name in "$@"; do set+=,+$name; done
+    command=(setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --inh-caps="$set" --ambient-caps="$set"
+        --bounding-set="$set" "$LAB_DIR/bin/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/run")
+}
+
+in_director ip link set xwan down
+for less in "${granted[@]}"; do
+    others=()
+    for name in "${granted[@]}"; do [[ $name == "$less" ]] || others+=("$name"); done
+    command_with "${others[@]}"
+    status=0
+    # Memory that may be locked without a limit would make up for ipc_lock.
+    in_director prlimit --memlock=65536:65536 timeout 10 "${command[@]}" >"$LAB_DIR/err" 2>&1 || status=$?
+    expect "without $less: exit status" 1 "$status"
+    expect "without $less: says so in one line" "1 1" "$(wc -l <"$LAB_DIR/err") $(grep -c "^viplined: Permission denied: viplined lacks CAP_${less^^} (" "$LAB_DIR/err")"
+done
+expect "and has not even brought the device up" 1 "$(in_director ip link show dev xwan | grep -c 'state DOWN')"
+
+command_with "${granted[@]}"
+spawn director viplined prlimit --memlock=65536:65536 "${command[@]}"
+wait_ready 20 viplined vipline status
+write_rules
+expect "it runs as nobody" 65534 "$(awk '/^Uid:/ { print $2 }' "/proc/$(pid_of viplined)/status")"
+expect "30 requests answered" 30 "$(http_requests 30 2>/dev/null | grep -c '^rs')"
+director_end TERM
+expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"
+expect "no XDP program is left" 0 "$(in_director ip link show dev xwan | grep -c prog/xdp)"
