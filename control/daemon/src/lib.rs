@@ -11,6 +11,7 @@ mod devices;
 mod door;
 pub mod files;
 mod hint;
+mod link;
 mod links;
 mod listing;
 pub mod log;

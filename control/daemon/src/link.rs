@@ -1,0 +1,315 @@
+//! One port's link: its state, its MTU, and what is wrong with it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use dpdk::PortStats;
+
+use super::port::RunningPort;
+use crate::config::{Device, PortConfig};
+use linux::{Iface, LinkReport, Links, Mac, Tap};
+
+/// How often the log may say that packets are missed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The state of a port's link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// Packets pass.
+    #[default]
+    Up,
+    /// There is no peer: a cable is out, or the other side is down.
+    NoCarrier,
+    /// The interface was set down.
+    Down,
+}
+
+impl fmt::Display for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::NoCarrier => "no carrier",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// What is known of one port beside its packets.
+#[derive(Debug, Default)]
+pub(super) struct PortLink {
+    name: String,
+    /// The Linux interface under the device.
+    under: Option<Under>,
+    /// The host interface: its index and its name.
+    host: (u32, String),
+    /// The link's state; `None` before the first look.
+    pub(super) state: Option<LinkState>,
+    /// The largest IP packet it carries, in bytes.
+    pub(super) mtu: u32,
+    /// In Mbit/s, when known.
+    pub(super) speed: Option<u32>,
+    /// What the interface said last.
+    report: LinkReport,
+    /// Whether the host interface was up, and whether it had a carrier, when the mirror saw it last.
+    seen: Option<(bool, bool)>,
+    /// An XDP program was seen on the interface.
+    has_xdp: bool,
+    ring: Ring,
+    /// What is wrong with its Ethernet address and its MTU.
+    settings: Vec<String>,
+    /// What is wrong with its queues.
+    queues: Option<String>,
+    /// When the log last told of missed packets, and how many they were.
+    told: Option<(Instant, u64)>,
+}
+
+/// What is lost between an interface and `AF_PACKET`'s ring, which the kernel tells the socket alone.
+#[derive(Debug, Default)]
+struct Ring {
+    /// Packets not fetched, at the last look.
+    before: u64,
+    /// Packets lost: neither this look nor the one before found them fetched.
+    lost: u64,
+}
+
+#[derive(Debug)]
+struct Under {
+    ifindex: u32,
+    name: String,
+    mac: Mac,
+    largest_mtu: u32,
+    queues: u32,
+    /// The operator chose queues, or the driver receives from all whatever their number.
+    chosen: bool,
+    /// Through `AF_PACKET`.
+    ring: bool,
+}
+
+impl PortLink {
+    /// What is known when the port has just started.
+    pub(super) fn new(config: &PortConfig, port: &RunningPort, tap: &Tap) -> Self {
+        let chosen = ["start_queue", "queue_count"].iter().any(|key| config.device.argument(key).is_some());
+        let under = port.ground().under.as_ref().map(|under| Under {
+            ifindex: under.ifindex,
+            name: under.iface.name.clone(),
+            mac: Mac(port.mac()),
+            largest_mtu: port.ground().largest_mtu.unwrap_or(u32::MAX),
+            queues: port.ground().queue_count(),
+            chosen: chosen || !matches!(config.device, Device::AfXdp { .. }),
+            ring: matches!(config.device, Device::AfPacket { .. }),
+        });
+        Self {
+            name: config.name.clone(),
+            under,
+            host: (tap.ifindex(), tap.name().to_owned()),
+            mtu: port.mtu(),
+            ..Self::default()
+        }
+    }
+
+    /// The port's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The host interface: its index and its name.
+    pub(super) fn host(&self) -> (u32, &str) {
+        (self.host.0, &self.host.1)
+    }
+
+    /// The Linux interface under the device: its index and its name.
+    pub(super) fn interface(&self) -> Option<(u32, &str)> {
+        self.under.as_ref().map(|under| (under.ifindex, under.name.as_str()))
+    }
+
+    /// What the interface said.
+    pub(super) fn heard(&mut self, report: LinkReport) {
+        if self.under.is_some() {
+            (self.report, self.speed) = (report, report.speed);
+        }
+    }
+
+    /// Looks at what no event tells of. An error is the end.
+    pub(super) fn look(&mut self, device: &RunningPort, now: Instant) -> Result<(), String> {
+        if self.under.is_some() {
+            self.look_at_interface()?;
+        } else {
+            let link = device.link();
+            self.speed = link.speed_mbps;
+            self.settle(if link.up { LinkState::Up } else { LinkState::NoCarrier });
+        }
+        self.look_at_ring(device);
+        self.tell_missed(self.stats(device).rx_missed, now);
+        Ok(())
+    }
+
+    /// Whether no packets pass.
+    pub(super) fn is_down(&self) -> bool {
+        self.state.is_some_and(|state| state != LinkState::Up)
+    }
+
+    /// What is wrong, each with what to do.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().chain(&self.queues).map(String::as_str)
+    }
+
+    /// What was counted of the port, by driver, worker and kernel, as of the last look.
+    pub(super) fn stats(&self, device: &RunningPort) -> PortStats {
+        let mut stats = device.stats(self.report.counters);
+        stats.rx_missed += self.ring.lost;
+        stats
+    }
+
+    fn look_at_interface(&mut self) -> Result<(), String> {
+        let Some(under) = &self.under else { return Ok(()) };
+        if let Some(counters) = self.report.counters {
+            if self.has_xdp && !counters.xdp {
+                return Err(format!(
+                    "port {}: the XDP program was taken off {}, and without it the packets go to Linux; start viplined again \
+                     to have it put back",
+                    self.name, under.name
+                ));
+            }
+            self.has_xdp |= counters.xdp && !under.ring;
+        }
+        let Some(channels) = self.report.channels else { return Ok(()) };
+        let trouble = (channels.rx > under.queues && !under.chosen).then(|| {
+            format!(
+                "{} has {} receive queues now, and the director takes packets of {}: the others are lost; `{}`, or start \
+                 viplined again",
+                under.name,
+                channels.rx,
+                under.queues,
+                channels.command(&under.name, under.queues)
+            )
+        });
+        self.tell_queues(trouble);
+        Ok(())
+    }
+
+    fn look_at_ring(&mut self, device: &RunningPort) {
+        let Some(counters) =
+            self.report.counters.filter(|_| self.under.as_ref().is_some_and(|under| under.ring))
+        else {
+            return;
+        };
+        let now = device.not_fetched(counters);
+        self.ring.lost = self.ring.lost.max(now.min(self.ring.before));
+        self.ring.before = now;
+    }
+
+    /// Follows the interface and the host interface of a port that stands on one.
+    pub(super) fn follow_interface(&mut self, iface: &Iface, tap: &Iface, links: &mut Links) {
+        self.seen = Some((tap.up, tap.carrier));
+        self.settle(match (iface.up, iface.carrier) {
+            (false, _) => LinkState::Down,
+            (true, false) => LinkState::NoCarrier,
+            (true, true) => LinkState::Up,
+        });
+        let Some(under) = &mut self.under else { return };
+        under.name.clone_from(&iface.name);
+        let mut wrong = Vec::new();
+        if let Some(mac) = iface.mac.filter(|mac| *mac != under.mac) {
+            wrong.push(format!(
+                "{0} has the Ethernet address {mac} now, and the director answers to {1}: packets for the new one are \
+                 dropped; `ip link set {0} address {1}`, or start viplined again",
+                iface.name, under.mac
+            ));
+        }
+        let mtu = iface.mtu.min(under.largest_mtu);
+        if iface.mtu > mtu {
+            wrong.push(format!(
+                "{0} has MTU {1} now, and packets above {mtu} bytes do not fit the buffers: they are lost; \
+                 `ip link set {0} mtu {mtu}`, or start viplined again to have larger buffers",
+                iface.name, iface.mtu
+            ));
+        }
+        wrong.extend(self.follow_mtu(mtu, tap, links));
+        for trouble in wrong.iter().filter(|trouble| !self.settings.contains(trouble)) {
+            tracing::warn!("port {}: {trouble}", self.name);
+        }
+        self.settings = wrong;
+    }
+
+    /// Follows the host interface of a port that stands on no other.
+    pub(super) fn follow_host(&mut self, tap: &Iface, links: &mut Links) {
+        self.seen = Some((tap.up, tap.carrier));
+        self.settings = self.follow_mtu(self.mtu, tap, links).into_iter().collect();
+    }
+
+    /// Gives the host interface the device's MTU when that has changed, or when it has a larger one. Gives what is wrong.
+    fn follow_mtu(&mut self, mtu: u32, tap: &Iface, links: &mut Links) -> Option<String> {
+        if mtu == self.mtu && tap.mtu <= mtu {
+            return None;
+        }
+        if let Err(why) = links.set_mtu(self.host.0, mtu) {
+            return Some(format!(
+                "{0} cannot have the device's MTU: {why}; `ip link set {0} mtu {mtu}`",
+                tap.name
+            ));
+        }
+        match mtu == self.mtu {
+            true => tracing::warn!(
+                "port {}: {} cannot have a larger MTU than its device: {mtu}",
+                self.name,
+                tap.name
+            ),
+            false => tracing::info!("port {}: MTU {mtu}, as its device has it now", self.name),
+        }
+        self.mtu = mtu;
+        None
+    }
+
+    /// Takes a state for the present one, and says so when it is news.
+    fn settle(&mut self, state: LinkState) {
+        let before = self.state.replace(state);
+        if before == Some(state) || before.is_none() && state == LinkState::Up {
+            return;
+        }
+        let name = &self.name;
+        let device = self.under.as_ref().map_or("its device", |under| under.name.as_str());
+        match state {
+            LinkState::Up => tracing::info!("port {name}: the link is up again"),
+            LinkState::NoCarrier => {
+                tracing::warn!(
+                    "port {name}: {device} has no carrier: no packets pass until the peer is back"
+                );
+            }
+            LinkState::Down => tracing::warn!(
+                "port {name}: {device} was set down: no packets pass; `ip link set {device} up` brings it back"
+            ),
+        }
+    }
+
+    /// Lets the users of the host interface see what the link is like.
+    pub(super) fn show_carrier(&self, links: &mut Links) {
+        let carrier = !self.is_down();
+        // Of an interface that is down itself Linux does not say whether there is a carrier.
+        if self.state.is_some()
+            && self.seen == Some((true, !carrier))
+            && let Err(why) = links.set_carrier(self.host.0, carrier)
+        {
+            tracing::warn!("port {}: cannot set the carrier of {}: {why}", self.name, self.host.1);
+        }
+    }
+
+    fn tell_queues(&mut self, trouble: Option<String>) {
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| self.queues.as_ref() != Some(*trouble)) {
+            tracing::warn!("port {}: {trouble}", self.name);
+        }
+        self.queues = trouble;
+    }
+
+    fn tell_missed(&mut self, missed: u64, now: Instant) {
+        let (since, before) = self.told.map_or((None, 0), |(since, before)| (Some(since), before));
+        if missed > before && since.is_none_or(|since| now.duration_since(since) >= PATIENCE) {
+            tracing::warn!(
+                "port {}: {} packets missed since the last look, {missed} in all: they came faster than they were fetched, or \
+                 were longer than the MTU",
+                self.name,
+                missed - before
+            );
+            self.told = Some((now, missed));
+        }
+    }
+}
