@@ -24,6 +24,9 @@ Conditions, ! before any of them for its opposite:
   --sport PORT[:PORT], --dport PORT[:PORT]
   -m multiport --sports|--dports|--ports PORT[:PORT][,...]
 
+Long options may be cut short, as with iptables. -m comment --comment TEXT, -c PACKETS BYTES, -w, -n, -4,
+-P PREROUTING ACCEPT, -Z and -X are taken and change nothing.
+
 Targets:
   MARK --set-mark VALUE[/MASK]              clear the bits of MASK and set VALUE; also --set-xmark,
                                             --and-mark, --or-mark, --xor-mark; the next rules are still asked

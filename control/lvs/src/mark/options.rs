@@ -1,6 +1,13 @@
-//! The options there are, and a command line taken apart into them. What they mean is the business of others.
+//! The options there are, and a command line taken apart into them, by the grammar of getopt as iptables uses it.
+//!
+//! A long option may be cut short as long as it is one of one kind, values may be attached, and letters run together. Which
+//! options there are depends on what stands before: `-m multiport` and `-j MARK` bring theirs along, and `-p tcp` has its
+//! own once one is used that nothing else has. What they mean is the business of others.
+
+use std::collections::VecDeque;
 
 use super::parse::UsageError;
+use super::value::wrong;
 
 /// What the command line asks for: the option that says so, and the words behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,12 +15,15 @@ pub(super) enum Verb {
     Append,
     Check,
     Delete,
+    DeleteChain,
     Flush,
     Help,
     Insert,
     List,
+    Policy,
     Print,
     Replace,
+    Zero,
 }
 
 /// An option with a value.
@@ -59,121 +69,326 @@ pub(super) struct Line {
     pub(super) line_numbers: bool,
 }
 
-const VERBS: [(Verb, [&str; 2]); 9] = [
-    (Verb::Append, ["-A", "--append"]),
-    (Verb::Check, ["-C", "--check"]),
-    (Verb::Delete, ["-D", "--delete"]),
-    (Verb::Flush, ["-F", "--flush"]),
-    (Verb::Help, ["-h", "--help"]),
-    (Verb::Insert, ["-I", "--insert"]),
-    (Verb::List, ["-L", "--list"]),
-    (Verb::Print, ["-S", "--list-rules"]),
-    (Verb::Replace, ["-R", "--replace"]),
+/// What an option is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    Verb(Verb),
+    /// It has a value and is kept; `!` may stand before it if this says so.
+    Kept(Opt, bool),
+    /// iptables has it and it changes nothing here: addresses are always numbers, nobody is waited for, and neither counters
+    /// nor comments are kept. It has so many values.
+    Idle(usize),
+    /// As idle, with one value; what `-m comment` needs.
+    Comment,
+    /// As idle; two numbers, or one word with a comma between them.
+    Counters,
+    /// It may have a number behind it, and changes nothing.
+    Wait,
+    Table,
+    LineNumbers,
+    /// iptables has it; the packet path has not.
+    Missing,
+}
+
+/// The short form, if there is one, the long one, and what it is.
+type Spelling = (Option<char>, &'static str, Is);
+
+const CORE: [Spelling; 36] = [
+    (Some('A'), "append", Is::Verb(Verb::Append)),
+    (Some('C'), "check", Is::Verb(Verb::Check)),
+    (Some('D'), "delete", Is::Verb(Verb::Delete)),
+    (Some('X'), "delete-chain", Is::Verb(Verb::DeleteChain)),
+    (Some('F'), "flush", Is::Verb(Verb::Flush)),
+    (Some('h'), "help", Is::Verb(Verb::Help)),
+    (Some('I'), "insert", Is::Verb(Verb::Insert)),
+    (Some('L'), "list", Is::Verb(Verb::List)),
+    (Some('P'), "policy", Is::Verb(Verb::Policy)),
+    (Some('S'), "list-rules", Is::Verb(Verb::Print)),
+    (Some('R'), "replace", Is::Verb(Verb::Replace)),
+    (Some('Z'), "zero", Is::Verb(Verb::Zero)),
+    (Some('N'), "new-chain", Is::Missing),
+    (Some('E'), "rename-chain", Is::Missing),
+    (Some('s'), "source", Is::Kept(Opt::Source, true)),
+    (None, "src", Is::Kept(Opt::Source, true)),
+    (Some('d'), "destination", Is::Kept(Opt::Destination, true)),
+    (None, "dst", Is::Kept(Opt::Destination, true)),
+    (Some('i'), "in-interface", Is::Kept(Opt::InInterface, true)),
+    (Some('j'), "jump", Is::Kept(Opt::Jump, false)),
+    (Some('m'), "match", Is::Kept(Opt::Match, false)),
+    (Some('p'), "protocol", Is::Kept(Opt::Protocol, true)),
+    (Some('t'), "table", Is::Table),
+    (Some('n'), "numeric", Is::Idle(0)),
+    (Some('v'), "verbose", Is::Idle(0)),
+    (Some('x'), "exact", Is::Idle(0)),
+    (Some('4'), "ipv4", Is::Idle(0)),
+    (Some('c'), "set-counters", Is::Counters),
+    (Some('M'), "modprobe", Is::Idle(1)),
+    (Some('w'), "wait", Is::Wait),
+    (Some('W'), "wait-interval", Is::Wait),
+    (None, "line-numbers", Is::LineNumbers),
+    (Some('6'), "ipv6", Is::Missing),
+    (Some('o'), "out-interface", Is::Missing),
+    (Some('f'), "fragment", Is::Missing),
+    (Some('g'), "goto", Is::Missing),
+];
+const PORTS: [Spelling; 8] = [
+    (None, "dport", Is::Kept(Opt::DestinationPort, true)),
+    (None, "destination-port", Is::Kept(Opt::DestinationPort, true)),
+    (None, "sport", Is::Kept(Opt::SourcePort, true)),
+    (None, "source-port", Is::Kept(Opt::SourcePort, true)),
+    (None, "syn", Is::Missing),
+    (None, "tcp-flags", Is::Missing),
+    (None, "tcp-option", Is::Missing),
+    (None, "chunk-types", Is::Missing),
+];
+const MULTIPORT: [Spelling; 5] = [
+    (None, "dports", Is::Kept(Opt::DestinationPorts, true)),
+    (None, "destination-ports", Is::Kept(Opt::DestinationPorts, true)),
+    (None, "sports", Is::Kept(Opt::SourcePorts, true)),
+    (None, "source-ports", Is::Kept(Opt::SourcePorts, true)),
+    (None, "ports", Is::Kept(Opt::Ports, true)),
+];
+const COMMENT: [Spelling; 1] = [(None, "comment", Is::Comment)];
+const MARK: [Spelling; 5] = [
+    (None, "and-mark", Is::Kept(Opt::AndMark, false)),
+    (None, "or-mark", Is::Kept(Opt::OrMark, false)),
+    (None, "set-mark", Is::Kept(Opt::SetMark, false)),
+    (None, "set-xmark", Is::Kept(Opt::SetXmark, false)),
+    (None, "xor-mark", Is::Kept(Opt::XorMark, false)),
 ];
 
-/// Spellings, and whether `!` may stand before them.
-const OPTIONS: [(Opt, &[&str], bool); 16] = [
-    (Opt::AndMark, &["--and-mark"], false),
-    (Opt::Destination, &["-d", "--destination", "--dst"], true),
-    (Opt::DestinationPort, &["--dport", "--destination-port"], true),
-    (Opt::DestinationPorts, &["--dports", "--destination-ports"], true),
-    (Opt::InInterface, &["-i", "--in-interface"], true),
-    (Opt::Jump, &["-j", "--jump"], false),
-    (Opt::Match, &["-m", "--match"], false),
-    (Opt::OrMark, &["--or-mark"], false),
-    (Opt::Ports, &["--ports"], true),
-    (Opt::Protocol, &["-p", "--protocol", "--proto"], true),
-    (Opt::SetMark, &["--set-mark"], false),
-    (Opt::SetXmark, &["--set-xmark"], false),
-    (Opt::Source, &["-s", "--source", "--src"], true),
-    (Opt::SourcePort, &["--sport", "--source-port"], true),
-    (Opt::SourcePorts, &["--sports", "--source-ports"], true),
-    (Opt::XorMark, &["--xor-mark"], false),
-];
-
-/// What iptables has and what changes nothing here: addresses are always numbers, and nobody is waited for.
-const IDLE: [&str; 8] = ["-n", "--numeric", "-v", "--verbose", "-x", "--exact", "-w", "--wait"];
+/// The matches that `-m` may name and the targets of `-j`, with the options that they bring along.
+const MATCHES: [(&str, &[Spelling]); 5] =
+    [("tcp", &PORTS), ("udp", &PORTS), ("sctp", &PORTS), ("multiport", &MULTIPORT), ("comment", &COMMENT)];
+const TARGETS: [(&str, &[Spelling]); 3] = [("MARK", &MARK), ("ACCEPT", &[]), ("RETURN", &[])];
+pub(super) const EXPECTED_TARGET: &str = "MARK, ACCEPT or RETURN";
+pub(super) const EXPECTED_MATCH: &str = "tcp, udp, sctp, multiport or comment";
 
 /// Takes a command line apart.
 pub(super) fn take_apart(words: &[String]) -> Result<Line, UsageError> {
-    let wrong = |text: String| Err(UsageError(text));
-    let mut words = words.iter().flat_map(|word| spread(word)).peekable();
-    let (mut verb, mut behind, mut given): (Option<(Verb, String)>, _, _) =
-        (None, Vec::new(), Vec::<Given>::new());
-    let (mut line_numbers, mut negated) = (false, false);
-    while let Some(word) = words.next() {
-        if word == "!" {
-            if negated {
-                return wrong("!: twice: expected an option behind it".into());
-            }
-            negated = true;
-            continue;
-        }
-        let option = OPTIONS.iter().find(|(_, spellings, _)| spellings.contains(&word.as_str()));
-        if let Some((opt, _, negatable)) = option {
-            let Some(value) = words.next() else {
-                return wrong(format!("{word}: expected a value behind it"));
-            };
-            if negated && !negatable {
-                return wrong(format!("! {word}: expected without !: it has no opposite"));
-            }
-            if *opt != Opt::Match && given.iter().any(|other| other.opt == *opt) {
-                return wrong(format!("{word}: given twice: expected once"));
-            }
-            if value == "!" {
-                return wrong(format!("{word}: !: expected ! before {word}"));
-            }
-            given.push(Given { opt: *opt, said: word, value, negated });
-            negated = false;
-            continue;
-        }
-        if negated {
-            return wrong(format!("!: {word}: expected an option that has an opposite"));
-        }
-        if let Some((found, _)) = VERBS.iter().find(|(_, spellings)| spellings.contains(&word.as_str())) {
-            if let Some((_, said)) = verb.filter(|_| *found != Verb::Help) {
-                return wrong(format!("{word}: {said} is given: expected one command"));
-            }
-            verb = Some((*found, word));
-            while let Some(word) = words.next_if(|word| !word.starts_with('-') && word != "!") {
-                behind.push(word);
-            }
-            continue;
-        }
-        match word.as_str() {
-            "--line-numbers" => line_numbers = true,
-            "-t" | "--table" => match words.next().as_deref() {
-                Some("mangle") => {}
-                other => {
-                    return wrong(format!("{word}: {}: expected mangle", other.unwrap_or("nothing")));
-                }
-            },
-            idle if IDLE.contains(&idle) => {}
-            _ => return wrong(format!("{word}: not known: expected an option of vipline mark -h")),
-        }
+    let mut parser = Parser { words: words.iter().cloned().collect(), ..Parser::default() };
+    while let Some(word) = parser.words.pop_front() {
+        parser.word(word)?;
     }
-    if negated {
-        return wrong("!: expected an option behind it".into());
-    }
-    let Some((verb, said)) = verb else {
-        return wrong("no command: expected -A, -I, -R, -D, -C, -F, -L, -S, save or restore".into());
-    };
-    Ok(Line { verb, said, words: behind, given, line_numbers })
+    parser.finish()
 }
 
-/// `--option=value` as two words, and letters run together, as in `-nL`, apart.
-fn spread(word: &str) -> Vec<String> {
-    if let Some((option, value)) = word.split_once('=').filter(|_| word.starts_with("--")) {
-        return vec![option.to_owned(), value.to_owned()];
-    }
-    let letters = word.strip_prefix('-').filter(|letters| letters.len() > 1);
-    match letters.filter(|letters| letters.chars().all(|letter| "nvxLSF".contains(letter))) {
-        Some(letters) => {
-            let mut letters: Vec<_> = letters.chars().collect();
-            // The command last: what follows is its own.
-            letters.sort_unstable_by_key(char::is_ascii_uppercase);
-            letters.into_iter().map(|letter| format!("-{letter}")).collect()
+/// A command line on its way.
+#[derive(Default)]
+struct Parser {
+    words: VecDeque<String>,
+    verb: Option<(Verb, String)>,
+    behind: Vec<String>,
+    given: Vec<Given>,
+    line_numbers: bool,
+    negated: bool,
+    /// Whether `--comment` was given, without which `-m comment` is nothing.
+    commented: bool,
+    /// The options that matches and targets have brought.
+    brought: Vec<&'static [Spelling]>,
+}
+
+impl Parser {
+    fn word(&mut self, word: String) -> Result<(), UsageError> {
+        if word == "!" {
+            if std::mem::replace(&mut self.negated, true) {
+                return Err(UsageError("!: twice: expected an option behind it".into()));
+            }
+            return Ok(());
         }
-        None => vec![word.to_owned()],
+        if let Some(long) = word.strip_prefix("--") {
+            let (name, attached) =
+                long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value.to_owned())));
+            let said = format!("--{name}");
+            let is = self.long(name, &said)?;
+            return self.take(is, said, attached);
+        }
+        let mut letters = word.strip_prefix('-').unwrap_or_default().chars();
+        if letters.as_str().is_empty() {
+            return Err(self.unknown(&word));
+        }
+        while let Some(letter) = letters.next() {
+            let said = format!("-{letter}");
+            let known = CORE.iter().find(|(short, ..)| *short == Some(letter));
+            let Some((_, _, is)) = known else { return Err(self.unknown(&word)) };
+            let rest = letters.as_str();
+            // `-Ln` is `-L` of a chain `n` to iptables, and what people type for `-nL`.
+            let flags = matches!(is, Is::Verb(_)) && rest.chars().all(|letter| "nvx".contains(letter));
+            if matches!(is, Is::Idle(0)) || flags {
+                if rest.is_empty() {
+                    return self.take(*is, said, None);
+                }
+                match is {
+                    Is::Verb(verb) => self.command(*verb, said)?,
+                    _ => self.take(*is, said, None)?,
+                }
+                continue;
+            }
+            let attached = (!rest.is_empty()).then(|| rest.to_owned());
+            return self.take(*is, said, attached);
+        }
+        // The words behind the command that stood among the letters.
+        self.take_behind();
+        Ok(())
+    }
+
+    /// What a long option is that may be cut short.
+    fn long(&mut self, name: &str, said: &str) -> Result<Is, UsageError> {
+        loop {
+            let all = || CORE.iter().chain(self.brought.iter().copied().flatten());
+            if let Some((.., is)) = all().find(|(_, long, _)| *long == name) {
+                return Ok(*is);
+            }
+            let mut found: Vec<&Spelling> = all().filter(|(_, long, _)| long.starts_with(name)).collect();
+            found.dedup_by_key(|(.., is)| *is);
+            match &found[..] {
+                [(.., is)] => return Ok(*is),
+                [] if self.brings_ports() => self.brought.push(&PORTS),
+                [] => {
+                    // Where iptables would want its match or target before it.
+                    let late = [&PORTS[..], &MULTIPORT, &MARK].into_iter().flatten();
+                    let exact = late.into_iter().find(|(_, long, _)| *long == name);
+                    return exact.map(|(.., is)| *is).ok_or_else(|| self.unknown(said));
+                }
+                several => {
+                    let names: Vec<_> = several.iter().map(|(_, long, _)| format!("--{long}")).collect();
+                    return Err(UsageError(format!(
+                        "{said}: is short for {}: expected one of them",
+                        names.join(" and ")
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Whether `-p` names a protocol whose options have not been brought yet.
+    fn brings_ports(&self) -> bool {
+        let protocol = self.given.iter().find(|given| given.opt == Opt::Protocol && !given.negated);
+        let has_ports = |given: &Given| {
+            matches!(given.value.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp" | "6" | "17" | "132")
+        };
+        protocol.is_some_and(has_ports) && !self.brought.iter().any(|options| options.len() == PORTS.len())
+    }
+
+    fn take(&mut self, is: Is, said: String, attached: Option<String>) -> Result<(), UsageError> {
+        let negatable = matches!(is, Is::Kept(_, true));
+        if self.negated && !negatable {
+            return Err(match is {
+                Is::Kept(..) => UsageError(format!("! {said}: expected without !: it has no opposite")),
+                _ => UsageError(format!("!: {said}: expected an option that has an opposite")),
+            });
+        }
+        match is {
+            Is::Verb(verb) => {
+                if let Some(chain) = attached {
+                    self.words.push_front(chain);
+                }
+                self.command(verb, said)?;
+                self.take_behind();
+            }
+            Is::Kept(opt, _) => self.keep(opt, said, attached)?,
+            Is::Idle(values) => {
+                if values > attached.iter().len() {
+                    self.value(&said)?;
+                }
+            }
+            Is::Comment => {
+                attached.map_or_else(|| self.value(&said), Ok)?;
+                self.commented = true;
+            }
+            Is::Counters => {
+                let first = attached.map_or_else(|| self.value(&said), Ok)?;
+                let both = match first.split_once(',') {
+                    Some((packets, bytes)) => [packets.to_owned(), bytes.to_owned()],
+                    None => [first.clone(), self.value(&said)?],
+                };
+                if let Some(other) = both.iter().find(|number| number.parse::<u64>().is_err()) {
+                    return Err(wrong(&said, other, "two numbers"));
+                }
+            }
+            Is::Wait => {
+                let number = |word: &String| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+                if attached.is_none() && self.words.front().is_some_and(number) {
+                    self.words.pop_front();
+                }
+            }
+            Is::Table => match attached.or_else(|| self.words.pop_front()).as_deref() {
+                Some("mangle") => {}
+                other => return Err(wrong(&said, other.unwrap_or("nothing"), "mangle")),
+            },
+            Is::LineNumbers => self.line_numbers = true,
+            Is::Missing => {
+                return Err(UsageError(format!("{said}: not built: expected an option of vipline mark -h")));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, verb: Verb, said: String) -> Result<(), UsageError> {
+        if let Some((_, other)) = self.verb.as_ref().filter(|_| verb != Verb::Help) {
+            return Err(UsageError(format!("{said}: {other} is given: expected one command")));
+        }
+        self.verb = Some((verb, said));
+        Ok(())
+    }
+
+    fn take_behind(&mut self) {
+        while self.words.front().is_some_and(|word| !word.starts_with('-') && word != "!") {
+            self.behind.extend(self.words.pop_front());
+        }
+    }
+
+    fn keep(&mut self, opt: Opt, said: String, attached: Option<String>) -> Result<(), UsageError> {
+        let value = attached.map_or_else(|| self.value(&said), Ok)?;
+        if opt != Opt::Match && self.given.iter().any(|other| other.opt == opt) {
+            return Err(UsageError(format!("{said}: given twice: expected once")));
+        }
+        if value == "!" {
+            return Err(UsageError(format!("{said}: !: expected ! before {said}")));
+        }
+        let bring = |from: &[(&str, &'static [Spelling])]| {
+            from.iter().find(|(name, _)| *name == value).map(|(_, options)| *options)
+        };
+        match opt {
+            Opt::Match => {
+                self.brought
+                    .extend(Some(bring(&MATCHES).ok_or_else(|| wrong(&said, &value, EXPECTED_MATCH))?));
+            }
+            Opt::Jump => {
+                self.brought
+                    .extend(Some(bring(&TARGETS).ok_or_else(|| wrong(&said, &value, EXPECTED_TARGET))?));
+            }
+            _ => {}
+        }
+        let negated = std::mem::take(&mut self.negated);
+        self.given.push(Given { opt, said, value, negated });
+        Ok(())
+    }
+
+    fn value(&mut self, said: &str) -> Result<String, UsageError> {
+        self.words.pop_front().ok_or_else(|| UsageError(format!("{said}: expected a value behind it")))
+    }
+
+    fn unknown(&self, said: &str) -> UsageError {
+        if self.negated {
+            return UsageError(format!("!: {said}: expected an option that has an opposite"));
+        }
+        UsageError(format!("{said}: not known: expected an option of vipline mark -h"))
+    }
+
+    fn finish(self) -> Result<Line, UsageError> {
+        if self.negated {
+            return Err(UsageError("!: expected an option behind it".into()));
+        }
+        let comment = self.given.iter().find(|given| given.opt == Opt::Match && given.value == "comment");
+        if let Some(given) = comment.filter(|_| !self.commented) {
+            return Err(wrong(&given.said, "comment", "--comment with it"));
+        }
+        let Self { verb, behind, given, line_numbers, .. } = self;
+        let Some((verb, said)) = verb else {
+            let expected = "-A, -I, -R, -D, -C, -F, -L, -S, save or restore";
+            return Err(UsageError(format!("no command: expected {expected}")));
+        };
+        Ok(Line { verb, said, words: behind, given, line_numbers })
     }
 }

@@ -68,11 +68,33 @@ fn command(line: &Line, names: &dyn Names) -> Result<Command, UsageError> {
         Verb::Help => return Ok(Command::Help),
         Verb::Append | Verb::Check | Verb::Insert | Verb::Replace => {}
         Verb::Delete if line.words.len() < 2 => {}
-        Verb::Delete | Verb::Flush | Verb::List | Verb::Print => {
+        Verb::Delete
+        | Verb::DeleteChain
+        | Verb::Flush
+        | Verb::List
+        | Verb::Policy
+        | Verb::Print
+        | Verb::Zero => {
             if let Some(given) = line.given.first() {
                 return Err(UsageError(format!("{}: expected no condition with {said}", given.said)));
             }
         }
+    }
+    if line.verb == Verb::DeleteChain {
+        // All chains but the built-in ones, of which there are none.
+        return match line.words.first() {
+            None => Ok(Command::Change(Vec::new())),
+            Some(chain) => Err(value::wrong(said, chain, "nothing behind it, as there are no other chains")),
+        };
+    }
+    if line.verb == Verb::Policy {
+        return match line.words.get(1).map(String::as_str) {
+            _ if line.words.first().is_none_or(|chain| chain != "PREROUTING") => {
+                Err(UsageError(format!("{said}: expected PREROUTING ACCEPT behind it")))
+            }
+            Some("ACCEPT") => Ok(Command::Change(Vec::new())),
+            other => Err(value::wrong(said, other.unwrap_or("nothing"), "ACCEPT behind the chain")),
+        };
     }
     let number = place(line)?;
     Ok(match line.verb {
@@ -96,6 +118,8 @@ fn command(line: &Line, names: &dyn Names) -> Result<Command, UsageError> {
         }),
         Verb::Check => Command::Check(rules()?),
         Verb::Flush => Command::Change(vec![MarkChange::Flush]),
+        // Counters are not kept.
+        Verb::Zero | Verb::DeleteChain | Verb::Policy => Command::Change(Vec::new()),
         Verb::List => Command::List { number, line_numbers: line.line_numbers },
         Verb::Print => Command::Print { number },
         Verb::Help => Command::Help,
@@ -105,7 +129,7 @@ fn command(line: &Line, names: &dyn Names) -> Result<Command, UsageError> {
 /// The number behind the chain, where one may stand.
 fn place(line: &Line) -> Result<Option<usize>, UsageError> {
     let said = line.said.as_str();
-    let may_lack_chain = matches!(line.verb, Verb::Flush | Verb::List | Verb::Print);
+    let may_lack_chain = matches!(line.verb, Verb::Flush | Verb::List | Verb::Print | Verb::Zero);
     match line.words.first().map(String::as_str) {
         Some("PREROUTING") => {}
         None if may_lack_chain => {}

@@ -41,7 +41,7 @@ pub fn load(text: &str, names: &dyn Names, table: &mut MarkTable) -> Result<(), 
 
 fn read(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
     let expected = "expected -A PREROUTING … or another change of rules";
-    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let words = split(line);
     let words = match words.split_first() {
         // iptables-save -c puts counters before rules.
         Some((first, rest)) if first.starts_with('[') && first.ends_with(']') => rest,
@@ -68,5 +68,52 @@ fn read(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
     match policy.map(String::as_str) {
         Some("ACCEPT") => Ok(Vec::new()),
         other => Err(UsageError(format!("{first}: {}: expected ACCEPT", other.unwrap_or("nothing")))),
+    }
+}
+
+/// The words of a line. Those in double quotes may have blanks, and \\ before what would mean something else: so
+/// iptables-save writes comments.
+fn split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut begun, mut quoted) = (String::new(), false, false);
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => (quoted, begun) = (!quoted, true),
+            '\\' if quoted => word.extend(letters.next()),
+            _ if letter.is_whitespace() && !quoted => {
+                if std::mem::take(&mut begun) {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            _ => {
+                word.push(letter);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipvs::Numeric;
+
+    #[test]
+    fn lines_are_split_as_iptables_restore_does() {
+        assert_eq!(
+            split(r#" -A  x --comment "two \"words\" -j" "" y "#),
+            ["-A", "x", "--comment", "two \"words\" -j", "", "y"]
+        );
+    }
+
+    #[test]
+    fn comments_of_iptables_save_are_read_past() {
+        let line = r#"-A PREROUTING -p tcp -m comment --comment "the web -j" -m tcp --dport 80 -j MARK --set-xmark 0x5/0xffffffff"#;
+        assert_eq!(script(line, &Numeric).map(|changes| changes.len()), Ok(1));
     }
 }

@@ -1,6 +1,6 @@
 //! Options to rules.
 
-use super::options::{Given, Opt};
+use super::options::{EXPECTED_MATCH, EXPECTED_TARGET, Given, Opt};
 use super::parse::UsageError;
 use super::value::{self, wrong};
 use crate::ipvs::Names;
@@ -48,9 +48,8 @@ const MARKS: [Opt; 5] = [Opt::SetMark, Opt::SetXmark, Opt::AndMark, Opt::OrMark,
 const LISTS: [Opt; 3] = [Opt::SourcePorts, Opt::DestinationPorts, Opt::Ports];
 
 fn target(options: &Options<'_>) -> Result<MarkTarget, UsageError> {
-    const EXPECTED: &str = "MARK, ACCEPT or RETURN";
     let Some(jump) = options.get(Opt::Jump) else {
-        return Err(UsageError(format!("-j: missing: expected {EXPECTED}")));
+        return Err(UsageError(format!("-j: missing: expected {EXPECTED_TARGET}")));
     };
     let mut marks = options.0.iter().filter(|given| MARKS.contains(&given.opt));
     let (first, second) = (marks.next(), marks.next());
@@ -69,7 +68,7 @@ fn target(options: &Options<'_>) -> Result<MarkTarget, UsageError> {
         }
         ("ACCEPT", None, _) => Ok(MarkTarget::Accept),
         ("RETURN", None, _) => Ok(MarkTarget::Return),
-        (other, ..) => Err(wrong(&jump.said, other, EXPECTED)),
+        (other, ..) => Err(wrong(&jump.said, other, EXPECTED_TARGET)),
     }
 }
 
@@ -114,7 +113,8 @@ fn check_modules(options: &Options<'_>, protocol: Option<Not<u8>>) -> Result<(),
             "tcp" => Protocol::Tcp,
             "udp" => Protocol::Udp,
             "sctp" => Protocol::Sctp,
-            other => return Err(wrong(&given.said, other, "tcp, udp, sctp or multiport")),
+            "comment" => continue,
+            other => return Err(wrong(&given.said, other, EXPECTED_MATCH)),
         };
         if protocol != Some(Not { value: needed.number(), negated: false }) {
             return Err(wrong(&given.said, &given.value, &format!("-p {} with it", given.value)));
