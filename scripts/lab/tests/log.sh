@@ -49,4 +49,11 @@ director_end TERM
 expect "off the journal each line has its time" 0 "$(grep -vcE '^(\x1b\[2m)?20[0-9]{2}-[0-9-]+T[0-9:.]+Z' "$LAB_DIR/err")"
 expect "a port bears its own name" yes "$(grep -qF 'port wan: af_xdp:xwan (net_af_xdp), ' "$LAB_DIR/err" && echo yes)"
 expect "and the last line says how it ended" yes "$(tail -1 "$LAB_DIR/err" | grep -qE ' ended: SIGTERM, after [0-9]+ s$' && echo yes)"
+touch "$LAB_DIR/journal"
+JOURNAL_STREAM=$(stat -c '%d:%i' "$LAB_DIR/journal")
+export JOURNAL_STREAM
+begin "2>>'$LAB_DIR/journal'"
+director_end TERM
+unset JOURNAL_STREAM
+expect "on the journal no line has one" 0 "$(grep -cvE '^ *(INFO|WARN) ' "$LAB_DIR/journal")"
 expect "DPDK's directories are gone" "" "$(find /run/dpdk -maxdepth 1 -name "vipline-*" -newer "$LAB_DIR/vipline.toml" 2>/dev/null; ls -A "$LAB_DIR/run")"
