@@ -36,6 +36,21 @@ pub enum Class {
     IcmpError,
 }
 
+/// The MACs under which frames for a port come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Station<'a> {
+    /// The port's own.
+    pub(crate) mac: Mac,
+    /// Those that Linux has on its host interface besides.
+    pub(crate) others: &'a [Mac],
+}
+
+impl Station<'_> {
+    fn has(self, mac: Mac) -> bool {
+        mac == self.mac || self.others.contains(&mac)
+    }
+}
+
 /// A frame's headers, read once.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMeta {
@@ -58,30 +73,36 @@ impl PacketMeta {
     /// IPv4 header; `verify` asks for a check in software when the device did not look.
     pub fn parse(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
         let mut meta = Self::nothing(Class::Host);
-        meta.read(frame, mac, checksum, verify);
+        meta.read(frame, Station { mac, others: &[] }, checksum, verify);
         meta
     }
 
     /// As [`Self::parse`], into a place that there is already; gives the key. The key is handed on in registers: read
     /// back from where it was written just before, in pieces of another size, it would cost more than the parsing.
     #[inline(always)]
-    pub(crate) fn read(&mut self, frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> FlowKey {
+    pub(crate) fn read(
+        &mut self,
+        frame: &[u8],
+        station: Station<'_>,
+        checksum: RxChecksum,
+        verify: bool,
+    ) -> FlowKey {
         let looked_at = checksum == RxChecksum::Good || checksum == RxChecksum::Unknown && !verify;
-        match plain(frame, mac) {
+        match plain(frame, station.mac) {
             Some(meta) if looked_at => {
                 *self = meta;
                 meta.key
             }
             _ => {
-                *self = Self::parse_any(frame, mac, checksum, verify);
+                *self = Self::parse_any(frame, station, checksum, verify);
                 self.key
             }
         }
     }
 
     #[inline(never)]
-    fn parse_any(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
-        match walk(frame, mac, checksum, verify) {
+    fn parse_any(frame: &[u8], station: Station<'_>, checksum: RxChecksum, verify: bool) -> Self {
+        match walk(frame, station, checksum, verify) {
             Ok(meta) => meta,
             Err(class) => Self::nothing(class),
         }
@@ -123,11 +144,11 @@ fn plain(frame: &[u8], mac: Mac) -> Option<PacketMeta> {
 }
 
 #[inline]
-fn walk(frame: &[u8], mac: Mac, rx: RxChecksum, verify: bool) -> Result<PacketMeta, Class> {
+fn walk(frame: &[u8], station: Station<'_>, rx: RxChecksum, verify: bool) -> Result<PacketMeta, Class> {
     let Ok((ether, _)) = EtherHeader::ref_from_prefix(frame) else {
         return Err(Class::Drop(DropReason::Truncated));
     };
-    if ether.dst != mac {
+    if !station.has(ether.dst) {
         let group = ether.dst.is_group();
         return Err(if group { Class::Host } else { Class::Drop(DropReason::OtherMac) });
     }

@@ -10,6 +10,7 @@ use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::route::Adjacency;
 use dataplane::snapshot::route::Reach;
 use dataplane::verdict::DropReason;
+use dataplane::wire::ether::Mac;
 use rig::*;
 use sched::Kind;
 
@@ -144,6 +145,31 @@ fn what_is_not_plain_ipv4_for_us_is_linuxs_unchanged() {
     rig.put(WAN, &with(&|frame| frame[5] ^= 1)).nothing();
     assert_eq!((rig.drops(DropReason::OtherMac), rig.connections()), (1, 0));
     rig.assert_accounted();
+}
+
+/// What VRRP or an operator puts on the host interface.
+#[test]
+fn frames_for_other_macs_of_the_host_interface_are_balanced_or_linuxs() {
+    const VRRP: Mac = Mac([0, 0, 0x5e, 0, 1, 51]);
+    const STRANGER: Mac = Mac([0, 0, 0x5e, 0, 1, 52]);
+    for method in ALL {
+        let mut rig = director(method);
+        rig.put(WAN, &tcp(VRRP, (CLIENT, 5000), (VIP, 80), SYN, b"")).nothing();
+        rig.master.paths_mut().more_macs = vec![vec![VRRP], Vec::new()].into();
+        rig.publish();
+        let out = rig.put(WAN, &tcp(VRRP, (CLIENT, 5000), (VIP, 80), SYN, b""));
+        assert_eq!((out.one().0, &out.one().1[..12]), (LAN, [rmac(11).0, MACS[1].0].as_flattened()));
+        rig.put(WAN, &tcp(VRRP, (CLIENT, 5000), (VIP, 80), ACK, b"")).one();
+        rig.put(WAN, &tcp(MACS[0], (CLIENT, 5000), (VIP, 80), ACK, b"")).one();
+        let ssh = tcp(VRRP, (CLIENT, 5000), (WIP, 22), SYN, b"");
+        let out = rig.put(WAN, &ssh);
+        out.to_host();
+        assert_eq!(out.host[0].2, ssh, "to the macvlan, as it came");
+        rig.put(LAN, &tcp(VRRP, (CLIENT, 5000), (VIP, 80), ACK, b"")).nothing();
+        rig.put(WAN, &tcp(STRANGER, (CLIENT, 5000), (VIP, 80), ACK, b"")).nothing();
+        assert_eq!((rig.drops(DropReason::OtherMac), rig.connections()), (3, 1), "{method:?}");
+        rig.assert_accounted();
+    }
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn nothing_is_said_when_nobody_knows_whose_it_was() {
     assert_eq!(rig.connections(), 0);
     fail(&mut rig, out).nothing();
     // An error is not answered by one, and garbage is not read.
-    let icmp = vec![[0; 14].as_slice(), &[0x45, 0, 0, 28, 0, 0, 0, 0, 63, 1]].concat();
+    let icmp = [[0; 14].as_slice(), &[0x45, 0, 0, 28, 0, 0, 0, 0, 63, 1]].concat();
     for frame in [Vec::new(), vec![0; 13], vec![0x45; 34], icmp] {
         rig.worker.io_mut().failed.push_back(MemFrame::new(&frame));
     }

@@ -114,6 +114,8 @@ struct Daemon {
     hops_changed: bool,
     /// The ports of which the log has said that their senders leave checksums unfinished: bit n for port n.
     told_unfinished: u32,
+    /// What became of MACs that Linux has on a host interface besides the port's, by port: whether their frames are let in.
+    lets_in: Vec<Option<bool>>,
     /// What the log has said of what runs out.
     told_short: Told,
     devices: Devices,
@@ -242,6 +244,7 @@ impl Daemon {
             mirror,
             hops_changed: false,
             told_unfinished: 0,
+            lets_in: Vec::new(),
             told_short: Told::default(),
             devices,
             links,
@@ -325,6 +328,7 @@ impl Daemon {
         let world = self.mirror.handle().state();
         self.links.follow(&world).map_err(runtime)?;
         self.director.follow(world);
+        self.let_in();
         self.keep_neighbours();
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use dataplane::io::PortId;
+
 use super::Daemon;
 use director::room::{Shortage, shortages};
 
@@ -10,7 +12,7 @@ impl Daemon {
     pub(super) fn notes(&self) -> Vec<String> {
         let short = self.shortages().into_iter().map(|shortage| shortage.to_string());
         let door = self.door_note.iter().cloned();
-        let own = door.chain(self.offloading_ports().map(offload)).chain(short);
+        let own = door.chain(self.offloading_ports().map(offload)).chain(self.shut_out()).chain(short);
         own.chain(self.director.advice()).chain(self.elsewhere_marked()).collect()
     }
 
@@ -59,6 +61,35 @@ impl Daemon {
         }
     }
 
+    /// Has devices let frames in for MACs that Linux has on a host interface besides the port's own.
+    pub(super) fn let_in(&mut self) {
+        self.lets_in.resize(self.config.ports.len(), None);
+        for (number, port) in self.config.ports.iter().enumerate() {
+            let macs = self.director.more_macs(PortId::new(number as u16));
+            let (Some(device), Some(mac), None) =
+                (self.devices.ports.get(number), macs.first(), self.lets_in[number])
+            else {
+                continue;
+            };
+            let done = device.let_all_in();
+            self.lets_in[number] = Some(done);
+            if done {
+                tracing::info!(
+                    "port {}: lets in all frames, since Linux has {mac} on {}",
+                    port.name,
+                    port.host_interface
+                );
+            } else {
+                tracing::warn!("{}", shut(&port.name));
+            }
+        }
+    }
+
+    fn shut_out(&self) -> impl Iterator<Item = String> {
+        let ports = self.config.ports.iter().zip(&self.lets_in);
+        ports.filter(|(_, lets_in)| **lets_in == Some(false)).map(|(port, _)| shut(&port.name))
+    }
+
     fn unfinished_ports(&self) -> u32 {
         self.collector.workers().iter().fold(0, |ports, worker| ports | worker.unfinished_ports.get())
     }
@@ -74,5 +105,12 @@ fn offload(port: &str) -> String {
     format!(
         "port {port}: senders leave checksums to their device (transmit offload); they are finished in software, \
          which `ethtool -K INTERFACE tx off` at the senders makes needless"
+    )
+}
+
+fn shut(port: &str) -> String {
+    format!(
+        "port {port}: Linux has other MACs on the host interface (a macvlan, perhaps of VRRP), and the device cannot be \
+         made promiscuous; unless it lets their frames in by itself, nothing reaches them"
     )
 }

@@ -49,6 +49,11 @@ impl RunningPort {
         self.devices.first()
     }
 
+    /// Has its devices let all frames in, for whatever MAC; whether they do.
+    pub(super) fn let_all_in(&self) -> bool {
+        self.devices.iter().all(Port::let_all_in)
+    }
+
     /// The Ethernet address.
     pub(super) fn mac(&self) -> [u8; 6] {
         self.first().map_or([0; 6], Port::mac)

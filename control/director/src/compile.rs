@@ -19,6 +19,7 @@ use dataplane::snapshot::master::{Master, ServiceSpec as PathSpec};
 use dataplane::snapshot::route::Input;
 use dataplane::snapshot::service::{Persistence, ServiceId as PathServiceId, ServiceKey as PathKey};
 use dataplane::time::Ticks;
+use dataplane::wire::ether::Mac;
 use sched::{Dest, DestId, Edit, Kind};
 
 use crate::paths::{PathCompiler, PortPath, Way};
@@ -118,6 +119,11 @@ impl Director {
         self.world = world;
         self.share_locals();
         self.publish();
+    }
+
+    /// The MACs under which frames for a port come, besides its own.
+    pub fn more_macs(&self, port: PortId) -> &[Mac] {
+        self.master.snapshot().paths.more_macs(port)
     }
 
     /// Takes over which senders Linux takes packets from on the ports' host interfaces, in the order of the ports.

@@ -77,6 +77,7 @@ impl PathCompiler {
         self.seen = Some(state.generations);
         let links = self.links(state);
         master.paths_mut().ports = self.facts(state);
+        master.paths_mut().more_macs = self.more_macs(state, &links);
         set(master, HOST, Adjacency { reach: Reach::Host, mtu: u16::MAX, ..Adjacency::default() });
         // Numbers stay with next hops that are wanted again.
         self.wanted.clear();
@@ -235,6 +236,20 @@ impl PathCompiler {
         found.collect()
     }
 
+    /// The MACs of each port's host interface that are not the port's, and of what lies upon it: macvlans of VRRP, VLANs.
+    fn more_macs(&self, state: &MirrorState, links: &HashMap<u32, PortId>) -> Arc<[Vec<Mac>]> {
+        let mut macs = vec![Vec::new(); self.ports.len()];
+        for (ifindex, iface) in state.ifaces.iter().filter(|(_, iface)| iface.up) {
+            let (Some(port), Some(mac)) = (base(state, links, *ifindex), iface.mac) else { continue };
+            let mac = Mac(mac.0);
+            let macs: &mut Vec<Mac> = &mut macs[port.index()];
+            if mac != self.ports[port.index()].mac && !mac.is_group() && !macs.contains(&mac) {
+                macs.push(mac);
+            }
+        }
+        macs.into()
+    }
+
     fn facts(&self, state: &MirrorState) -> Arc<[PortFacts]> {
         let facts = self.ports.iter().map(|port| {
             let iface = state.iface_named(&port.host_interface);
@@ -259,6 +274,15 @@ impl PathCompiler {
         });
         facts.collect()
     }
+}
+
+/// Links that may lie upon each other.
+const STOREYS: usize = 4;
+
+/// The port whose host interface a link is, or lies upon.
+fn base(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -> Option<PortId> {
+    let below = |ifindex: &u32| state.ifaces.get(ifindex)?.lower;
+    std::iter::successors(Some(ifindex), below).take(STOREYS).find_map(|ifindex| links.get(&ifindex).copied())
 }
 
 /// Writes an adjacency if it is another than before: an unchanged one costs no copy.

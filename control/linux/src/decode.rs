@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState as Nud,
 };
@@ -25,15 +27,26 @@ pub(super) fn link(message: &LinkMessage) -> (u32, Iface) {
         carrier: flags.contains(LinkFlags::LowerUp),
         ..Iface::default()
     };
+    let (mut lower, mut stacked, mut foreign) = (None, false, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => iface.name.clone_from(name),
             LinkAttribute::Address(bytes) => iface.mac = mac(bytes),
             LinkAttribute::Mtu(mtu) => iface.mtu = *mtu,
+            LinkAttribute::Link(ifindex) => lower = Some(*ifindex),
+            LinkAttribute::LinkNetNsId(_) => foreign = true,
+            LinkAttribute::LinkInfo(infos) => stacked = infos.iter().any(lies_upon_another),
             _ => {}
         }
     }
+    // Of a veth pair the other end stands there, and of some links one of another namespace.
+    iface.lower = lower.filter(|_| stacked && !foreign);
     (message.header.index, iface)
+}
+
+fn lies_upon_another(info: &LinkInfo) -> bool {
+    use InfoKind::{IpVlan, MacVlan, MacVtap, Vlan};
+    matches!(info, LinkInfo::Kind(MacVlan | MacVtap | Vlan | IpVlan))
 }
 
 /// What the kernel has counted on a link.

@@ -58,6 +58,8 @@ pub struct Iface {
     pub up: bool,
     /// There is a peer.
     pub carrier: bool,
+    /// The link of this namespace that it lies upon and takes its frames from: of a macvlan, a VLAN and their like.
+    pub lower: Option<u32>,
 }
 
 /// An address on a link.

@@ -309,3 +309,23 @@ fn change(from: u32, to: u32, verb: &str) {
     }
     batch(&lines);
 }
+
+/// A macvlan of VRRP takes its frames from the host interface; the end of a veth pair stands on nothing.
+#[test]
+#[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
+fn what_lies_upon_a_link_is_known_by_it() {
+    in_netns(|| {
+        ip("link add vl0 type veth peer name vl1");
+        let mirror = Mirror::start().unwrap();
+        ip("link add vrrp link vl0 address 00:00:5e:00:01:33 type macvlan mode private");
+        let lower = |name: &str| {
+            let state = mirror.handle().state();
+            let (_, iface) = state.iface_named(name)?;
+            let lower = iface.lower?;
+            Some((state.ifaces.get(&lower)?.name.clone(), iface.mac?.to_string()))
+        };
+        let mac = "00:00:5e:00:01:33".to_owned();
+        eventually("the macvlan", || lower("vrrp") == Some(("vl0".to_owned(), mac.clone())));
+        assert_eq!((lower("vl0"), lower("vl1")), (None, None));
+    });
+}

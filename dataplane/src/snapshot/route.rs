@@ -132,6 +132,8 @@ pub struct Paths {
     pub neighbours: Arc<HashMap<(PortId, Ipv4Addr), u32>>,
     /// The ports, by [`PortId`].
     pub ports: Arc<[PortFacts]>,
+    /// MACs that Linux has on each port's host interface besides the port's own.
+    pub more_macs: Arc<[Vec<Mac>]>,
 }
 
 /// What the packet path knows of a port.
@@ -219,6 +221,12 @@ impl Paths {
     #[inline]
     pub fn is_strict(&self, port: PortId) -> bool {
         self.ports.get(port.index()).is_some_and(|facts| facts.input.rp_filter == RpFilter::Strict)
+    }
+
+    /// MACs under which frames for `port` come, besides its own.
+    #[inline]
+    pub fn more_macs(&self, port: PortId) -> &[Mac] {
+        self.more_macs.get(port.index()).map_or(&[], Vec::as_slice)
     }
 
     /// The adjacency numbered `id`.

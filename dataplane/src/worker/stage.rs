@@ -15,9 +15,11 @@ use crate::io::Frame;
 use crate::io::PortId;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
+use crate::meta::Station;
 use crate::snapshot::Snapshot;
 use crate::snapshot::route::PortFacts;
 use crate::verdict::DropReason;
+use crate::wire::ether::Mac;
 use crate::worker::flows::Flows;
 
 /// The frames of a burst and what is noted of each, by its place. Notes beyond the frames mean nothing.
@@ -62,9 +64,10 @@ impl<F: Frame> Stage<F> {
             self.parse_flood(facts, snapshot, flows);
             return;
         }
+        let others = snapshot.paths.more_macs(self.ingress);
         let (table, Notes { metas, approaches, .. }) = (&flows.table, &mut *self.notes);
         for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
-            *approach = table.approach(read(meta, frame, facts));
+            *approach = table.approach(read(meta, frame, facts, others));
         }
     }
 
@@ -80,9 +83,10 @@ impl<F: Frame> Stage<F> {
     /// The same for a burst that is part of a flood: most of its SYNs go no further.
     #[inline(never)]
     fn parse_flood(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
+        let others = snapshot.paths.more_macs(self.ingress);
         let Notes { metas, approaches, .. } = &mut *self.notes;
         for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
-            let key = read(meta, frame, facts);
+            let key = read(meta, frame, facts, others);
             if flows.holds_back(snapshot, meta, self.ingress) {
                 *meta = PacketMeta::nothing(Class::Drop(DropReason::SynFlood));
                 *approach = Approach::default();
@@ -94,8 +98,9 @@ impl<F: Frame> Stage<F> {
 }
 
 #[inline(always)]
-fn read<F: Frame>(meta: &mut PacketMeta, frame: &F, facts: PortFacts) -> FlowKey {
-    meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum)
+fn read<F: Frame>(meta: &mut PacketMeta, frame: &F, facts: PortFacts, others: &[Mac]) -> FlowKey {
+    let station = Station { mac: facts.mac, others };
+    meta.read(frame.bytes(), station, frame.l3_checksum(), facts.verify_checksum)
 }
 
 impl Notes {

@@ -8,14 +8,14 @@ write_rules
 in_client ip address add 10.2.0.77/32 dev lo
 in_client ip address add "$DIP_LAN/32" dev lo
 
-dropped() { vipline stats --json | sed -n "s/.*\"name\": *\"$1\"[^}]*\"count\": *\([0-9]*\).*/\1/p" | grep . || echo 0; }
-created() { vipline stats | awk '$2 == "created" { print $1 }'; }
+count_of() { vipline stats | awk -v name="$1" '$2 == name { n = $1 } END { print n + 0 }'; }
+created() { count_of created; }
 knock() { in_client timeout 1 curl -s -m 0.5 -o /dev/null --interface "$1" "http://$VIP/" || true; }
 
 knock 10.2.0.77
 expect "rp_filter 0: a connection from anywhere" 1 "$(created)"
 in_director sysctl -qw net.ipv4.conf.wan0.rp_filter=1
-refused() { knock 10.2.0.77; [[ $(dropped rp_filter) -gt 0 ]]; }
+refused() { knock 10.2.0.77; [[ $(count_of rp_filter) -gt 0 ]]; }
 expect_true "rp_filter 1: refused, and counted" "rp_filter above 0" "$(vipline stats | sed -n '/^Dropped/,/^port/p')" \
     wait_until 10 refused
 before=$(created)
@@ -25,4 +25,4 @@ expect "a client of its own network is served" rs1 "$(in_client curl -sS -m 3 "h
 before=$(created)
 knock "$DIP_LAN"
 expect "the director's own address: no connection" "$before" "$(created)"
-expect_true "and counted" "martian above 0" "$(vipline stats | sed -n '/^Dropped/,/^port/p')" test "$(dropped martian)" -gt 0
+expect_true "and counted" "martian above 0" "$(vipline stats | sed -n '/^Dropped/,/^port/p')" test "$(count_of martian)" -gt 0

@@ -75,6 +75,7 @@ fn world() -> MirrorState {
         mtu,
         up: true,
         carrier: true,
+        lower: None,
     };
     let ifaces = BTreeMap::from([
         (LO, iface("lo", None, 65536)),

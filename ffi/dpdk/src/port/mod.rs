@@ -138,6 +138,12 @@ impl Port {
         self.interface
     }
 
+    /// Has the device let all frames in, for whatever MAC; whether it does. Taken back when the port is closed.
+    pub fn let_all_in(&self) -> bool {
+        // SAFETY: the port is started, and claimed as long as this lives.
+        unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id().as_u16()) == 0 }
+    }
+
     /// What the device agreed to.
     pub fn granted(&self) -> &Granted {
         &self.granted
