@@ -72,6 +72,14 @@ struct Ring {
     lost: u64,
 }
 
+impl Ring {
+    /// Looks again: so many packets of the interface are not fetched.
+    fn look(&mut self, not_fetched: u64) {
+        self.lost = self.lost.max(not_fetched.min(self.before));
+        self.before = not_fetched;
+    }
+}
+
 #[derive(Debug)]
 struct Under {
     ifindex: u32,
@@ -193,9 +201,7 @@ impl PortLink {
         else {
             return;
         };
-        let now = device.not_fetched(counters);
-        self.ring.lost = self.ring.lost.max(now.min(self.ring.before));
-        self.ring.before = now;
+        self.ring.look(device.not_fetched(counters));
     }
 
     /// Follows the interface and the host interface of a port that stands on one.
@@ -311,5 +317,23 @@ impl PortLink {
             );
             self.told = Some((now, missed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost(not_fetched: &[u64]) -> u64 {
+        let mut ring = Ring::default();
+        not_fetched.iter().for_each(|count| ring.look(*count));
+        ring.lost
+    }
+
+    #[test]
+    fn packets_on_their_way_are_not_lost() {
+        assert_eq!(lost(&[500, 0, 300, 0]), 0);
+        assert_eq!(lost(&[0, 7000, 6500, 6500]), 6500);
+        assert_eq!(lost(&[6500, 6500, 0]), 6500);
     }
 }
