@@ -80,6 +80,7 @@ spawn director first "${command[@]}"
 wait_until 20 grep -q serving "$LAB_DIR/log/first"
 sed -i 's/wan0/wan1/; s/lan0/lan1/' "$LAB_DIR/vipline.toml"
 refused "a device that another has" 1 "Device or resource busy.*another program has this queue of xwan"
+expect "and that one keeps it" 1 "$(in_director ip link show dev xwan | grep -c prog/xdp)"
 stop first
 
 # --- a table that takes its time ---------------------------------------------------------------------------------
