@@ -26,12 +26,12 @@ for side in clients servers; do
 done
 # Whatever is made once is made by now.
 wan=$(received wan) lan=$(received lan)
-wait_until 20 received_both $((wan + 3000)) $((lan + 3000)) || true
+wait_until 10 received_both $((wan + 3000)) $((lan + 3000)) || true
 wan=$(received wan) lan=$(received lan) memory=$(memory) files=$(files) threads=$(threads)
 before=$(pid_of viplined)
 
 asked=0 got=0
-deadline=$((SECONDS + 60))
+deadline=$((SECONDS + 50))
 while [[ $SECONDS -lt $deadline ]]; do
     asked=$((asked + 25)) got=$((got + $(answered 25)))
     ! received_both $((wan + WANTED)) $((lan + WANTED)) || break
