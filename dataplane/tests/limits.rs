@@ -196,3 +196,30 @@ fn a_second_connection_with_the_same_reply_is_dropped_until_the_first_is_over() 
     assert_eq!(rig.connections(), 1);
     rig.assert_accounted();
 }
+
+#[test]
+fn the_ack_of_a_handshake_that_made_room_is_not_for_linux_to_reset() {
+    for method in [Method::Masquerade, Method::DirectRoute, Method::FullNat] {
+        let mut rig = Rig::with_capacity(10);
+        let service = rig.service(TCP, 80, Kind::Wlc);
+        rig.dest(service, 11, 80, method, 1);
+        rig.tcp(4000, 80, ACK).to_host();
+        for cport in 5000..5020 {
+            assert_eq!(rig.syn_to(cport, 80), 11);
+            rig.wait(1);
+        }
+        for flags in [ACK, FIN | ACK, RST] {
+            rig.tcp(5000, 80, flags).nothing();
+        }
+        assert_eq!((rig.stats.displaced.get(), rig.drops(DropReason::Stray)), (10, 3));
+        rig.tcp(5019, 80, ACK).one();
+        // What is not a service's is Linux's.
+        rig.tcp(5000, 22, ACK).to_host();
+        // The client tries again.
+        assert_eq!(rig.syn_to(5000, 80), 11);
+        rig.tcp(5000, 80, ACK).one();
+        rig.wait(61);
+        rig.tcp(5001, 80, ACK).to_host();
+        rig.assert_accounted();
+    }
+}

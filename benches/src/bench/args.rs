@@ -10,7 +10,7 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, make and end connections, stand a flood of SYNs, carry packets
+    /// What to do: carry packets of standing connections, make and end connections, stand a flood, carry packets
     /// of standing connections at a constant rate and measure how long each takes, change rules under standing
     /// connections, or measure the machine's memory without a director
     #[arg(long, value_enum, default_value_t = Workload::Established)]
@@ -34,7 +34,10 @@ pub struct BenchArgs {
     /// Frame length on the wire, the 4 bytes of FCS included
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub frame: u16,
-    /// SYNs a second of a flood [default: twice as many as the worker can make connections of and end again]
+    /// What a flood is made of
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub kind: Option<FloodKind>,
+    /// Packets a second of a flood [default: twice as many as the worker can make connections of and end again]
     #[arg(long, value_name = "N")]
     pub syn_rate: Option<u32>,
     /// Changes of rules a second (workload changes) [default: 1000]
@@ -66,7 +69,7 @@ pub enum Workload {
     Established,
     /// Whole TCP connections, from the SYN to the timeout
     Connections,
-    /// Standing connections under twice as many SYNs as can be handled
+    /// Standing connections under twice as many SYNs, or other packets that make connections, as can be handled
     Flood,
     /// Packets of connections that are there, at constant rates below throughput
     Latency,
@@ -74,6 +77,21 @@ pub enum Workload {
     Changes,
     /// No packets: random loads, one after the other and prefetched
     Memory,
+}
+
+/// What a flood is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FloodKind {
+    /// SYNs from anywhere
+    #[default]
+    Syn,
+    /// UDP datagrams from anywhere
+    Udp,
+    /// A SYN and then an ACK from the same forged address
+    SynAck,
+    /// The same, and the service is persistent
+    SynAckSticky,
 }
 
 /// A forwarding method, as users write it.
@@ -134,6 +152,11 @@ impl BenchArgs {
         self.change_rate.unwrap_or(CHANGES)
     }
 
+    /// What a flood is made of.
+    pub(super) fn flood_kind(&self) -> FloodKind {
+        self.kind.unwrap_or_default()
+    }
+
     /// Refuses what no run can do; gives the scheduler.
     pub(super) fn check(&self) -> Result<Kind, BenchError> {
         let bad = |what: &str, value: &dyn core::fmt::Display, expected: String| {
@@ -174,6 +197,10 @@ impl BenchArgs {
                 let name = workload.to_possible_value().map(|value| value.get_name().to_owned());
                 return bad(what, &rate, format!("--workload {}", name.unwrap_or_default()));
             }
+        }
+        if let Some(kind) = self.kind.filter(|_| self.workload != Workload::Flood) {
+            let name = kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            return bad("kind", &name, "--workload flood".to_owned());
         }
         if self.search && self.workload != Workload::Established {
             return Err(BenchError::Argument("--search: expected --workload established".to_owned()));
@@ -226,6 +253,7 @@ mod tests {
     #[test]
     fn rates_have_bounds_and_belong_to_a_workload() {
         assert!(check("bench --workload flood --syn-rate 1000").is_ok());
+        assert!(check("bench --workload flood --kind syn-ack-sticky").is_ok());
         assert!(check("bench --workload changes --change-rate 1").is_ok());
         for (words, expected) in [
             ("bench --workload flood --syn-rate 0", "--syn-rate 0: expected 1 to 150000000 a second"),
@@ -234,6 +262,7 @@ mod tests {
                 "--syn-rate 4294967295: expected 1 to 150000000 a second",
             ),
             ("bench --syn-rate 5", "--syn-rate 5: expected --workload flood"),
+            ("bench --kind syn-ack", "--kind syn-ack: expected --workload flood"),
             ("bench --workload latency --change-rate 5", "--change-rate 5: expected --workload changes"),
             ("bench --workload changes --change-rate 0", "--change-rate 0: expected 1 to 100000 a second"),
         ] {

@@ -23,6 +23,7 @@ use dataplane::snapshot::route::PortFacts;
 use dataplane::snapshot::route::Reach;
 use dataplane::snapshot::route::RouteTarget;
 use dataplane::snapshot::route::Routes;
+use dataplane::snapshot::service::Persistence;
 use dataplane::snapshot::service::ServiceId;
 use dataplane::snapshot::service::ServiceKey;
 use dataplane::wire::ether;
@@ -33,6 +34,7 @@ use sched::Edit;
 use sched::MhSize;
 use sched::PlanError;
 
+use crate::bench::args::FloodKind;
 use crate::bench::error::BenchError;
 use crate::bench::io::LAN;
 use crate::bench::io::WAN;
@@ -42,6 +44,8 @@ use crate::bench::rules::Size;
 
 /// Real servers that come and go, beside those with connections.
 pub(super) const SPARE: u32 = 2;
+/// For how many seconds clients stick to their server, in a flood of such.
+const STICKY: u32 = 300;
 
 const SERVER_PORT: u16 = 8080;
 /// Holds a full frame with an outer header in front.
@@ -70,6 +74,10 @@ impl Control {
             let members = (nth * size.destinations..(nth + 1) * size.destinations).rev();
             let dests = members.map(|n| set_dest(&mut master, size, n, nth)).collect();
             master.set_service(&spec(size, nth, locals.clone()), dests)?;
+        }
+        if size.flood == Some(FloodKind::Udp) {
+            let dest = set_dest(&mut master, size, size.servers(), size.services);
+            master.set_service(&datagrams(size, locals), vec![dest])?;
         }
         let (publisher, readers) = Publisher::new(master.release(0), 1);
         let (Some(token), Some(reader)) = (tokens.into_iter().next(), readers.into_iter().next()) else {
@@ -166,10 +174,18 @@ fn spec(size: &Size, nth: u32, locals: Vec<u32>) -> ServiceSpec {
         key: ServiceKey::Address { protocol: l4::TCP, addr, port },
         kind: size.kind,
         flags: sched::Flags::from_bits(0),
-        persistence: None,
+        persistence: (size.flood == Some(FloodKind::SynAckSticky))
+            .then_some(Persistence { timeout: STICKY, netmask: Ipv4Addr::BROADCAST }),
         one_packet: false,
         locals,
     }
+}
+
+/// The service for a flood of datagrams, where the first one is; its real server is a spare one.
+fn datagrams(size: &Size, locals: Vec<u32>) -> ServiceSpec {
+    let (addr, port) = rules::service(0);
+    let key = ServiceKey::Address { protocol: l4::UDP, addr, port };
+    ServiceSpec { key, ..spec(size, size.services, locals) }
 }
 
 fn set_paths(master: &mut Master, servers: u32) {
@@ -207,7 +223,11 @@ fn locals(size: &Size) -> u32 {
     if size.method != Method::FullNat {
         return 0;
     }
-    size.capacity / LOCAL_PORTS + 2
+    match size.flood {
+        // No more than it takes for those that stand: half of the table.
+        Some(_) => size.capacity / 2 / (LOCAL_PORTS * size.destinations.max(1)) + 1,
+        None => size.capacity / LOCAL_PORTS + 2,
+    }
 }
 
 /// Makes real server `n` one of service `nth`; what schedulers see of it.
@@ -250,7 +270,7 @@ mod tests {
     #[test]
     fn six_changes_leave_only_weights_behind() -> Result<(), BenchError> {
         let (kind, method) = (Kind::Wlc, Method::Masquerade);
-        let size = Size { method, kind, services: 2, destinations: 2, capacity: 100 };
+        let size = Size { method, kind, services: 2, destinations: 2, capacity: 100, flood: None };
         let (mut control, mut rules, _token) = Control::new(&size)?;
         let first = [
             [(1, 1), (0, 2)].as_slice(),

@@ -12,13 +12,18 @@ use dataplane::wire::ether::Mac;
 use dataplane::wire::ipv4::IPV4_LEN;
 use dataplane::wire::l4;
 use dataplane::wire::l4::TCP_LEN;
+use dataplane::wire::l4::UDP_LEN;
 use dpdk::Mbuf;
 
 const L3: usize = ETHER_LEN;
 const L4: usize = L3 + IPV4_LEN;
 const HEADERS: usize = L4 + TCP_LEN;
-/// The last byte of the sequence number: no method changes it.
+/// The last byte of the sequence number, of a datagram the last of its first eight: no method changes it.
 const TAG: usize = L4 + 7;
+const UDP_TAG: usize = TAG + UDP_LEN;
+/// Where the checksums lie.
+const TCP_SUM: usize = L4 + 16;
+const UDP_SUM: usize = L4 + 6;
 /// The frame check sequence, which is on the wire but in no buffer.
 const FCS: u16 = 4;
 /// Bytes of a stamp: what the smallest frame has room for behind its headers.
@@ -69,7 +74,8 @@ impl Record {
 #[inline]
 pub(super) fn tag(frame: &[u8]) -> Option<u8> {
     let outer = if frame.get(L3 + 9) == Some(&l4::IPIP) { IPV4_LEN } else { 0 };
-    frame.get(outer + TAG).copied()
+    let udp = frame.get(outer + L3 + 9) == Some(&l4::UDP);
+    frame.get(outer + if udp { UDP_TAG } else { TAG }).copied()
 }
 
 /// All that the packets of one kind have in common.
@@ -81,6 +87,8 @@ pub(super) struct Template {
     /// Sums of everything checksummed that is not in a [`Record`].
     l3_sum: u16,
     l4_sum: u16,
+    /// Where the checksum of TCP or UDP lies.
+    sum_at: usize,
 }
 
 impl Template {
@@ -91,8 +99,31 @@ impl Template {
 
     /// The same, to be known again by its [`tag`].
     pub(super) fn tagged(mac: Mac, flags: u8, frame: u16, tag: u8) -> Self {
+        Self::with(mac, frame, l4::TCP, TCP_SUM, |headers| {
+            headers[TAG] = tag;
+            headers[L4 + 12] = (TCP_LEN as u8 / 4) << 4;
+            headers[L4 + 13] = flags;
+            headers[L4 + 14] = 0xff; // window
+        })
+    }
+
+    /// UDP datagrams with nothing but zeros inside, to be known again by their [`tag`].
+    pub(super) fn datagram(mac: Mac, frame: u16, tag: u8) -> Self {
+        Self::with(mac, frame, l4::UDP, UDP_SUM, |headers| {
+            headers[L4 + 4..L4 + 6].copy_from_slice(&(frame - FCS - L4 as u16).to_be_bytes());
+            headers[UDP_TAG] = tag;
+        })
+    }
+
+    fn with(
+        mac: Mac,
+        frame: u16,
+        protocol: u8,
+        sum_at: usize,
+        fill: impl FnOnce(&mut [u8; HEADERS]),
+    ) -> Self {
         let len = frame - FCS;
-        let (ip_len, tcp_len) = (len - L3 as u16, len - L4 as u16);
+        let (ip_len, l4_len) = (len - L3 as u16, len - L4 as u16);
         let mut headers = [0; HEADERS];
         headers[..6].copy_from_slice(&mac.0);
         headers[6..12].copy_from_slice(&[2, 0, 0, 0, 0xff, 1]);
@@ -101,15 +132,12 @@ impl Template {
         headers[L3 + 2..L3 + 4].copy_from_slice(&ip_len.to_be_bytes());
         headers[L3 + 6] = 0x40; // don't fragment
         headers[L3 + 8] = 64; // TTL
-        headers[L3 + 9] = l4::TCP;
-        headers[TAG] = tag;
-        headers[L4 + 12] = (TCP_LEN as u8 / 4) << 4;
-        headers[L4 + 13] = flags;
-        headers[L4 + 14] = 0xff; // window
+        headers[L3 + 9] = protocol;
+        fill(&mut headers);
         let l3_sum = checksum::sum(&headers[L3..L4]);
         let l4_sum =
-            checksum::add(checksum::sum(&headers[L4..]), checksum::pseudo_v4([0; 8], l4::TCP, tcp_len));
-        Self { headers, len, l3_sum, l4_sum }
+            checksum::add(checksum::sum(&headers[L4..]), checksum::pseudo_v4([0; 8], protocol, l4_len));
+        Self { headers, len, l3_sum, l4_sum, sum_at }
     }
 
     /// Bytes behind the headers.
@@ -130,7 +158,7 @@ impl Template {
         headers[L3 + 10..L3 + 12].copy_from_slice(&l3.to_ne_bytes());
         headers[L3 + 12..L4].copy_from_slice(&record.addrs);
         headers[L4..L4 + 4].copy_from_slice(&record.ports);
-        headers[L4 + 16..L4 + 18].copy_from_slice(&l4.to_ne_bytes());
+        headers[self.sum_at..self.sum_at + 2].copy_from_slice(&l4.to_ne_bytes());
     }
 }
 

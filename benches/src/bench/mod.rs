@@ -41,6 +41,7 @@ use linux::affinity;
 use sched::Kind;
 
 pub use self::args::BenchArgs;
+pub use self::args::FloodKind;
 pub use self::args::MethodName;
 pub use self::args::Workload;
 pub use self::arrival::Stolen;
@@ -140,7 +141,8 @@ fn measure(
         Workload::Flood => flood::capacity(args.flows),
     };
     let (services, destinations) = (args.services, args.destinations);
-    let size = Size { method: args.method.method(), kind, services, destinations, capacity };
+    let flood = (args.workload == Workload::Flood).then(|| args.flood_kind());
+    let size = Size { method: args.method.method(), kind, services, destinations, capacity, flood };
     let mut director = Director::new(io, &size)?;
     match args.workload {
         Workload::Established if args.search => throughput::run(&mut director, args, tsc_hz),

@@ -14,6 +14,7 @@ use dataplane::worker::report;
 use dataplane::worker::report::ReportReader;
 use sched::Kind;
 
+use crate::bench::args::FloodKind;
 use crate::bench::control::Control;
 use crate::bench::control::SPARE;
 use crate::bench::error::BenchError;
@@ -51,6 +52,8 @@ pub(super) struct Size {
     pub(super) destinations: u32,
     /// Slots of the connection table.
     pub(super) capacity: u32,
+    /// The flood that it is to stand.
+    pub(super) flood: Option<FloodKind>,
 }
 
 impl Director {

@@ -26,6 +26,9 @@ const FLOODED: u32 = 8;
 /// Polls in a row that leave packets in a queue, before SYNs are held back: more than a device's queue holds, so that
 /// packets are being lost already.
 const BEHIND: u32 = 64;
+/// The same so soon after the last time: it is the same flood.
+const BEHIND_AGAIN: u32 = 8;
+const RELAPSE: u32 = 10 * Ticks::PER_SECOND;
 /// How long the queues must have been empty by the end of each poll before all SYNs are let in again.
 const REMEMBERED: u32 = Ticks::PER_SECOND;
 /// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied meanwhile; and if not.
@@ -37,10 +40,12 @@ const STORMY: u32 = 65_536;
 const STORM: u32 = 60 * Ticks::PER_SECOND;
 /// How long the packets of connections that had to make room may still come, likewise.
 const STRAY: u32 = 60 * Ticks::PER_SECOND;
-/// Slots of the table that may be looked at in a tick for room, beyond the first few of each search; and local ports that
-/// may be tried. Either takes less than a twentieth of the time.
+/// Slots of the table that may be looked at for room in a tick at least, and local ports that may be tried at most: either
+/// takes less than a twentieth of the time.
 const LOOKS: u32 = 16_384;
 const TRIES: u32 = 1024;
+/// Looks that searches may leave to those that follow: those that stay lie in long rows, being as old as each other.
+const MOST_LOOKS: u32 = 32_768;
 
 /// A worker's defence.
 #[derive(Debug)]
@@ -53,8 +58,10 @@ pub(super) struct Defence {
     behind: u32,
     /// When packets that waited are forgotten.
     until: Ticks,
-    /// The last burst that was parsed was part of a flood.
-    flooded: bool,
+    /// When packets last waited for so long.
+    held_back: Ticks,
+    /// The burst that is being forwarded is part of a flood.
+    pub(super) flooded: bool,
     /// Packets that wanted a connection in the second since `second`.
     attempts: u32,
     second: Ticks,
@@ -64,7 +71,7 @@ pub(super) struct Defence {
     displaced: Ticks,
     /// The slot of the table that is looked at next when room is wanted.
     hand: u32,
-    /// Slots and local ports that may yet be looked at in the tick `allowed_at`.
+    /// Slots that may yet be looked at, and local ports that may yet be tried in the tick `allowed_at`.
     looks: u32,
     tries: u32,
     allowed_at: Ticks,
@@ -80,6 +87,7 @@ impl Defence {
             waited: 0,
             behind: 0,
             until: now,
+            held_back: long_ago,
             flooded: false,
             attempts: 0,
             second: now,
@@ -103,8 +111,11 @@ impl Defence {
     pub(super) fn note_queues(&mut self, behind: bool, now: Ticks) {
         self.behind = if behind { self.behind.saturating_add(1) } else { 0 };
         let flooded = self.until.since(now) > 0;
-        if self.behind >= BEHIND || flooded && behind {
+        let overrun =
+            self.behind >= BEHIND_AGAIN && (self.behind >= BEHIND || within(self.held_back, now, RELAPSE));
+        if overrun || flooded && behind {
             self.until = now.plus(REMEMBERED);
+            self.held_back = now;
         } else if !flooded {
             // Never so far back that it would seem to lie ahead.
             self.until = now;
@@ -143,7 +154,12 @@ impl Defence {
         admitted
     }
 
-    /// Whether one more slot may be looked at in this tick.
+    /// Allows a search so many looks more.
+    pub(super) fn grant_looks(&mut self, looks: u32) {
+        self.looks = (self.looks + looks).min(MOST_LOOKS);
+    }
+
+    /// Whether one more slot may be looked at by now.
     pub(super) fn may_look(&mut self, now: Ticks) -> bool {
         self.allow(now);
         let may = self.looks != 0;
@@ -161,7 +177,7 @@ impl Defence {
 
     fn allow(&mut self, now: Ticks) {
         if self.allowed_at != now {
-            (self.allowed_at, self.looks, self.tries) = (now, LOOKS, TRIES);
+            (self.allowed_at, self.looks, self.tries) = (now, self.looks.max(LOOKS), TRIES);
         }
     }
 
@@ -191,7 +207,6 @@ impl Flows {
         let Defence { half_open, until, storm, .. } = self.defence;
         let many = half_open > self.table.capacity() / FLOODED || within(storm, self.now, STORM);
         let flooded = packets == BURST && until.since(self.now) > 0 && many;
-        self.defence.flooded = flooded;
         self.defence.waited = self.defence.waited.saturating_add(u32::from(flooded));
         flooded
     }

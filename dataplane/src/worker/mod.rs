@@ -142,6 +142,7 @@ impl<Io: PacketIo> Worker<Io> {
     /// Forwards the burst that is on its way out, one packet after the other, and looks for the connections of the one
     /// that is coming in: a packet out, a packet in, so that the lines of one are fetched while the other is worked on.
     fn forward(&mut self) {
+        self.flows.defence.flooded = self.going.flooded;
         if self.rules.get().paths.is_strict(self.going.ingress) {
             self.forward_by::<true>();
         } else {
@@ -153,7 +154,7 @@ impl<Io: PacketIo> Worker<Io> {
     fn forward_by<const STRICT: bool>(&mut self) {
         let snapshot = self.rules.get();
         let Self { io, flows, outbox, coming, going, .. } = self;
-        let Stage { frames, ingress, notes } = going;
+        let Stage { frames, ingress, notes, .. } = going;
         let (ingress, opening) = (*ingress, Default::default());
         let mut slow = Slow { io, flows, outbox, snapshot, notes, ingress, opening };
         let many = snapshot.dests.room() > MANY;

@@ -27,7 +27,7 @@ const NEAR: u32 = 8;
 const NEARBY: u32 = 64;
 /// That moment.
 const MOMENT: u32 = Ticks::PER_SECOND;
-/// Slots looked at for one connection at most, beyond the first few as far as the tick's allowance goes.
+/// Slots looked at for one connection at most, as far as the allowance goes.
 const MOST: u32 = 4096;
 /// Slots ahead of the hand whose lines are sent for.
 const AHEAD: u32 = 8;
@@ -55,12 +55,13 @@ impl Flows {
     /// when none was found.
     pub(super) fn make_room(&mut self, snapshot: &Snapshot, kept: u32) -> bool {
         let capacity = self.capacity();
+        self.defence.grant_looks(NEARBY);
         // Each with its ticks of silence.
         let mut fresh: Option<(ConnId, u32)> = None;
         let mut silent: Option<(ConnId, u32)> = None;
         for step in 0..MOST.min(capacity) {
             let enough = step >= NEAR && fresh.is_some() || step >= NEARBY && silent.is_some();
-            if enough || step >= NEARBY && !self.defence.may_look(self.now) {
+            if enough || !self.defence.may_look(self.now) {
                 break;
             }
             let id = self.defence.turn_hand(capacity);

@@ -27,6 +27,8 @@ pub(super) struct Stage<F> {
     pub(super) frames: Burst<F>,
     /// Where they came from.
     pub(super) ingress: PortId,
+    /// They are part of a flood.
+    pub(super) flooded: bool,
     pub(super) notes: Box<Notes>,
 }
 
@@ -49,7 +51,7 @@ impl<F: Frame> Stage<F> {
             candidates: [Candidate::UNKNOWN; BURST],
             away: 0,
         };
-        Self { frames: Burst::new(), ingress: PortId::new(0), notes: Box::new(notes) }
+        Self { frames: Burst::new(), ingress: PortId::new(0), flooded: false, notes: Box::new(notes) }
     }
 
     /// Parses the frames, and sends for where the table may have their connections.
@@ -60,7 +62,8 @@ impl<F: Frame> Stage<F> {
         if flows.offload.is_due(self.ingress, flows.now) {
             flows.offload.finish(&mut self.frames, self.ingress, flows.now, &flows.stats);
         }
-        if flows.is_flooded(self.frames.len()) {
+        self.flooded = flows.is_flooded(self.frames.len());
+        if self.flooded {
             self.parse_flood(facts, snapshot, flows);
             return;
         }

@@ -11,7 +11,7 @@ pub(in crate::bench) enum What {
     Request,
     /// From its real server.
     Reply,
-    /// A SYN of the flood, from anywhere.
+    /// A packet of the flood, from anywhere: a SYN, mostly.
     Syn,
     /// The SYN of a client that means it.
     Newcomer,

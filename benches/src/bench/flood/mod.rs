@@ -1,10 +1,11 @@
-//! Workload "flood": what a SYN flood leaves of established connections, and how soon it is over.
+//! Workload "flood": what a flood of new connections leaves of established ones, and how soon it is over. It is made of
+//! SYNs, of datagrams, or of pairs of SYN and ACK; "SYN" below stands for a packet of any of these.
 //!
 //! 1. What established packets cost, and what a SYN from anywhere costs, with room in the table and with none.
 //! 2. The flood: established connections at a moderate rate, some clients that mean it, and [`FLOOD`] times as
 //!    many SYNs as the worker could go on making connections of, and ending them again, had it nothing else to do; or
-//!    as many as asked for. All wait in receive queues
-//!    of [`line::DEPTH`] packets. Nobody answers the flood's SYNs.
+//!    as many as asked for. All wait in receive queues of [`line::DEPTH`] packets. Nobody answers the flood. Its
+//!    connections have timed out before, if it is one of SYNs; else the table is full of them already.
 //! 3. The same without the SYNs, until nothing is lost and newcomers are let in. What takes longer than
 //!    [`WATCHED`] is found out without packets of established connections, so that minutes pass in a moment.
 //!
@@ -26,6 +27,7 @@ use dataplane::worker::ROUNDS;
 use dpdk::tsc;
 
 use crate::bench::args::BenchArgs;
+use crate::bench::args::FloodKind;
 use crate::bench::error::BenchError;
 use crate::bench::established;
 use crate::bench::io::LAN;
@@ -62,6 +64,11 @@ const BATCH: u32 = 64;
 const POLL: u32 = (ROUNDS * BURST) as u32;
 const LEAST_SAMPLES: u32 = 4;
 const SAMPLES: usize = 500;
+/// Polls under a flood that the director does not take for one yet, and seconds until it has forgotten the last.
+const SHORT: u32 = 6;
+const FORGOTTEN: u64 = 12;
+/// Of so many packets at least one makes a connection while there is room: of a pair, one does.
+const LEAST_GROWTH: u64 = 3;
 const SATURATED: u64 = 5;
 
 /// Slots of the table: half of them for the flood.
@@ -93,17 +100,22 @@ pub(super) fn run(
     let stats = director.stats.clone();
     let received = stats.received.get();
     let mut scene = Scene { director, stats, hz, received };
+    let standing = scene.stats.connections.get();
     let (with_room, when_full) = scene.saturate(args.flows);
     if with_room == 0.0 {
         let wanted = POLL * LEAST_SAMPLES;
         return Err(BenchError::Void(format!(
-            "the table was full before a SYN could be timed: expected --flows {wanted} or more"
+            "the table was full before a packet of the flood could be timed: expected --flows {wanted} or more"
         )));
     }
-    let ended = scene.let_time_out(args.flows)?;
+    // Half-open connections time out before those that stand do; others stay, and make room.
+    let sustained = match args.flood_kind() {
+        FloodKind::Syn => with_room + scene.let_time_out(standing)?,
+        _ => scene.displace(),
+    };
 
     let established = MODERATE / measured.whole.0;
-    let syns = args.syn_rate.map_or(FLOOD / (with_room + ended), |rate| f64::from(rate) / hz as f64);
+    let syns = args.syn_rate.map_or(FLOOD / sustained, |rate| f64::from(rate) / hz as f64);
     let newcomers = NEWCOMERS / hz as f64;
     let rates = |syns: f64| {
         let requests = if translated { established / 2.0 } else { established };
@@ -126,10 +138,11 @@ pub(super) fn run(
 
     let per_second = |cycles: f64| if cycles > 0.0 { hz as f64 / cycles } else { 0.0 };
     let report = FloodReport {
+        kind: args.flood_kind(),
         capacity: scene.director.worker.flows().capacity(),
         established_rate: per_second(measured.whole.0).round(),
         syn_rate_with_room: per_second(with_room).round(),
-        syn_rate_sustained: per_second(with_room + ended).round(),
+        syn_rate_sustained: per_second(sustained).round(),
         syn_rate_when_full: when_full.map(|cycles| per_second(cycles).round()),
         offered_established: (established * hz as f64).round(),
         offered_syns: (syns * hz as f64).round(),
@@ -152,7 +165,7 @@ pub(super) fn run(
 }
 
 impl Scene<'_> {
-    /// SYNs from anywhere and nothing else, until the table has been full for a while: cycles that one takes
+    /// The flood and nothing else, until the table has been full for a while: cycles that one takes
     /// with room in the table for `room` of them, and with none, if it came to that.
     fn saturate(&mut self, room: u32) -> (f64, Option<f64>) {
         let batch = (room / (POLL * LEAST_SAMPLES)).clamp(1, BATCH);
@@ -172,12 +185,38 @@ impl Scene<'_> {
             let grown = u64::from(self.stats.connections.get().saturating_sub(held));
             if grown == 0 {
                 when_full.add(cycles, syns);
-            } else if grown >= syns / 2 {
+            } else if grown >= syns / LEAST_GROWTH {
                 with_room.add(cycles, syns);
             }
         }
         let filled = when_full.len() != 0;
         (with_room.median().0, filled.then(|| when_full.median().0))
+    }
+
+    /// The flood again, but never for so long that the director holds it back: cycles that a packet takes whose connection
+    /// takes the place of another.
+    fn displace(&mut self) -> f64 {
+        self.pause(FORGOTTEN);
+        let mut samples = Samples::default();
+        for _ in 0..SAMPLES {
+            self.offer().saturate();
+            let (begun, taken) = (self.offer().now(), self.offer().accounts().taken[What::Syn]);
+            for _ in 0..SHORT {
+                self.poll();
+            }
+            let packets = self.offer().accounts().taken[What::Syn] - taken;
+            samples.add(self.offer().now() - begun, packets);
+            self.pause(0);
+        }
+        samples.median().0
+    }
+
+    /// Silence for so many seconds.
+    fn pause(&mut self, seconds: u64) {
+        self.offer().set_rates([Rates::default(); 2]);
+        while self.poll() != 0 {}
+        let cycles = seconds * self.hz;
+        self.offer().skip(cycles);
     }
 
     /// Silence until the established connections are alone again: cycles that the end of each of the others took.

@@ -18,6 +18,7 @@ use sched::Random;
 use sched::XorShift;
 
 use crate::bench::args::BenchArgs;
+use crate::bench::args::FloodKind;
 use crate::bench::args::MOST_FLOWS;
 use crate::bench::arrival::ArrivalClock;
 use crate::bench::flood::accounts::Accounts;
@@ -61,9 +62,14 @@ impl Ring {
 pub(in crate::bench) struct Offer {
     lines: [Line; PORTS as usize],
     templates: [Template; What::ALL.len()],
+    /// The second packet from each of the flood's senders, where there is one, and the sender that it is to come from.
+    second: Option<Template>,
+    begun: Option<Record>,
     requests: Ring,
     replies: Ring,
     services: u32,
+    /// Services that the flood is for.
+    flooded: u32,
     /// Newcomers so far.
     newcomers: u32,
     /// Their answers that are on their way, oldest first, with the time of their arrival.
@@ -92,13 +98,22 @@ impl Offer {
                 What::Reply => (LAN, flag::ACK),
                 What::Syn | What::Newcomer => (WAN, flag::SYN),
             };
+            if what == What::Syn && args.flood_kind() == FloodKind::Udp {
+                return Template::datagram(MACS[port.index()], args.frame, what as u8);
+            }
             Template::tagged(MACS[port.index()], flags, args.frame, what as u8)
         };
+        let pairs = matches!(args.flood_kind(), FloodKind::SynAck | FloodKind::SynAckSticky);
+        let ack = || Template::tagged(MACS[WAN.index()], flag::ACK, args.frame, What::Syn as u8);
         Self {
+            second: pairs.then(ack),
+            begun: None,
             lines: [Line::new(), Line::new()],
             templates: What::ALL.map(template),
             requests: Ring { records: requests, next: 0 },
             replies: Ring { records: replies, next: 0 },
+            // Of the datagrams' services there is one.
+            flooded: if args.flood_kind() == FloodKind::Udp { 1 } else { args.services },
             services: args.services,
             newcomers: 0,
             coming: VecDeque::with_capacity(4096),
@@ -111,7 +126,7 @@ impl Offer {
         }
     }
 
-    /// From now on the clients' port is always full of SYNs from anywhere.
+    /// From now on the clients' port is always full of the flood's packets.
     pub(in crate::bench) fn saturate(&mut self) {
         self.lines[WAN.index()].set_endless(What::Syn);
         self.lines[LAN.index()].set_rates(Rates::default());
@@ -180,8 +195,19 @@ impl Offer {
         }
         for frame in burst.iter_mut() {
             let Some(what) = self.lines[port.index()].pop(&mut self.accounts) else { break };
-            let record = self.record(what);
-            self.templates[what as usize].write(&record, frame);
+            match (&self.second, self.begun.filter(|_| what == What::Syn)) {
+                (Some(second), Some(record)) => {
+                    second.write(&record, frame);
+                    self.begun = None;
+                }
+                _ => {
+                    let record = self.record(what);
+                    self.templates[what as usize].write(&record, frame);
+                    if what == What::Syn {
+                        self.begun = Some(record);
+                    }
+                }
+            }
         }
         burst.len() as u64
     }
@@ -206,7 +232,7 @@ impl Offer {
         match what {
             What::Request => self.requests.next(),
             What::Reply => self.replies.next(),
-            What::Syn => anybody(&mut self.random, self.services),
+            What::Syn => anybody(&mut self.random, self.flooded),
             What::Newcomer => {
                 let record = rules::client(MOST_FLOWS + self.newcomers, self.services);
                 self.newcomers += 1;

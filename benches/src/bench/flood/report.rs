@@ -5,6 +5,7 @@ use core::fmt;
 use serde::Serialize;
 use serde::Serializer;
 
+use crate::bench::args::FloodKind;
 use crate::bench::flood::accounts::Accounts;
 use crate::bench::flood::accounts::What;
 
@@ -48,6 +49,8 @@ impl Fates {
 /// The figures of a flood.
 #[derive(Clone, Debug, Serialize)]
 pub struct FloodReport {
+    /// What it is made of; what is said of SYNs below is said of its packets.
+    pub kind: FloodKind,
     /// Slots of the connection table.
     pub capacity: u32,
     /// Established packets that the worker can carry in a second.
@@ -118,9 +121,15 @@ fn by_reason<S: Serializer>(drops: &[(&'static str, u64)], to: S) -> Result<S::O
 impl fmt::Display for FloodReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millions = |rate: f64| format!("{:.2} M", rate / 1e6);
+        let packets = match self.kind {
+            FloodKind::Syn => "SYNs",
+            FloodKind::Udp => "datagrams",
+            FloodKind::SynAck => "packets of forged handshakes",
+            FloodKind::SynAckSticky => "packets of forged handshakes with a persistent service",
+        };
         writeln!(
             f,
-            "  the worker can take {} established packets a second, or {} SYNs while the table has room ({} if their connections' ends are counted in){}",
+            "  the worker can take {} established packets a second, or {} {packets} while the table has room ({} if their connections' ends are counted in){}",
             millions(self.established_rate),
             millions(self.syn_rate_with_room),
             millions(self.syn_rate_sustained),
@@ -129,7 +138,7 @@ impl fmt::Display for FloodReport {
         )?;
         writeln!(
             f,
-            "  offered: {} established packets and {} SYNs a second; the table has {} slots and was full {}",
+            "  offered: {} established packets and {} {packets} a second; the table has {} slots and was full {}",
             millions(self.offered_established),
             millions(self.offered_syns),
             self.capacity,
