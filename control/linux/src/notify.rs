@@ -1,5 +1,12 @@
-//! Word to systemd, when it started this process with `Type=notify`; else nothing.
+//! Word to systemd, when it started this process with `Type=notify`; else nothing. A systemd that does not read holds
+//! nobody up.
 
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -36,8 +43,36 @@ impl Watchdog {
     }
 }
 
+/// How long what is said once may wait for room.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 fn send(states: &[NotifyState<'_>]) {
-    if let Err(why) = sd_notify::notify(states) {
-        tracing::warn!("systemd cannot be told: {why}");
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let words: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match tell(&path, words.as_bytes()) {
+            Ok(()) => return,
+            // Nobody reads. The watchdog's next word comes soon; the others are worth some waiting.
+            Err(why) if why.kind() == ErrorKind::WouldBlock => {
+                if matches!(states, [NotifyState::Watchdog]) || Instant::now() >= deadline {
+                    return tracing::debug!("systemd does not read what it is told");
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(why) => return tracing::warn!("systemd cannot be told: {why}"),
+        }
     }
+}
+
+/// Sends one message at once or not at all, by a socket with a path or, after an `@`, an abstract name
+/// (`sd_notify(3)`).
+fn tell(path: &OsStr, words: &[u8]) -> io::Result<()> {
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(path)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(words, &address).map(drop)
 }

@@ -17,6 +17,12 @@ fn main() {
         if !has("--ignored") {
             println!("process: test");
         }
+    } else if std::env::var_os("VIPLINE_TEST_PATS").is_some() {
+        let mut watchdog = notify::Watchdog::new(Instant::now());
+        for hour in 0..10_000 {
+            watchdog.pat(Instant::now() + Duration::from_secs(3600 * hour));
+        }
+        notify::stopping();
     } else if std::env::var_os("VIPLINE_TEST_TELLS").is_some() {
         notify::ready("serving 3 services");
         let mut watchdog = notify::Watchdog::new(Instant::now());
@@ -26,6 +32,7 @@ fn main() {
     } else {
         signals_arrive_in_order_and_do_not_kill();
         systemd_is_told();
+        a_systemd_that_does_not_read_holds_nobody_up();
         println!("test process ... ok");
     }
 }
@@ -68,4 +75,25 @@ fn systemd_is_told() {
     assert_eq!(told(), "READY=1\nSTATUS=serving 3 services");
     assert_eq!(told(), "WATCHDOG=1");
     assert_eq!(told(), "STOPPING=1");
+}
+
+fn a_systemd_that_does_not_read_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let _socket = UnixDatagram::bind(&path).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .env("VIPLINE_TEST_PATS", "1")
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "9000000")
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            let _ = child.kill();
+            panic!("it waits for systemd");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(child.wait().unwrap().success());
 }
