@@ -152,7 +152,7 @@ pub struct WorkerStats {
     /// Connections ended because a new one wanted their room in a full table, or their local port.
     pub displaced: Counter,
     /// Those among them that had led to something, and were silent.
-    pub cut_short: Counter,
+    pub displaced_silent: Counter,
     /// TCP connections that were never established.
     pub half_open: Gauge,
     /// Connections made.
@@ -189,7 +189,7 @@ impl WorkerStats {
             unfinished_ports: Gauge::default(),
             icmp_suppressed: Counter::default(),
             displaced: Counter::default(),
-            cut_short: Counter::default(),
+            displaced_silent: Counter::default(),
             half_open: Gauge::default(),
             created: Counter::default(),
             expired: Counter::default(),

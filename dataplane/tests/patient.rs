@@ -219,7 +219,7 @@ fn besiege(method: Method, flood: Flood, sticky: bool) {
     assert!(served >= NEWCOMERS * 95 / 100, "{what}");
     assert_eq!(lost, 0, "{what}");
     assert!(stats.displaced.get() > 0, "{what}: nothing was filled");
-    assert_eq!(stats.cut_short.get(), 0, "{what}");
+    assert_eq!(stats.displaced_silent.get(), 0, "{what}");
     assert!(stats.host.get() == 0, "{what}: Linux answers nothing");
     let drops: u64 =
         [DropReason::TableFull, DropReason::NoLocalPort].map(|why| scene.rig.drops(why)).iter().sum();

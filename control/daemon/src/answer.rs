@@ -144,9 +144,9 @@ impl Daemon {
                 sum(|w| w.displaced.get()),
             ),
             (
-                "cut_short",
+                "displaced_silent",
                 "of these, connections that had led to something and were silent",
-                sum(|w| w.cut_short.get()),
+                sum(|w| w.displaced_silent.get()),
             ),
         ];
         let named = |(name, text, count): (&str, &str, u64)| NamedCount {

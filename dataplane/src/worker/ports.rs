@@ -108,7 +108,7 @@ impl Flows {
                 port
             }
             Search { silent: Some((port, other)), .. } => {
-                self.stats.cut_short.add(1);
+                self.stats.displaced_silent.add(1);
                 self.displace(snapshot, other, kept);
                 port
             }

@@ -81,7 +81,7 @@ impl Flows {
             }
         }
         let Some((id, _)) = fresh.or(silent) else { return false };
-        self.stats.cut_short.add(u64::from(fresh.is_none()));
+        self.stats.displaced_silent.add(u64::from(fresh.is_none()));
         self.displace(snapshot, id, kept);
         true
     }
@@ -114,6 +114,7 @@ impl Flows {
         // Or a flood would leave nothing but templates.
         if control != NONE && matches!(self.worth(snapshot, ConnId::new(control), kept), Worth::Nothing(_)) {
             self.end(snapshot, ConnId::new(control));
+            self.stats.displaced.add(1);
         }
     }
 
