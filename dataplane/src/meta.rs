@@ -25,6 +25,8 @@ pub enum Class {
     Drop(DropReason),
     /// TCP or UDP over IPv4, whole: may belong to a connection or a service.
     Flow,
+    /// The same, whose sender is to be looked at: its port may not be the one that leads back. Parsing gives none of these.
+    Astray,
     /// The first fragment of a TCP or UDP packet, which has its ports.
     FirstFragment,
     /// A later fragment of a TCP or UDP packet; `key` has the addresses, and the ports are 0. Also a first one that is too
@@ -34,21 +36,6 @@ pub enum Class {
     Host,
     /// An ICMP error over IPv4.
     IcmpError,
-}
-
-/// The MACs under which frames for a port come.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Station<'a> {
-    /// The port's own.
-    pub(crate) mac: Mac,
-    /// Those that Linux has on its host interface besides.
-    pub(crate) others: &'a [Mac],
-}
-
-impl Station<'_> {
-    fn has(self, mac: Mac) -> bool {
-        mac == self.mac || self.others.contains(&mac)
-    }
 }
 
 /// A frame's headers, read once.
@@ -73,36 +60,30 @@ impl PacketMeta {
     /// IPv4 header; `verify` asks for a check in software when the device did not look.
     pub fn parse(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
         let mut meta = Self::nothing(Class::Host);
-        meta.read(frame, Station { mac, others: &[] }, checksum, verify);
+        meta.read(frame, mac, checksum, verify);
         meta
     }
 
     /// As [`Self::parse`], into a place that there is already; gives the key. The key is handed on in registers: read
     /// back from where it was written just before, in pieces of another size, it would cost more than the parsing.
     #[inline(always)]
-    pub(crate) fn read(
-        &mut self,
-        frame: &[u8],
-        station: Station<'_>,
-        checksum: RxChecksum,
-        verify: bool,
-    ) -> FlowKey {
+    pub(crate) fn read(&mut self, frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> FlowKey {
         let looked_at = checksum == RxChecksum::Good || checksum == RxChecksum::Unknown && !verify;
-        match plain(frame, station.mac) {
+        match plain(frame, mac) {
             Some(meta) if looked_at => {
                 *self = meta;
                 meta.key
             }
             _ => {
-                *self = Self::parse_any(frame, station, checksum, verify);
+                *self = Self::parse_any(frame, mac, checksum, verify);
                 self.key
             }
         }
     }
 
     #[inline(never)]
-    fn parse_any(frame: &[u8], station: Station<'_>, checksum: RxChecksum, verify: bool) -> Self {
-        match walk(frame, station, checksum, verify) {
+    fn parse_any(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
+        match walk(frame, mac, checksum, verify) {
             Ok(meta) => meta,
             Err(class) => Self::nothing(class),
         }
@@ -144,11 +125,11 @@ fn plain(frame: &[u8], mac: Mac) -> Option<PacketMeta> {
 }
 
 #[inline]
-fn walk(frame: &[u8], station: Station<'_>, rx: RxChecksum, verify: bool) -> Result<PacketMeta, Class> {
+fn walk(frame: &[u8], mac: Mac, rx: RxChecksum, verify: bool) -> Result<PacketMeta, Class> {
     let Ok((ether, _)) = EtherHeader::ref_from_prefix(frame) else {
         return Err(Class::Drop(DropReason::Truncated));
     };
-    if !station.has(ether.dst) {
+    if ether.dst != mac {
         let group = ether.dst.is_group();
         return Err(if group { Class::Host } else { Class::Drop(DropReason::OtherMac) });
     }

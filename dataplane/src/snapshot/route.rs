@@ -193,19 +193,19 @@ impl Paths {
     /// (`net/ipv4/fib_frontend.c: __fib_validate_source`). It takes broadcast senders where no reverse path is checked;
     /// here nobody does.
     pub fn admit(&self, sender: Ipv4Addr, port: PortId) -> Result<NextHop, DropReason> {
-        let facts = self.ports.get(port.index()).copied().unwrap_or_default();
-        let wrong = match facts.input.rp_filter {
+        let input = self.ports.get(port.index()).map_or(Input::default(), |facts| facts.input);
+        let wrong = match input.rp_filter {
             RpFilter::Off => None,
             RpFilter::Strict | RpFilter::Loose => Some(DropReason::RpFilter),
         };
-        let strict = facts.input.rp_filter == RpFilter::Strict;
+        let strict = input.rp_filter == RpFilter::Strict;
         let target = self.routes.lookup(sender);
         let (next, behind) = match target {
             RouteTarget::Gateway(id) => (NextHop::Known(id), self.adjacency(id).and_then(Adjacency::port)),
             RouteTarget::Spread(id) => (NextHop::Known(id), Some(port)),
             RouteTarget::OnLink { port, mtu } => (self.neighbour(port, sender, mtu), Some(port)),
             RouteTarget::Host => (NextHop::Host, None),
-            RouteTarget::Own | RouteTarget::Broadcast if facts.input.accept_local => {
+            RouteTarget::Own | RouteTarget::Broadcast if input.accept_local => {
                 return Ok(NextHop::Host);
             }
             RouteTarget::Own | RouteTarget::Broadcast => return Err(DropReason::Martian),

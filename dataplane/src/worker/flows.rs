@@ -154,13 +154,13 @@ impl Flows {
         candidate: Candidate,
         ingress: PortId,
     ) -> Outcome {
-        if meta.class == Class::Flow
+        if matches!(meta.class, Class::Flow | Class::Astray)
             && let Err(reason) = self.inspect(snapshot, frame.bytes(), meta, candidate, ingress)
         {
             return Verdict::Drop(reason).into();
         }
         let verdict = match meta.class {
-            Class::Flow => match self.table.confirm(meta.key, candidate) {
+            Class::Flow | Class::Astray => match self.table.confirm(meta.key, candidate) {
                 Some((id, _)) if self.is_opening(id) => return Outcome::Early,
                 Some((id, Direction::Request)) => return self.request(snapshot, frame, meta, id, ingress),
                 Some((id, Direction::Reply)) => self.reply(snapshot, frame, meta, id, ingress),

@@ -141,18 +141,13 @@ impl<Io: PacketIo> Worker<Io> {
 
     /// Forwards the burst that is on its way out, one packet after the other, and looks for the connections of the one
     /// that is coming in: a packet out, a packet in, so that the lines of one are fetched while the other is worked on.
+    #[inline(never)]
     fn forward(&mut self) {
         self.flows.defence.flooded = self.going.flooded;
-        if self.rules.get().paths.is_strict(self.going.ingress) {
-            self.forward_by::<true>();
-        } else {
-            self.forward_by::<false>();
-        }
-    }
-
-    #[inline(never)]
-    fn forward_by<const STRICT: bool>(&mut self) {
         let snapshot = self.rules.get();
+        if snapshot.paths.is_strict(self.going.ingress) {
+            self.going.single_out(snapshot, &self.flows.table);
+        }
         let Self { io, flows, outbox, coming, going, .. } = self;
         let Stage { frames, ingress, notes, .. } = going;
         let (ingress, opening) = (*ingress, Default::default());
@@ -166,8 +161,7 @@ impl<Io: PacketIo> Worker<Io> {
             if many && let Some(candidate) = notes.candidates.get(nth + PEEK) {
                 slow.flows.peek(snapshot, *candidate);
             }
-            let (meta, candidate) = (&notes.metas[nth], notes.candidates[nth]);
-            match slow.flows.steady::<STRICT, _>(snapshot, &mut frame, meta, candidate, ingress) {
+            match slow.flows.steady(snapshot, &mut frame, &notes.metas[nth], notes.candidates[nth]) {
                 Some(port) => slow.outbox.send(slow.io, &slow.flows.stats, port, frame),
                 None => slow.carry(nth, frame),
             }

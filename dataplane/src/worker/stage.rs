@@ -15,12 +15,12 @@ use crate::io::Frame;
 use crate::io::PortId;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
-use crate::meta::Station;
 use crate::snapshot::Snapshot;
 use crate::snapshot::route::PortFacts;
 use crate::verdict::DropReason;
 use crate::wire::ether::Mac;
 use crate::worker::flows::Flows;
+use crate::worker::source;
 
 /// The frames of a burst and what is noted of each, by its place. Notes beyond the frames mean nothing.
 pub(super) struct Stage<F> {
@@ -65,12 +65,54 @@ impl<F: Frame> Stage<F> {
         self.flooded = flows.is_flooded(self.frames.len());
         if self.flooded {
             self.parse_flood(facts, snapshot, flows);
-            return;
+        } else {
+            self.parse_all(facts, &flows.table);
         }
-        let others = snapshot.paths.more_macs(self.ingress);
-        let (table, Notes { metas, approaches, .. }) = (&flows.table, &mut *self.notes);
+        if !snapshot.paths.more_macs(self.ingress).is_empty() {
+            self.parse_for_others(facts, snapshot, flows);
+        }
+    }
+
+    #[inline(always)]
+    fn parse_all(&mut self, facts: PortFacts, table: &FlowTable) {
+        let Notes { metas, approaches, .. } = &mut *self.notes;
         for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
-            *approach = table.approach(read(meta, frame, facts, others));
+            *approach = table.approach(read(meta, frame, facts));
+        }
+    }
+
+    /// Parses those anew that are for other MACs of the host interface. Apart, so that the others cost what they cost.
+    #[cold]
+    fn parse_for_others(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
+        let (macs, flooded) = (snapshot.paths.more_macs(self.ingress), self.flooded);
+        let Notes { metas, approaches, .. } = &mut *self.notes;
+        for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
+            let Some(mac) = frame.bytes().first_chunk().map(|mac| Mac(*mac)) else { continue };
+            if meta.class != Class::Drop(DropReason::OtherMac) || !macs.contains(&mac) {
+                continue;
+            }
+            let key = read(meta, frame, PortFacts { mac, ..facts });
+            if flooded && flows.holds_back(snapshot, meta, self.ingress) {
+                *meta = PacketMeta::nothing(Class::Drop(DropReason::SynFlood));
+            } else {
+                *approach = flows.table.approach(key);
+            }
+        }
+    }
+
+    /// Sees to it that packets by a port that does not lead back to their senders take every step, and so are looked at:
+    /// of a port whose `rp_filter` is strict, just before its burst is forwarded.
+    #[cold]
+    pub(super) fn single_out(&mut self, snapshot: &Snapshot, table: &FlowTable) {
+        let Self { frames, ingress, notes, .. } = self;
+        for nth in 0..frames.len() {
+            let meta = &mut notes.metas[nth];
+            let known = table.confirm(meta.key, notes.candidates[nth]).filter(|_| meta.class == Class::Flow);
+            if let Some((id, direction)) = known
+                && !source::came_back(snapshot, table.hot(id), direction, *ingress)
+            {
+                meta.class = Class::Astray;
+            }
         }
     }
 
@@ -86,10 +128,9 @@ impl<F: Frame> Stage<F> {
     /// The same for a burst that is part of a flood: most of its SYNs go no further.
     #[inline(never)]
     fn parse_flood(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
-        let others = snapshot.paths.more_macs(self.ingress);
         let Notes { metas, approaches, .. } = &mut *self.notes;
         for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
-            let key = read(meta, frame, facts, others);
+            let key = read(meta, frame, facts);
             if flows.holds_back(snapshot, meta, self.ingress) {
                 *meta = PacketMeta::nothing(Class::Drop(DropReason::SynFlood));
                 *approach = Approach::default();
@@ -101,9 +142,8 @@ impl<F: Frame> Stage<F> {
 }
 
 #[inline(always)]
-fn read<F: Frame>(meta: &mut PacketMeta, frame: &F, facts: PortFacts, others: &[Mac]) -> FlowKey {
-    let station = Station { mac: facts.mac, others };
-    meta.read(frame.bytes(), station, frame.l3_checksum(), facts.verify_checksum)
+fn read<F: Frame>(meta: &mut PacketMeta, frame: &F, facts: PortFacts) -> FlowKey {
+    meta.read(frame.bytes(), facts.mac, frame.l3_checksum(), facts.verify_checksum)
 }
 
 impl Notes {

@@ -29,7 +29,6 @@ use crate::wire::ipv4::IPV4_LEN;
 use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
-use crate::worker::source;
 
 /// Where the transport header lies when the IP header has no options.
 const L4: usize = ETHER_LEN + IPV4_LEN;
@@ -56,24 +55,20 @@ impl Flows {
     }
 
     /// Forwards a packet of a standing connection; gives the port it leaves by. `None`, and no change, for
-    /// any other packet. `STRICT` is for packets of a port whose senders are looked at one by one.
+    /// any other packet.
     #[inline(always)]
-    pub(crate) fn steady<const STRICT: bool, F: Frame>(
+    pub(crate) fn steady<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
         meta: &PacketMeta,
         candidate: Candidate,
-        ingress: PortId,
     ) -> Option<PortId> {
         if meta.class != Class::Flow || usize::from(meta.l4) != L4 {
             return None;
         }
         let (hot, direction) = self.table.guessed(meta.key, candidate)?;
         if hot.rules != snapshot.generation || !is_steady(hot, direction, meta) {
-            return None;
-        }
-        if STRICT && !source::came_back(snapshot, hot, direction, ingress) {
             return None;
         }
         let adjacency = snapshot.paths.adjacency(hot.hops[direction as usize])?;
