@@ -194,12 +194,25 @@ impl Paths {
     /// here nobody does.
     pub fn admit(&self, sender: Ipv4Addr, port: PortId) -> Result<NextHop, DropReason> {
         let input = self.ports.get(port.index()).map_or(Input::default(), |facts| facts.input);
+        match (self.routes.lookup(sender), input.rp_filter) {
+            // Most clients, most directors.
+            (RouteTarget::Gateway(id), RpFilter::Off) => Ok(NextHop::Known(id)),
+            (target, _) => self.admit_by(target, sender, port, input),
+        }
+    }
+
+    fn admit_by(
+        &self,
+        target: RouteTarget,
+        sender: Ipv4Addr,
+        port: PortId,
+        input: Input,
+    ) -> Result<NextHop, DropReason> {
         let wrong = match input.rp_filter {
             RpFilter::Off => None,
             RpFilter::Strict | RpFilter::Loose => Some(DropReason::RpFilter),
         };
         let strict = input.rp_filter == RpFilter::Strict;
-        let target = self.routes.lookup(sender);
         let (next, behind) = match target {
             RouteTarget::Gateway(id) => (NextHop::Known(id), self.adjacency(id).and_then(Adjacency::port)),
             RouteTarget::Spread(id) => (NextHop::Known(id), Some(port)),
