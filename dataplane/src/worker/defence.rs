@@ -29,8 +29,9 @@ const BEHIND: u32 = 64;
 /// The same so soon after the last time: it is the same flood.
 const BEHIND_AGAIN: u32 = 8;
 const RELAPSE: u32 = 10 * Ticks::PER_SECOND;
-/// How long the queues must have been empty by the end of each poll before all SYNs are let in again.
-const REMEMBERED: u32 = Ticks::PER_SECOND;
+/// How long the queues must have been empty by the end of each poll before all are let in again: newcomers are to be within
+/// a second of the flood's end.
+const REMEMBERED: u32 = Ticks::PER_SECOND / 2;
 /// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied meanwhile; and if not.
 const BURSTS_FOR_ONE: u32 = 4;
 const BURSTS_BEHIND: u32 = 64;
