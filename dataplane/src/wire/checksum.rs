@@ -78,9 +78,12 @@ const fn fold_words(total: u64) -> u16 {
 }
 
 /// The sum of the pseudo-header of TCP and UDP over IPv4: addresses, protocol, L4 length.
-pub fn pseudo_v4(addrs: [u8; 8], protocol: u8, l4_len: u16) -> u16 {
+#[inline]
+pub const fn pseudo_v4(addrs: [u8; 8], protocol: u8, l4_len: u16) -> u16 {
     let [a, b] = l4_len.to_be_bytes();
-    add(sum(&addrs), sum(&[0, protocol, a, b]))
+    let addrs = u64::from_ne_bytes(addrs);
+    let rest = u32::from_ne_bytes([0, protocol, a, b]);
+    fold_words((addrs & 0xffff_ffff) + (addrs >> 32) + rest as u64)
 }
 
 #[inline]

@@ -188,3 +188,18 @@ fn start_without_a_pool_fails() {
     let error = PortBuilder::new(eal(), id).start().unwrap_err();
     assert_eq!(error.to_string(), "net_null_poolless: no mempool given");
 }
+
+#[test]
+fn a_number_that_becomes_free_is_free_for_whoever_gets_it() {
+    // DPDK gives a closed port's number to the next device at once.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let pool = pool(256);
+                for _ in 0..100 {
+                    drop(start("net_null", "", &pool));
+                }
+            });
+        }
+    });
+}

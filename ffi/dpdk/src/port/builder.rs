@@ -211,7 +211,7 @@ impl PortBuilder {
         let granted = self.granted(&plan, &info);
         drop(setup);
 
-        let running = Arc::new(Running { id, _pool: pool, _claim: claim });
+        let running = Arc::new(Running { id, _claim: claim.closing(), _pool: pool });
         Ok(Port {
             rx: (0..plan.rx_queues).map(|i| Some(RxQueue::new(i, &running))).collect(),
             tx: (0..plan.tx_queues).map(|i| Some(TxQueue::new(i, &running))).collect(),

@@ -154,22 +154,16 @@ impl Port {
 #[derive(Debug)]
 pub(crate) struct Running {
     id: PortId,
-    /// Dropped after the device is closed and has given its packets back.
-    _pool: Mempool,
-    /// Dropped last: then the number may be used again.
+    /// Dropped first: the device is closed and gives its packets back.
     _claim: Claim,
+    _pool: Mempool,
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        close(self.id);
-    }
-}
-
-/// Stops and closes a port that nobody polls any more. A device that refuses either is left to the process's end.
+/// Stops and closes a port that nobody polls any more. A device that refuses either is left to the
+/// process's end.
 fn close(id: PortId) {
-    let _setup = Setup::begin();
-    // Over a Linux interface the mode would stay with the interface. Drivers without it say so, which is fine.
+    // Over a Linux interface the mode would stay with the interface. Drivers without it say so,
+    // which is fine.
     // SAFETY: the port is open and claimed by the caller.
     unsafe { dpdk_sys::rte_eth_promiscuous_disable(id.as_u16()) };
     // SAFETY: the port is open and claimed by the caller, and no queue of it is left.
@@ -183,6 +177,8 @@ fn close(id: PortId) {
 pub(crate) struct Claim {
     id: PortId,
     alive: Arc<Alive>,
+    /// Whether the port is closed when the claim ends.
+    closes: bool,
 }
 
 impl Claim {
@@ -192,13 +188,28 @@ impl Claim {
             return None;
         }
         ports.push(id);
-        Some(Self { id, alive: Arc::clone(alive) })
+        Some(Self { id, alive: Arc::clone(alive), closes: false })
+    }
+
+    /// The port was started: the end of the claim closes it.
+    fn closing(self) -> Self {
+        let mut claim = self;
+        claim.closes = true;
+        claim
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.alive.ports.lock().unwrap_or_else(PoisonError::into_inner).retain(|&id| id != self.id);
+        // Before the list of ports, as wherever both are taken.
+        let _setup = self.closes.then(Setup::begin);
+        // DPDK gives the number to the next device as soon as the port is closed. Whoever gets it
+        // waits for the list, so it finds the number free.
+        let mut ports = self.alive.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closes {
+            close(self.id);
+        }
+        ports.retain(|&id| id != self.id);
     }
 }
 
