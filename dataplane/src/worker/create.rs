@@ -70,6 +70,9 @@ impl Flows {
         let Some(service) = snapshot.services.find(mark, key) else {
             return Outcome::Unknown;
         };
+        if key.protocol() != l4::TCP && self.holds_back_datagram() {
+            return Verdict::Drop(DropReason::UdpFlood).into();
+        }
         let client = match snapshot.paths.admit(key.src(), ingress) {
             Ok(NextHop::Known(adjacency)) => adjacency,
             Ok(_) => NONE,
@@ -78,9 +81,6 @@ impl Flows {
         let wanted = Wanted { service, key, mark, client };
         if key.sport() == FTP_DATA {
             return Outcome::Unknown;
-        }
-        if key.protocol() != l4::TCP && self.holds_back_datagram() {
-            return Verdict::Drop(DropReason::UdpFlood).into();
         }
         if service.one_packet && key.protocol() == l4::UDP {
             return self.one_packet(snapshot, wanted, frame, meta).into();
