@@ -71,6 +71,11 @@ impl LocalAddress {
         PORTS - self.left_to_linux().map_or(0, |left| u32::from(left.end() - left.start()) + 1)
     }
 
+    /// How many of these a worker has, about.
+    pub(crate) fn share(&self) -> u32 {
+        self.ports() / self.counts.len() as u32
+    }
+
     /// The `nth` port (host order) of the share of the worker of `token`, counted round and round; `None` when it has none.
     pub fn port(&self, token: &WorkerToken, nth: u32) -> Option<u16> {
         let (worker, workers) = (token.index() as u32, self.counts.len() as u32);

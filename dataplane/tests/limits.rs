@@ -223,3 +223,20 @@ fn the_ack_of_a_handshake_that_made_room_is_not_for_linux_to_reset() {
         rig.assert_accounted();
     }
 }
+
+#[test]
+fn datagrams_that_make_room_keep_no_resets_from_clients_of_tcp() {
+    let mut rig = Rig::with_capacity(10);
+    for (protocol, port) in [(TCP, 80), (UDP, 53)] {
+        let service = rig.service(protocol, port, Kind::Wlc);
+        rig.dest(service, 11, port, Method::Masquerade, 1);
+    }
+    for cport in 5000..5020 {
+        rig.udp(cport, 53).one();
+        rig.wait(1);
+    }
+    assert_eq!(rig.stats.displaced.get(), 10);
+    rig.tcp(5000, 80, ACK).to_host();
+    assert_eq!(rig.drops(DropReason::Stray), 0);
+    rig.assert_accounted();
+}

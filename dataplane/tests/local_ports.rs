@@ -213,3 +213,42 @@ fn a_template_outlives_the_ports_of_its_connections() {
     rig.tcp(5000, 80, ACK).one();
     rig.assert_accounted();
 }
+
+#[test]
+fn who_is_silent_keeps_its_port_while_another_is_free() {
+    let mut rig = Rig::new();
+    leave(&rig, 0, 1000);
+    service(&mut rig, TCP, 80, &[11]);
+    for n in 0..1000 {
+        talk(&mut rig, n, 80).unwrap();
+    }
+    let (free, _) = send(&mut rig, 500, 80, ACK).unwrap();
+    rig.put(LAN, &tcp(MACS[1], (rip(11), 80), free, RST, b"")).one();
+    rig.wait(70);
+    assert_eq!(rig.connections(), 999);
+    assert_eq!(talk(&mut rig, 2000, 80), Some(free));
+    assert_eq!((rig.stats.displaced.get(), rig.connections()), (0, 1000));
+    // Now there is none.
+    assert!(talk(&mut rig, 2001, 80).is_some());
+    assert_eq!((rig.stats.displaced.get(), rig.stats.displaced_silent.get()), (1, 1));
+    assert_eq!(rig.connections(), 1000);
+    rig.assert_accounted();
+}
+
+#[test]
+fn a_port_of_a_finished_connection_is_no_reason_to_keep_resets_from_anybody() {
+    let mut rig = Rig::new();
+    leave(&rig, 0, 10);
+    service(&mut rig, TCP, 80, &[11]);
+    for n in 0..10 {
+        let local = talk(&mut rig, n, 80).unwrap();
+        send(&mut rig, n, 80, FIN | ACK).unwrap();
+        rig.put(LAN, &tcp(MACS[1], (rip(11), 80), local, FIN | ACK, b"")).one();
+    }
+    rig.wait(2);
+    assert!(talk(&mut rig, 100, 80).is_some());
+    assert_eq!(rig.stats.displaced.get(), 1, "that of a connection in TIME_WAIT");
+    rig.tcp(5000, 80, ACK).to_host();
+    assert_eq!(rig.drops(DropReason::Stray), 0);
+    rig.assert_accounted();
+}

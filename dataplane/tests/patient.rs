@@ -1,6 +1,8 @@
 //! A patient attacker, with hardly more than 1 Mbit/s, after the table or the local ports have been filled: new clients are
 //! served all the same, and connections with traffic lose nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod rig;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ use sched::Kind;
 enum Flood {
     Syn,
     Udp,
+    /// Datagrams that real servers answer, each from another forged address.
+    Answered,
     /// A SYN and then, from the same forged address, an ACK.
     SynAck,
 }
@@ -27,6 +31,8 @@ const WEB: u16 = 80;
 const DNS: u16 = 53;
 /// Packets of the flood in a tick: 3500 a second, where 1 Mbit/s holds 1488 of the smallest.
 const RATE: u32 = 35;
+/// Of datagrams that are answered: 1 Mbit/s.
+const RATE_ANSWERED: u32 = 14;
 /// While the table is filled.
 const FAST: u32 = 200;
 const SECONDS: u32 = 60;
@@ -67,7 +73,7 @@ impl Scene {
         }
         let from = (Ipv4Addr::UNSPECIFIED, 0);
         let frames = match flood {
-            Flood::Udp => [udp(MACS[0], from, (VIP, DNS), b""), Vec::new()],
+            Flood::Udp | Flood::Answered => [udp(MACS[0], from, (VIP, DNS), b""), Vec::new()],
             _ => [SYN, ACK].map(|flags| tcp(MACS[0], from, (VIP, WEB), flags, b"")),
         };
         Self { rig, method, flood, sent: 0, frames }
@@ -92,7 +98,19 @@ impl Scene {
         while self.rig.worker.io_mut().rx.iter().any(|queue| !queue.is_empty()) {
             self.rig.worker.poll(self.rig.now);
         }
-        self.rig.out();
+        let out = self.rig.out();
+        if self.flood == Flood::Answered {
+            for (_, frame) in out.sent.iter().filter(|(port, _)| *port == LAN) {
+                let [a, b, c, d, .., high, low] = frame[26..36] else { continue };
+                let to = (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]));
+                let answer = udp(MACS[1], (rip(frame[5]), DNS), to, b"");
+                self.rig.worker.io_mut().rx[LAN.index()].push_back(MemFrame::new(&answer));
+            }
+            while self.rig.worker.io_mut().rx.iter().any(|queue| !queue.is_empty()) {
+                self.rig.worker.poll(self.rig.now);
+            }
+            self.rig.out();
+        }
     }
 
     /// A client's packet; whether it reaches a real server, always the same one.
@@ -175,6 +193,11 @@ fn besiege(method: Method, flood: Flood, sticky: bool) {
     // With FULLNAT the ports of the one local address are fewer than the table's slots.
     let (capacity, wanted) = if method == Method::FullNat { (100_000, 150_000) } else { (20_000, 50_000) };
     let mut scene = Scene::new(method, flood, sticky, capacity);
+    if flood == Flood::Answered {
+        // As where Linux has the local address too.
+        let local = scene.rig.master.snapshot().locals.get(0).unwrap().clone().unwrap();
+        local.leave_to_linux(Some(32_768..=60_999));
+    }
     let mut standing = scene.standing(100);
     let mut lost = 0;
     while scene.sent < wanted {
@@ -188,7 +211,7 @@ fn besiege(method: Method, flood: Flood, sticky: bool) {
     let mut served = 0;
     for tick in 0..TICKS {
         scene.rig.now = scene.rig.now.plus(1);
-        scene.flood(RATE);
+        scene.flood(if flood == Flood::Answered { RATE_ANSWERED } else { RATE });
         if tick % 100 == 0 {
             lost += scene.talk(&mut standing);
         }
@@ -285,4 +308,19 @@ fn one_local_address_outlasts_forged_handshakes() {
 #[test]
 fn one_local_address_outlasts_forged_handshakes_that_stick() {
     besiege(Method::FullNat, Flood::SynAck, true);
+}
+
+#[test]
+fn nat_outlasts_datagrams_that_are_answered() {
+    besiege(Method::Masquerade, Flood::Answered, false);
+}
+
+#[test]
+fn one_local_address_outlasts_datagrams_that_are_answered() {
+    besiege(Method::FullNat, Flood::Answered, false);
+}
+
+#[test]
+fn nat_outlasts_datagrams_that_are_answered_and_stick() {
+    besiege(Method::Masquerade, Flood::Answered, true);
 }

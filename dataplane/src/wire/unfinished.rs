@@ -25,8 +25,9 @@ const IPV6_LEN: usize = 40;
 /// Ethertype of IPv6.
 const IPV6: u16 = 0x86dd;
 
-/// Finishes the checksum of the TCP or UDP packet in `frame` if it is unfinished; whether it was. Looks at IPv4 and IPv6
-/// without a VLAN tag. Of fragments and behind extension headers none is unfinished: Linux itself finishes those.
+/// Finishes the checksum of the TCP or UDP packet in `frame` if it is unfinished; whether that changed anything, so not of
+/// a finished one that looks so by chance. Looks at IPv4 and IPv6 without a VLAN tag. Of fragments and behind extension
+/// headers none is unfinished: Linux itself finishes those.
 #[inline]
 pub fn finish(frame: &mut [u8]) -> bool {
     !is_plainly_finished(frame) && finish_any(frame)
@@ -63,8 +64,9 @@ fn finish_any(frame: &mut [u8]) -> bool {
     if u16::from_ne_bytes(*bytes) != pseudo {
         return false;
     }
+    let before = *bytes;
     compute(segment, field, protocol, pseudo);
-    true
+    segment[field..field + 2] != before
 }
 
 /// Where the TCP or UDP segment lies, its length, its protocol and the sum of its pseudo-header.
@@ -161,11 +163,12 @@ mod tests {
         ) {
             let right = packet(v6, tcp, &payload, seed);
             let mut frame = unfinished(&right);
+            let unlike = frame != right;
             frame.resize(frame.len() + padding, 0xee);
-            prop_assert!(finish(&mut frame));
+            prop_assert_eq!(finish(&mut frame), unlike);
             prop_assert_eq!(&frame[..right.len()], &right[..]);
             // By chance the field may hold what marks an unfinished one; the packet stays as it is all the same.
-            finish(&mut frame);
+            prop_assert!(!finish(&mut frame));
             prop_assert_eq!(&frame[..right.len()], &right[..]);
         }
 
@@ -190,10 +193,9 @@ mod tests {
         for n in 0..=u16::MAX {
             let mut frame = packet(false, true, &n.to_be_bytes(), 3);
             let before = frame.clone();
-            if finish(&mut frame) {
-                assert_eq!(frame, before);
-                found += 1;
-            }
+            assert!(!finish(&mut frame));
+            assert_eq!(frame, before);
+            found += u32::from(unfinished(&before) == before);
         }
         assert!(found > 0, "one of 65536 looks so");
     }

@@ -82,12 +82,17 @@ impl Flows {
         let (hot, cold) = (self.table.hot(id), self.table.cold(id));
         let (dest, reply, own, kept) = (DestId::new(hot.dest), hot.reply, cold.local, cold.control);
         let service = snapshot.services.by_id(ServiceId::new(cold.service)).ok_or(DropReason::NoLocalPort)?;
+        // Known but for other services' connections to the same real server's port.
+        let ports: u32 = service.locals.iter().map(|local| local.share()).sum();
+        let some_free =
+            self.stats.dest(dest).is_some_and(|stats| stats.active.get() + stats.inactive.get() <= ports);
         let mut search = Search::default();
         self.look_at(snapshot, (own, reply), &mut search);
         for nth in 0..TRIED + SCANNED {
             let Search { free, spare, silent } = &search;
-            let enough =
-                free.is_some() || nth >= FREE_TRIED && spare.is_some() || nth >= TRIED && silent.is_some();
+            let enough = free.is_some()
+                || nth >= FREE_TRIED && spare.is_some()
+                || nth >= TRIED && silent.is_some() && !some_free;
             if enough || nth >= FREE_TRIED && !self.defence.may_try(self.now) {
                 break;
             }

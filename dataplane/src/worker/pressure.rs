@@ -1,9 +1,9 @@
 //! Who makes room when the table is full, or a local port is wanted and none is free.
 //!
 //! First whoever never led to anything: handshakes that were not completed, or led to no packet more; datagrams that nobody
-//! answered; what is closed; templates on which nothing hangs that ever did. When there is none of those nearby, timeouts
-//! shorten: whoever has been silent for longest beyond the shorter time goes. All others stay: connections with traffic are
-//! never touched. Linux's `drop_entry` has the same in mind (`net/netfilter/ipvs/ip_vs_conn.c: ip_vs_random_dropentry`).
+//! answered, or a single one that was; what is closed; templates on which nothing hangs that ever did. When there is none of
+//! those nearby, timeouts shorten: whoever has been silent for longest beyond the shorter time goes. All others stay:
+//! connections with traffic are never touched. Linux's `drop_entry` has the same in mind (`net/netfilter/ipvs/ip_vs_conn.c: ip_vs_random_dropentry`).
 //!
 //! A hand goes round the slots of the table and stops where it found one. Vacant slots are used first in, first out, so a
 //! newcomer mostly stands behind the hand, and all others are looked at before it; and who was heard of a moment ago is
@@ -108,9 +108,12 @@ impl Flows {
     /// Ends a connection for another, with its template if that led nowhere, unless it is `kept`.
     pub(super) fn displace(&mut self, snapshot: &Snapshot, id: ConnId, kept: u32) {
         let control = self.table.cold(id).control;
+        let missed = is_missed(self.table.hot(id));
         self.end(snapshot, id);
         self.stats.displaced.add(1);
-        self.defence.note_displaced(self.now);
+        if missed {
+            self.defence.note_displaced(self.now);
+        }
         // Or a flood would leave nothing but templates.
         if control != NONE && matches!(self.worth(snapshot, ConnId::new(control), kept), Worth::Nothing(_)) {
             self.end(snapshot, ConnId::new(control));
@@ -127,6 +130,12 @@ impl Flows {
     }
 }
 
+/// Whether its client may yet send what Linux would reset: so with TCP, while it is not over.
+fn is_missed(hot: &Hot) -> bool {
+    let over = matches!(TcpState::from_raw(hot.state), TcpState::TimeWait | TcpState::Close);
+    hot.request.protocol() == l4::TCP && !hot.flags.has(Flags::TEMPLATE) && !over
+}
+
 /// Whether more came of a connection than its beginning. Replies of direct routing and tunnels are not seen here, so there
 /// the client's packets have to say it.
 fn has_led_somewhere(hot: &Hot) -> bool {
@@ -134,7 +143,8 @@ fn has_led_somewhere(hot: &Hot) -> bool {
         return hot.in_pkts > HANDSHAKE;
     }
     let translated = Method::from_bits(hot.flags.bits()).is_translated();
-    hot.state != 0 || hot.in_pkts > if translated { ASKED_AGAIN } else { 1 }
+    // A question and its answer are mostly all there is, and a real server answers whoever is made up.
+    hot.in_pkts > if translated && hot.state == 0 { ASKED_AGAIN } else { 1 }
 }
 
 /// What a connection is worth that is not a template.
@@ -142,7 +152,7 @@ fn worth(hot: &Hot, tunables: &Tunables, now: Ticks) -> Worth {
     let little = hot.in_pkts < LITTLE;
     if hot.request.protocol() != l4::TCP {
         let silent = silence(hot, tunables.udp_timeout, now);
-        let seconds = if little && hot.state == 0 { 10 } else { 30 };
+        let seconds = if little { 10 } else { 30 };
         return if has_led_somewhere(hot) { beyond(silent, seconds) } else { Worth::Nothing(silent) };
     }
     let state = TcpState::from_raw(hot.state);
