@@ -185,6 +185,10 @@ fn open(path: &Path) -> Result<File, RuntimeDirError> {
     if found.mode() & 0o022 != 0 {
         return Err(wrong(format!("others may write to it (mode {:o})", found.mode() & 0o7777)));
     }
+    // Whoever can open it can lock it, and so keep the daemon out.
+    if found.mode() & 0o044 != 0 {
+        dir.set_permissions(Permissions::from_mode(found.mode() & 0o7733)).map_err(io)?;
+    }
     Ok(dir)
 }
 

@@ -50,6 +50,14 @@ fn a_directory_that_others_can_write_to_is_refused() {
 }
 
 #[test]
+fn a_directory_that_others_could_lock_is_closed_to_them() {
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let _claim = RuntimeDir::claim(dir.path()).unwrap();
+    assert_eq!(dir.path().metadata().unwrap().permissions().mode() & 0o777, 0o711);
+}
+
+#[test]
 fn a_directory_behind_a_link_is_refused() {
     let dir = TempDir::new().unwrap();
     let run = dir.path().join("run");

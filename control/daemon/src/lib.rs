@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{after, never, select, tick};
+use crossbeam_channel::{at, never, select, tick};
 use dataplane::secret::Secrets;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
@@ -264,8 +264,10 @@ impl Daemon {
         let mut watchdog = notify::Watchdog::new(Instant::now());
         let mut jobs = door.jobs();
         let mut listing = Listing::new(std::mem::take(&mut self.readers));
+        // A moment and not a pause: whatever else there is to do, pages come in time.
+        let mut page_due = Instant::now();
         loop {
-            let next_page = if listing.is_busy() { after(PAGE_PACE) } else { never() };
+            let next_page = if listing.is_busy() { at(page_due) } else { never() };
             select! {
                 recv(jobs) -> job => match job {
                     Ok(job) => match job.request.clone() {
@@ -275,6 +277,7 @@ impl Daemon {
                     Err(_) => return Err(runtime("the control socket's thread has ended")),
                 },
                 recv(next_page) -> _ => {
+                    page_due = Instant::now() + PAGE_PACE;
                     if let Some((job, page)) = listing.go_on(self.director.model(), Instant::now()) {
                         job.answer(page);
                     }

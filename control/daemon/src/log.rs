@@ -136,8 +136,9 @@ impl Log {
     }
 
     fn put(&self, line: &[u8]) {
-        let whole = &line[..line.len().min(PIPE_BUF)];
-        if unistd::write(&self.0.enter, whole).is_err() {
+        // What is longer is cut, and still ends as a line does.
+        let cut = line.get(..PIPE_BUF - 1).filter(|_| line.len() > PIPE_BUF).map(|cut| [cut, b"\n"].concat());
+        if unistd::write(&self.0.enter, cut.as_deref().unwrap_or(line)).is_err() {
             LOST.fetch_add(1, Ordering::Relaxed);
         }
     }

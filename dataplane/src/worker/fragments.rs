@@ -77,7 +77,8 @@ impl Trails {
 
     fn find(&self, packet: Packet, now: Ticks) -> Option<bool> {
         let trail = self.slots[self.slot(packet)]?;
-        (trail.packet == packet && now.since(trail.at) < LIFETIME).then_some(trail.balanced)
+        let fresh = (0..LIFETIME).contains(&now.since(trail.at));
+        (trail.packet == packet && fresh).then_some(trail.balanced)
     }
 }
 
