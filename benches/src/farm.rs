@@ -38,8 +38,8 @@ impl Farm {
         Some(Self { plan, state, loads: Active::none(count), random, open, step: 0 })
     }
 
-    /// A choice: a pick, the count of the new connection, the end of an old one, and the two notices of the changed
-    /// loads.
+    /// A choice: a pick, the count of the new connection, the end of an old one, and the two
+    /// notices of the changed loads.
     pub fn choose(&mut self) -> Option<DestId> {
         let step = self.step;
         self.step += 1;

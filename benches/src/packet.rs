@@ -63,7 +63,8 @@ pub fn packet(key: FlowKey, flags: u8) -> Packet {
     bytes
 }
 
-/// Makes a packet that was sent to a real server the server's answer; false when no answer comes this way.
+/// Makes a packet that was sent to a real server the server's answer; false when no answer comes
+/// this way.
 pub fn turn_round(bytes: &mut [u8], flags: u8) -> bool {
     // Rewritten ones only: others have a header more in front, or the VIP as their destination.
     let translated = bytes.len() == 60 && bytes[30] == 10;

@@ -31,7 +31,8 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A director with room for `capacity` connections; nothing when the crates disagree with each other.
+    /// A director with room for `capacity` connections; nothing when the crates disagree with each
+    /// other.
     pub fn new(capacity: u32) -> Option<Self> {
         let now = Ticks::from_secs(1000);
         let (workers, tokens) = Workers::new(1);

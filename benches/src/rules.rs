@@ -1,4 +1,5 @@
-//! The rules of the director in memory: a service for each method and protocol, with eight real servers each.
+//! The rules of the director in memory: a service for each method and protocol, with eight real
+//! servers each.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;

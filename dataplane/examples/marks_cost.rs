@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release -p dataplane --example marks_cost`
 //!
-//! The rules are those of a director with many virtual addresses, each with a rule for its web ports; packets go
-//! to addresses drawn evenly from those, and one in four to a port without a rule. Beside it what trying the
-//! rules one by one would cost, and what compiling them takes.
+//! The rules are those of a director with many virtual addresses, each with a rule for its web
+//! ports; packets go to addresses drawn evenly from those, and one in four to a port without a
+//! rule. Beside it what trying the rules one by one would cost, and what compiling them takes.
 
 #![allow(clippy::print_stdout, reason = "a program for developers")]
 

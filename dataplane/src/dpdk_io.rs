@@ -1,4 +1,5 @@
-//! The worker's I/O over DPDK: all receive queues and one transmit queue of every port, and the rings to the host.
+//! The worker's I/O over DPDK: all receive queues and one transmit queue of every port, and the
+//! rings to the host.
 
 use std::sync::Arc;
 use std::vec::Vec;
@@ -97,7 +98,8 @@ impl DpdkPort {
         (!rx.is_empty()).then_some(Self { rx, turn: 0, tx, counts })
     }
 
-    /// Fills the burst from the queues in turn: a connection's packets are all in one queue and stay in order.
+    /// Fills the burst from the queues in turn: a connection's packets are all in one queue and
+    /// stay in order.
     fn receive_in_turn(&mut self, burst: &mut Burst<Mbuf>) {
         for _ in 0..self.rx.len() {
             self.turn = if self.turn + 1 < self.rx.len() { self.turn + 1 } else { 0 };

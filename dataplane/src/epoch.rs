@@ -1,9 +1,10 @@
-//! Handing workers what control makes: whole versions of shared data, and cells of their own within it.
+//! Handing workers what control makes: whole versions of shared data, and cells of their own within
+//! it.
 //!
-//! **Versions.** Control holds the [`Publisher`], each worker a [`Reader`]. A publisher puts a new value in
-//! place of the current one; a reader switches to it at a burst boundary and says so; the publisher frees
-//! an old value when no reader can still look at it. Workers never wait, never run a destructor, and
-//! never see half of a change (quiescent-state reclamation).
+//! **Versions.** Control holds the [`Publisher`], each worker a [`Reader`]. A publisher puts a new
+//! value in place of the current one; a reader switches to it at a burst boundary and says so; the
+//! publisher frees an old value when no reader can still look at it. Workers never wait, never run
+//! a destructor, and never see half of a change (quiescent-state reclamation).
 //!
 //! ```text
 //!   publisher                                reader
@@ -13,18 +14,21 @@
 //!   P3  free what is older than every seen
 //! ```
 //!
-//! * **R2 before R3**: "use the old version" and "report the new epoch" in [`Reader::refresh_with`] are the
-//!   two lines that must not be swapped. Reported first, the old version may be freed under its reader.
-//! * A version that a reader is about to take (between R1 and R3) is newer than what it last reported,
-//!   and nothing newer than a report is freed.
-//! * A reader's address for a version is never reused while it holds it, so comparing addresses in R1
-//!   finds every change.
+//! * **R2 before R3**: "use the old version" and "report the new epoch" in [`Reader::refresh_with`]
+//!   are the two lines that must not be swapped. Reported first, the old version may be freed under
+//!   its reader.
+//! * A version that a reader is about to take (between R1 and R3) is newer than what it last
+//!   reported, and nothing newer than a report is freed.
+//! * A reader's address for a version is never reused while it holds it, so comparing addresses in
+//!   R1 finds every change.
 //!
-//! **End.** A reader that is dropped holds up nothing. What is left when publisher and readers are all
-//! gone is freed by the last of them on its own thread: end the workers first and that is control.
+//! **End.** A reader that is dropped holds up nothing. What is left when publisher and readers are
+//! all gone is freed by the last of them on its own thread: end the workers first and that is
+//! control.
 //!
 //! **Cells.** [`PerWorker`] is worker-private state inside shared objects, such as the cursor of a
-//! scheduler inside a version. Cell n of all of them is reached with the one [`WorkerToken`] n only.
+//! scheduler inside a version. Cell n of all of them is reached with the one [`WorkerToken`] n
+//! only.
 
 #![allow(unsafe_code, reason = "readers hold plain pointers into versions; workers reach cells behind &")]
 
@@ -90,8 +94,9 @@ impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         let current = NonNull::new(self.current.load(Ordering::Relaxed));
         for version in self.orphans.take().unwrap_or_default().into_iter().chain(current) {
-            // SAFETY: publisher and readers are gone, they hold the counted references to `self`. The
-            // current version is never among the retired, and those were not freed: `Publisher::drop`.
+            // SAFETY: publisher and readers are gone, they hold the counted references to `self`.
+            // The current version is never among the retired, and those were not freed:
+            // `Publisher::drop`.
             unsafe { free(version) };
         }
     }
@@ -117,7 +122,8 @@ pub struct Publisher<T> {
     retired: Vec<NonNull<Version<T>>>,
 }
 
-// SAFETY: it owns values that it may drop (`T: Send`) and that others look at meanwhile (`T: Sync`).
+// SAFETY: it owns values that it may drop (`T: Send`) and that others look at meanwhile (`T:
+// Sync`).
 unsafe impl<T: Send + Sync> Send for Publisher<T> {}
 
 impl<T> Publisher<T> {
@@ -157,7 +163,8 @@ impl<T> Publisher<T> {
             let epoch = unsafe { version.as_ref() }.epoch;
             let held = reports.iter().any(|seen| seen.may_hold(epoch));
             if !held {
-                // SAFETY: no reader holds it or can come by it (the diagram above); `retain` lets go of it.
+                // SAFETY: no reader holds it or can come by it (the diagram above); `retain` lets
+                // go of it.
                 unsafe { free(*version) }; // P3
             }
             held
@@ -180,8 +187,8 @@ impl<T> Publisher<T> {
         self.retired.len()
     }
 
-    /// Whether every reader has moved on to `epoch` or a later one, so that it has done what its `migrate` is for.
-    /// Ask again later; do not spin on it.
+    /// Whether every reader has moved on to `epoch` or a later one, so that it has done what its
+    /// `migrate` is for. Ask again later; do not spin on it.
     pub fn is_seen(&self, epoch: u64) -> bool {
         self.waits_for(epoch).is_none()
     }
@@ -200,7 +207,8 @@ impl<T> Publisher<T> {
 impl<T> Drop for Publisher<T> {
     fn drop(&mut self) {
         self.reclaim();
-        // Set nowhere else, so there is room. `Shared` frees them when the readers are gone as well.
+        // Set nowhere else, so there is room. `Shared` frees them when the readers are gone as
+        // well.
         let _ = self.shared.orphans.set(core::mem::take(&mut self.retired));
     }
 }
@@ -228,7 +236,8 @@ pub struct Reader<T> {
     index: usize,
 }
 
-// SAFETY: it looks at values that others look at (`T: Sync`) and may be the last to drop them (`T: Send`).
+// SAFETY: it looks at values that others look at (`T: Sync`) and may be the last to drop them (`T:
+// Send`).
 unsafe impl<T: Send + Sync> Send for Reader<T> {}
 
 impl<T> Reader<T> {
@@ -337,8 +346,8 @@ impl WorkerToken {
 
 /// A value for each worker, reached by that worker alone, from behind a shared reference.
 ///
-/// Cells lie two cache lines apart; put many small things into one cell rather than in many. A token
-/// lends one cell at a time to be changed:
+/// Cells lie two cache lines apart; put many small things into one cell rather than in many. A
+/// token lends one cell at a time to be changed:
 ///
 /// ```compile_fail,E0499
 /// # use dataplane::epoch::{PerWorker, Workers};
@@ -352,8 +361,8 @@ pub struct PerWorker<T> {
     cells: Box<[CachePadded<UnsafeCell<T>>]>,
 }
 
-// SAFETY: a cell is reached through its worker's token alone, by one thread at a time: the token is not
-// `Clone` and not `Sync`. Going from thread to thread with it wants `T: Send`.
+// SAFETY: a cell is reached through its worker's token alone, by one thread at a time: the token is
+// not `Clone` and not `Sync`. Going from thread to thread with it wants `T: Send`.
 unsafe impl<T: Send> Sync for PerWorker<T> {}
 
 impl<T> PerWorker<T> {
@@ -369,8 +378,8 @@ impl<T> PerWorker<T> {
     /// When the token is another director's.
     #[inline]
     pub fn get<'a>(&'a self, token: &'a WorkerToken) -> &'a T {
-        // SAFETY: whoever holds the only token of this cell lends it for as long, so that `get_mut` cannot
-        // be called meanwhile; no other thread has the token (see `Sync` above).
+        // SAFETY: whoever holds the only token of this cell lends it for as long, so that `get_mut`
+        // cannot be called meanwhile; no other thread has the token (see `Sync` above).
         unsafe { &*self.cell(token) }
     }
 
@@ -385,7 +394,8 @@ impl<T> PerWorker<T> {
         unsafe { &mut *self.cell(token) }
     }
 
-    /// The worker's own cell here and in `other`, both to change; `None` when they are the same cell.
+    /// The worker's own cell here and in `other`, both to change; `None` when they are the same
+    /// cell.
     #[allow(clippy::mut_from_ref, reason = "exclusive by the borrow of the token")]
     pub fn pair_mut<'a>(
         &'a self,

@@ -1,9 +1,10 @@
 //! The rings between a worker and the host pump.
 //!
-//! The pump reads and writes host interfaces, which takes system calls, so it runs on a control thread. It never
-//! touches a packet pool: frames for the host come back as spent buffers, and frames from the host are
-//! written into blank buffers that the worker supplies. Single-producer single-consumer rings, six of them: what waits for
-//! a neighbour has one of its own, so that it cannot keep ARP from Linux, and what waited in vain comes back by another.
+//! The pump reads and writes host interfaces, which takes system calls, so it runs on a control
+//! thread. It never touches a packet pool: frames for the host come back as spent buffers, and
+//! frames from the host are written into blank buffers that the worker supplies. Single-producer
+//! single-consumer rings, six of them: what waits for a neighbour has one of its own, so that it
+//! cannot keep ARP from Linux, and what waited in vain comes back by another.
 
 use rtrb::Consumer;
 use rtrb::Producer;
@@ -15,7 +16,8 @@ use crate::io::PortId;
 
 /// A buffer that the pump can fill.
 pub trait HostBuffer: Frame + Send {
-    /// All the room there is for a frame, to be filled and then cut to length with [`set_len`](Self::set_len).
+    /// All the room there is for a frame, to be filled and then cut to length with
+    /// [`set_len`](Self::set_len).
     fn space(&mut self) -> &mut [u8];
     /// Makes the first `len` bytes of the space the frame. `len` is no more than the space.
     fn set_len(&mut self, len: usize) {
@@ -60,9 +62,9 @@ pub struct PumpEnd<F> {
 /// Part of the room for frames to the host that there is for those to be resolved.
 const RESOLVE_SHARE: usize = 4;
 
-/// Both ends; `frames` is the room of each ring. A frame handed to the host may also come back through
-/// `from_host`, so that ring and `spent` never lack room for what the pump holds when they are as large
-/// as the others together.
+/// Both ends; `frames` is the room of each ring. A frame handed to the host may also come back
+/// through `from_host`, so that ring and `spent` never lack room for what the pump holds when they
+/// are as large as the others together.
 pub fn channel<F>(frames: usize) -> (WorkerEnd<F>, PumpEnd<F>) {
     let (to_host, host_takes) = RingBuffer::new(frames);
     let (to_resolve, host_resolves) = RingBuffer::new(frames / RESOLVE_SHARE);

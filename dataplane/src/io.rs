@@ -1,8 +1,8 @@
 //! What a worker needs of the outside: frames in, frames out, and a way to the host interface.
 //!
-//! The packet path is generic over [`PacketIo`]: DPDK in production, [`crate::mem::MemIo`] in tests and
-//! fuzzing. An implementation belongs to one worker; its other ends (a device's queues, the rings to
-//! the host pump) are its own business.
+//! The packet path is generic over [`PacketIo`]: DPDK in production, [`crate::mem::MemIo`] in tests
+//! and fuzzing. An implementation belongs to one worker; its other ends (a device's queues, the
+//! rings to the host pump) are its own business.
 
 use core::net::IpAddr;
 
@@ -59,8 +59,9 @@ pub trait Frame: Sized {
     fn shrink_front(&mut self, n: usize);
     /// Cuts the frame to `len` bytes when it is longer.
     fn truncate(&mut self, len: usize);
-    /// Makes room for `n` bytes in front (their content is arbitrary) and cuts what is behind, so that the frame is `len`
-    /// bytes then, or shorter if it was. False, and no change, when there is no such room.
+    /// Makes room for `n` bytes in front (their content is arbitrary) and cuts what is behind, so
+    /// that the frame is `len` bytes then, or shorter if it was. False, and no change, when
+    /// there is no such room.
     #[must_use]
     fn reframe(&mut self, n: usize, len: usize) -> bool {
         let grown = self.grow_front(n);
@@ -93,7 +94,8 @@ pub struct HostFrame<F> {
 pub enum HostRequest {
     /// Linux shall receive the frame on the host interface.
     Deliver,
-    /// Complete but for the destination MAC: Linux shall resolve `next_hop`, then the frame leaves by the port.
+    /// Complete but for the destination MAC: Linux shall resolve `next_hop`, then the frame leaves
+    /// by the port.
     Resolve {
         /// The address whose MAC is wanted.
         next_hop: IpAddr,
@@ -113,7 +115,8 @@ pub trait PacketIo {
     fn transmit(&mut self, port: PortId, burst: &mut Burst<Self::Frame>);
     /// Hands a frame to the host, or to be resolved; gives it back when the ring for that is full.
     fn to_host(&mut self, frame: HostFrame<Self::Frame>) -> Result<(), Self::Frame>;
-    /// Takes a frame that Linux sent on a host interface, or that was waiting for a MAC: it leaves by the port named.
+    /// Takes a frame that Linux sent on a host interface, or that was waiting for a MAC: it leaves
+    /// by the port named.
     #[allow(
         clippy::wrong_self_convention,
         reason = "from the host, as the rings call it; nothing is converted"

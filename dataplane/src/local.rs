@@ -1,9 +1,9 @@
 //! FULLNAT's local addresses and their ports.
 //!
-//! A port of a local address serves one connection of each real server's port and protocol: whether it is free for one
-//! more is asked of the connection table, which knows the real server's packets by exactly that. So nothing is kept here
-//! but which ports there are: 1024 to 65535, without those that are left to Linux where the address is Linux's too, and of
-//! these each worker's share.
+//! A port of a local address serves one connection of each real server's port and protocol: whether
+//! it is free for one more is asked of the connection table, which knows the real server's packets
+//! by exactly that. So nothing is kept here but which ports there are: 1024 to 65535, without those
+//! that are left to Linux where the address is Linux's too, and of these each worker's share.
 
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
@@ -76,7 +76,8 @@ impl LocalAddress {
         self.ports() / self.counts.len() as u32
     }
 
-    /// The `nth` port (host order) of the share of the worker of `token`, counted round and round; `None` when it has none.
+    /// The `nth` port (host order) of the share of the worker of `token`, counted round and round;
+    /// `None` when it has none.
     pub fn port(&self, token: &WorkerToken, nth: u32) -> Option<u16> {
         let (worker, workers) = (token.index() as u32, self.counts.len() as u32);
         let left = self.left.load(Relaxed);

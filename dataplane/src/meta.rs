@@ -1,8 +1,8 @@
 //! What a frame is, read once.
 //!
 //! [`PacketMeta::parse`] walks L2 to L4 with one length check a layer. The stages after it rely on
-//! what it found: for [`Class::Flow`] the fixed IPv4 header lies at `l3`, a whole TCP or UDP header at
-//! `l4`, and the frame is at least `l3 + total_len` bytes long.
+//! what it found: for [`Class::Flow`] the fixed IPv4 header lies at `l3`, a whole TCP or UDP header
+//! at `l4`, and the frame is at least `l3 + total_len` bytes long.
 
 use zerocopy::FromBytes;
 
@@ -25,12 +25,13 @@ pub enum Class {
     Drop(DropReason),
     /// TCP or UDP over IPv4, whole: may belong to a connection or a service.
     Flow,
-    /// The same, whose sender is to be looked at: its port may not be the one that leads back. Parsing gives none of these.
+    /// The same, whose sender is to be looked at: its port may not be the one that leads back.
+    /// Parsing gives none of these.
     Astray,
     /// The first fragment of a TCP or UDP packet, which has its ports.
     FirstFragment,
-    /// A later fragment of a TCP or UDP packet; `key` has the addresses, and the ports are 0. Also a first one that is too
-    /// short for ports.
+    /// A later fragment of a TCP or UDP packet; `key` has the addresses, and the ports are 0. Also
+    /// a first one that is too short for ports.
     LaterFragment,
     /// Linux's: ARP, IPv6, multicast, other protocols.
     Host,
@@ -41,7 +42,8 @@ pub enum Class {
 /// A frame's headers, read once.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMeta {
-    /// The flow it belongs to, as the packet says; the ports are 0 unless [`Class::Flow`] or [`Class::FirstFragment`].
+    /// The flow it belongs to, as the packet says; the ports are 0 unless [`Class::Flow`] or
+    /// [`Class::FirstFragment`].
     pub key: FlowKey,
     /// Length of the IP packet, header included.
     pub total_len: u16,
@@ -56,16 +58,17 @@ pub struct PacketMeta {
 }
 
 impl PacketMeta {
-    /// Reads `frame`, received on a port whose MAC is `mac`. `checksum` is what the device found of the
-    /// IPv4 header; `verify` asks for a check in software when the device did not look.
+    /// Reads `frame`, received on a port whose MAC is `mac`. `checksum` is what the device found of
+    /// the IPv4 header; `verify` asks for a check in software when the device did not look.
     pub fn parse(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
         let mut meta = Self::nothing(Class::Host);
         meta.read(frame, mac, checksum, verify);
         meta
     }
 
-    /// As [`Self::parse`], into a place that there is already; gives the key. The key is handed on in registers: read
-    /// back from where it was written just before, in pieces of another size, it would cost more than the parsing.
+    /// As [`Self::parse`], into a place that there is already; gives the key. The key is handed on
+    /// in registers: read back from where it was written just before, in pieces of another
+    /// size, it would cost more than the parsing.
     #[inline(always)]
     pub(crate) fn read(&mut self, frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> FlowKey {
         let looked_at = checksum == RxChecksum::Good || checksum == RxChecksum::Unknown && !verify;
@@ -95,8 +98,8 @@ impl PacketMeta {
     }
 }
 
-/// What nearly all frames are: TCP or UDP over IPv4 without options or fragments, for us, of at least 54 bytes. Finds
-/// what [`walk`] finds, or nothing.
+/// What nearly all frames are: TCP or UDP over IPv4 without options or fragments, for us, of at
+/// least 54 bytes. Finds what [`walk`] finds, or nothing.
 #[inline(always)]
 fn plain(frame: &[u8], mac: Mac) -> Option<PacketMeta> {
     const L4: usize = ether::ETHER_LEN + ipv4::IPV4_LEN;

@@ -1,8 +1,9 @@
 //! What a worker must not let anybody guess: a number for each use.
 //!
-//! Clients see some of what is made of them: which real server a drawn lot falls on, the IP id of an ICMP error. So each is
-//! drawn by itself, and what one gives away says nothing of the others, least of all of the table's hash, whose secret is
-//! what keeps clients from choosing keys that collide.
+//! Clients see some of what is made of them: which real server a drawn lot falls on, the IP id of
+//! an ICMP error. So each is drawn by itself, and what one gives away says nothing of the others,
+//! least of all of the table's hash, whose secret is what keeps clients from choosing keys that
+//! collide.
 
 /// One worker's secrets, drawn anew at every start.
 #[derive(Clone, Copy)]
@@ -20,7 +21,8 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Secrets that each come from numbers of their own: `random` gives one after the other and must not be guessed.
+    /// Secrets that each come from numbers of their own: `random` gives one after the other and
+    /// must not be guessed.
     pub fn draw<E>(mut random: impl FnMut() -> Result<u64, E>) -> Result<Self, E> {
         Ok(Self {
             table: random()?,

@@ -97,8 +97,8 @@ pub struct DestStats {
 
 const _: () = assert!(size_of::<DestStats>() == 64);
 
-/// What only schedulers by traffic or response time read of a destination. Control writes the first two, every
-/// estimator tick, and `forgotten`; the worker writes all others.
+/// What only schedulers by traffic or response time read of a destination. Control writes the first
+/// two, every estimator tick, and `forgotten`; the worker writes all others.
 #[derive(Debug, Default)]
 struct DestRates {
     /// Bytes a second in both directions, all workers together.
@@ -113,7 +113,8 @@ struct DestRates {
     answered: Gauge,
     /// How often control had what was measured forgotten.
     forgotten: AtomicU32,
-    /// What `forgotten` was when the worker last took a sample: it stands for nothing when there is another number now.
+    /// What `forgotten` was when the worker last took a sample: it stands for nothing when there is
+    /// another number now.
     known_since: Gauge,
 }
 
@@ -124,8 +125,8 @@ impl DestRates {
     }
 }
 
-/// How many ticks what was measured of a real server is good for when no connection renews it: then it is to be probed, and
-/// what the probe finds stands for itself.
+/// How many ticks what was measured of a real server is good for when no connection renews it: then
+/// it is to be probed, and what the probe finds stands for itself.
 const STALE: i32 = 5 * Ticks::PER_SECOND as i32;
 
 /// All that one worker counts.
@@ -159,8 +160,8 @@ pub struct WorkerStats {
     pub created: Counter,
     /// Connections that timed out.
     pub expired: Counter,
-    /// Connections that ended, for whatever reason: what was created and has not ended is in the table. Templates count too,
-    /// here and there.
+    /// Connections that ended, for whatever reason: what was created and has not ended is in the
+    /// table. Templates count too, here and there.
     pub ended: Counter,
     /// Connections in the table now, templates included.
     pub connections: Gauge,
@@ -237,13 +238,15 @@ impl WorkerStats {
         }
     }
 
-    /// Control: the destination is gone and its slot is free; whoever gets the slot was not measured yet.
+    /// Control: the destination is gone and its slot is free; whoever gets the slot was not
+    /// measured yet.
     pub fn forget_rates(&self, dest: DestId) {
         self.set_traffic(dest, 0);
         self.forget_response(dest);
     }
 
-    /// Control: what was measured of the real server's answers counts no more; the next one stands for itself.
+    /// Control: what was measured of the real server's answers counts no more; the next one stands
+    /// for itself.
     pub fn forget_response(&self, dest: DestId) {
         if let Some(rates) = self.rates.get(dest.index()) {
             rates.forgotten.fetch_add(1, Relaxed);
@@ -267,8 +270,8 @@ impl WorkerStats {
         }
     }
 
-    /// The worker: a real server took `micros` to answer. The first sample stands for itself, and so does one after a long
-    /// time without; others count an eighth. Whether it was the first.
+    /// The worker: a real server took `micros` to answer. The first sample stands for itself, and
+    /// so does one after a long time without; others count an eighth. Whether it was the first.
     pub(crate) fn answered_after(&self, dest: DestId, micros: u32, now: Ticks) -> bool {
         let Some(rates) = self.rates.get(dest.index()) else { return false };
         let (old, sample) = (i64::from(rates.response()), i64::from(micros.max(1)));

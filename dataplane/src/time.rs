@@ -5,8 +5,8 @@
 
 /// A moment in ticks of 10 ms since the director started.
 ///
-/// The counter wraps after 497 days: moments are compared by their signed difference, which is right
-/// as long as no two compared moments lie more than 248 days apart.
+/// The counter wraps after 497 days: moments are compared by their signed difference, which is
+/// right as long as no two compared moments lie more than 248 days apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Ticks(u32);
@@ -15,7 +15,8 @@ impl Ticks {
     /// Ticks in a second.
     pub const PER_SECOND: u32 = 100;
 
-    /// The longest time, in ticks, over which moments should be set: half of what can be compared, 124 days.
+    /// The longest time, in ticks, over which moments should be set: half of what can be compared,
+    /// 124 days.
     pub const FARTHEST: u32 = u32::MAX / 4;
 
     /// The moment `raw` ticks after the start.

@@ -6,7 +6,8 @@ use crate::io::PortId;
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])* $name:ident => $word:literal, $sentence:literal;)*) => {
-        /// Why a packet was dropped. Each has a counter, a word for machines and a sentence for people.
+        /// Why a packet was dropped. Each has a counter, a word for machines and a sentence for
+        /// people.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum DropReason { $($(#[doc = $doc])* $name,)* }
@@ -39,7 +40,8 @@ drop_reasons! {
     BadChecksum => "bad_checksum", "the IPv4 header checksum is wrong";
     /// The source address is a loopback, multicast, broadcast or zero one, or the director's own.
     Martian => "martian", "the source address is no sender's: loopback, multicast, broadcast, zero or the director's own";
-    /// The source address is not behind the port that the packet came by, as `rp_filter` of the host interface wants it.
+    /// The source address is not behind the port that the packet came by, as `rp_filter` of the
+    /// host interface wants it.
     RpFilter => "rp_filter", "the source address is not behind the port that the packet came by (rp_filter)";
     /// The packet names its own way, and the host interface has `accept_source_route` off.
     SourceRoute => "source_route", "the packet is source-routed, which accept_source_route forbids";
@@ -99,7 +101,8 @@ pub enum Egress {
 /// What became of a packet, with what its frame now holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Dropped for the reason given; the frame has become an ICMP error that goes where the egress says.
+    /// Dropped for the reason given; the frame has become an ICMP error that goes where the egress
+    /// says.
     Answer(DropReason, Egress),
     /// Dropped.
     Drop(DropReason),

@@ -1,7 +1,7 @@
 //! The packet path neither allocates nor frees: counted over a million packets of mixed work.
 //!
-//! The allocator counts only what the measuring thread does. Frames live in an arena and go round, as
-//! packet buffers do.
+//! The allocator counts only what the measuring thread does. Frames live in an arena and go round,
+//! as packet buffers do.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "rig/counting.rs"]
@@ -170,7 +170,8 @@ fn a_million_packets_allocate_nothing() {
         worker.poll(now);
     }
 
-    // Control allocates, the worker that follows must not: not when a list outgrows the room of its scheduler's state.
+    // Control allocates, the worker that follows must not: not when a list outgrows the room of its
+    // scheduler's state.
     let (mut added, mut calls) = (None, 0);
     for change in 1..=CHANGES {
         rig.weight(full, fullnat, i32::from(change % 3));

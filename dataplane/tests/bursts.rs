@@ -1,4 +1,5 @@
-//! Bursts against the same packets one by one: what is sent and counted must be the same, whatever they are.
+//! Bursts against the same packets one by one: what is sent and counted must be the same, whatever
+//! they are.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod rig;
@@ -18,7 +19,8 @@ fn syn(cport: u16, port: u16) -> Vec<u8> {
     tcp(MACS[0], (CLIENT, cport), (VIP, port), SYN, b"")
 }
 
-/// What a poll let out of TCP, sorted: the order between flows may be another. Errors bear serial numbers.
+/// What a poll let out of TCP, sorted: the order between flows may be another. Errors bear serial
+/// numbers.
 fn tcp_out(rig: &mut Rig) -> Vec<Vec<u8>> {
     let Out { sent, host } = rig.out();
     let all = sent.into_iter().map(|(_, frame)| frame).chain(host.into_iter().map(|(_, _, frame)| frame));
@@ -197,7 +199,8 @@ fn bursts_change_nothing() {
     }
 }
 
-/// A guess made in two steps, with a connection ended between them, as while one burst is forwarded and the next looked up.
+/// A guess made in two steps, with a connection ended between them, as while one burst is forwarded
+/// and the next looked up.
 #[test]
 fn a_guess_holds_when_a_connection_ends_meanwhile() {
     use dataplane::conn::entry::{Cold, Hot};
@@ -232,7 +235,8 @@ fn a_guess_holds_when_a_connection_ends_meanwhile() {
     assert_eq!(wrong, 0, "connections not found that are there");
 }
 
-/// A table that is full most of the time: every count is what the listing says, and in the end nothing is left.
+/// A table that is full most of the time: every count is what the listing says, and in the end
+/// nothing is left.
 #[test]
 fn counts_hold_in_a_full_table() {
     for seed in 0..60_u64 {
@@ -298,7 +302,8 @@ fn counts_hold_in_a_full_table() {
     }
 }
 
-/// The kept scores of many destinations choose whom a walk over all of them, made just before, would choose.
+/// The kept scores of many destinations choose whom a walk over all of them, made just before,
+/// would choose.
 #[test]
 fn kept_scores_choose_as_a_walk_does() {
     let kinds = [Kind::Lc, Kind::Wlc, Kind::Sed, Kind::Nq, Kind::Fo, Kind::Ovf];

@@ -12,7 +12,8 @@ use rig::*;
 use sched::Kind;
 use sched::XorShift;
 
-/// What a destination with so many connections costs (spec of each scheduler), before it is divided by the weight.
+/// What a destination with so many connections costs (spec of each scheduler), before it is divided
+/// by the weight.
 fn cost(kind: Kind, active: u64, inactive: u64) -> u64 {
     match kind {
         Kind::Sed => active + 1,
@@ -22,8 +23,8 @@ fn cost(kind: Kind, active: u64, inactive: u64) -> u64 {
     }
 }
 
-/// Random packets both ways for `many` real servers: after each the counters must be what the table lists, and each new
-/// connection must go where the counters say.
+/// Random packets both ways for `many` real servers: after each the counters must be what the table
+/// lists, and each new connection must go where the counters say.
 fn play(kind: Kind, method: Method, many: u8, seen: &mut BTreeSet<&'static str>) {
     let mut random = XorShift::new(12_345);
     let mut below = |n: u64| sched::Random::below_inclusive(&mut random, n - 1);

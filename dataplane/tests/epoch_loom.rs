@@ -1,8 +1,9 @@
 //! The epoch under every interleaving that the memory model allows (within loom's bounds):
 //! `RUSTFLAGS="--cfg loom" cargo test -p dataplane --release --test epoch_loom`.
 //!
-//! The values are canaries. Looking at one and dropping it are accesses that loom tracks: a drop that does
-//! not come after every look, or a look after the drop, fails the test. Drops are counted as well.
+//! The values are canaries. Looking at one and dropping it are accesses that loom tracks: a drop
+//! that does not come after every look, or a look after the drop, fails the test. Drops are counted
+//! as well.
 #![cfg(loom)]
 
 use std::sync::Arc as Untracked;
@@ -123,7 +124,8 @@ fn the_slowest_of_two_readers_decides() {
     });
 }
 
-/// What control forgets when all have moved on (the edits of a list of destinations) every reader has been shown.
+/// What control forgets when all have moved on (the edits of a list of destinations) every reader
+/// has been shown.
 #[test]
 fn what_is_seen_was_migrated() {
     model(|| {

@@ -58,7 +58,8 @@ fn a_reply_in_fragments_reaches_neither_the_client_nor_linux() {
         let reply = fragments(MACS[1], (rip(11), 5353), asker, 1);
         assert_eq!((reply.len(), to_host(&mut rig, LAN, &reply)), (3, 0), "{method:?}");
         assert_eq!(rig.drops(DropReason::Fragment), 3);
-        // Another connection's, the last one first: whose it is cannot be known, but may be guessed.
+        // Another connection's, the last one first: whose it is cannot be known, but may be
+        // guessed.
         let first = udp(MACS[0], (CLIENT, 5001), (VIP, 53), b"query");
         let Some(asker) = rig.put(WAN, &first).sent.first().map(|(_, bytes)| read(bytes).src) else {
             panic!("not forwarded")

@@ -14,7 +14,8 @@ use dataplane::wire::ether::Mac;
 use rig::*;
 use sched::Kind;
 
-/// One service on port 80 with real server 11 on port 8080 (80 for the methods that leave ports alone).
+/// One service on port 80 with real server 11 on port 8080 (80 for the methods that leave ports
+/// alone).
 fn director(method: Method) -> Rig {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);

@@ -1,8 +1,9 @@
 //! Bytes nobody made on purpose: packets of every kind, changed at random, through the whole poll.
 //!
-//! No coverage guides it: what it finds it finds because the packets are nearly right. Inputs follow from a seed, so that a
-//! failure can be had again: `VIPLINE_FUZZ_SEED`, by default 1. `VIPLINE_FUZZ_FRAMES` says how many; `scripts/sanitize`
-//! has many looked at under the address sanitizer, by a seed that the commit gives.
+//! No coverage guides it: what it finds it finds because the packets are nearly right. Inputs
+//! follow from a seed, so that a failure can be had again: `VIPLINE_FUZZ_SEED`, by default 1.
+//! `VIPLINE_FUZZ_FRAMES` says how many; `scripts/sanitize` has many looked at under the address
+//! sanitizer, by a seed that the commit gives.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod rig;
@@ -102,7 +103,8 @@ fn templates() -> Vec<(PortId, Vec<u8>)> {
     all
 }
 
-/// Changes a packet: bytes, length, or what it is a half of; mostly with its IPv4 header's checksum made right again.
+/// Changes a packet: bytes, length, or what it is a half of; mostly with its IPv4 header's checksum
+/// made right again.
 fn change(random: &mut Random, frame: &mut Vec<u8>, other: &[u8]) {
     if random.one_of(3) {
         // Another client, so that connections come and go.
@@ -137,7 +139,8 @@ fn change(random: &mut Random, frame: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// What the director may send: from its own MAC, with an IPv4 header whose checksum and length are right.
+/// What the director may send: from its own MAC, with an IPv4 header whose checksum and length are
+/// right.
 fn judge(port: PortId, frame: &[u8]) {
     assert_eq!(frame[6..12], MACS[port.index()].0, "the director's MAC: {frame:02x?}");
     assert_eq!(frame[12..14], [8, 0], "IPv4: {frame:02x?}");

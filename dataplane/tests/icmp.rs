@@ -1,4 +1,5 @@
-//! ICMP errors from others about packets of our connections: what they quote must be what their receiver sent.
+//! ICMP errors from others about packets of our connections: what they quote must be what their
+//! receiver sent.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -17,7 +18,8 @@ use sched::Kind;
 /// A router somewhere on the way.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 9, 9);
 
-/// An ICMP error (type, code) from `from` to `to` about the IPv4 packet `quoted`, of which 28 bytes are quoted.
+/// An ICMP error (type, code) from `from` to `to` about the IPv4 packet `quoted`, of which 28 bytes
+/// are quoted.
 fn error(mac: Mac, from: Ipv4Addr, to: Ipv4Addr, kind: (u8, u8), quoted: &[u8]) -> Vec<u8> {
     let quoted = &quoted[..28];
     let mut icmp = vec![kind.0, kind.1, 0, 0, 0, 0, 5, 0xdc];
@@ -41,7 +43,8 @@ fn error(mac: Mac, from: Ipv4Addr, to: Ipv4Addr, kind: (u8, u8), quoted: &[u8]) 
     out
 }
 
-/// The quoted packet's source, destination and ports; panics when a checksum that the error carries is wrong.
+/// The quoted packet's source, destination and ports; panics when a checksum that the error carries
+/// is wrong.
 fn quote(frame: &[u8]) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
     let seen = read(frame);
     assert_eq!(checksum::sum(&seen.payload), 0xffff, "ICMP checksum");
@@ -52,7 +55,8 @@ fn quote(frame: &[u8]) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
     ((addr(12), port(0)), (addr(16), port(2)))
 }
 
-/// A director with one connection by `method`; gives the packet the real server got, without its Ethernet header.
+/// A director with one connection by `method`; gives the packet the real server got, without its
+/// Ethernet header.
 fn connected(method: Method) -> (Rig, sched::DestId, Vec<u8>) {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -153,7 +157,8 @@ fn a_wrong_checksum_or_no_whole_header_is_dropped_and_changes_nothing() {
     rig.assert_accounted();
 }
 
-/// As Linux does, which reads the ports and no more (`ip_vs_core.c: ip_vs_out_icmp`, `ip_vs_fill_iph_skb_icmp`).
+/// As Linux does, which reads the ports and no more (`ip_vs_core.c: ip_vs_out_icmp`,
+/// `ip_vs_fill_iph_skb_icmp`).
 #[test]
 fn a_short_quote_is_forwarded_when_it_has_ports_and_linuxs_when_it_has_not() {
     let (mut rig, _, forwarded) = connected(Method::Masquerade);

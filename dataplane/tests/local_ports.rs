@@ -1,5 +1,5 @@
-//! FULLNAT's local ports: one for each connection of a real server's port, the last of them found, and taken from whoever
-//! never led to anything.
+//! FULLNAT's local ports: one for each connection of a real server's port, the last of them found,
+//! and taken from whoever never led to anything.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

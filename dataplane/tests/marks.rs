@@ -1,5 +1,6 @@
-//! Services by firewall mark: which packets they get, what their connections and templates look like, and the
-//! schedulers that mean something only with many destination addresses behind one service.
+//! Services by firewall mark: which packets they get, what their connections and templates look
+//! like, and the schedulers that mean something only with many destination addresses behind one
+//! service.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
@@ -128,7 +129,8 @@ fn the_mark_comes_before_the_address() {
     set_marks(&mut rig, &[vip_ports(&[80], 5)]);
     assert_eq!(rig.syn_to(5002, 80), 12);
     assert_eq!(rig.tcp(5001, 80, ACK).seen().dst.0, rip(11), "connections stay where they are");
-    // A mark without a service is no hindrance, and neither is a service without a destination the address's.
+    // A mark without a service is no hindrance, and neither is a service without a destination the
+    // address's.
     set_marks(&mut rig, &[vip_ports(&[80], 6)]);
     assert_eq!(rig.syn_to(5003, 80), 11);
     by_mark(&mut rig, 6, Kind::Rr, None);

@@ -1,4 +1,5 @@
-//! First packets of connections: what else comes in their bursts, and how they fare when the table is full.
+//! First packets of connections: what else comes in their bursts, and how they fare when the table
+//! is full.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod rig;
@@ -15,7 +16,8 @@ fn syn(cport: u16, port: u16) -> Vec<u8> {
     tcp(MACS[0], (CLIENT, cport), (VIP, port), SYN, b"")
 }
 
-/// Whom `lt` chooses for `count` SYNs: real server 1 has the most traffic, 2 none and the others something between.
+/// Whom `lt` chooses for `count` SYNs: real server 1 has the most traffic, 2 none and the others
+/// something between.
 fn shares_of_lt(count: u8, together: bool) -> Vec<u64> {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Lt);
@@ -96,7 +98,8 @@ fn a_taken_reply_key_overloads_nobody() {
     assert_eq!(rig.syn_to(5004, 81), 11, "the fourth of four");
 }
 
-/// A service of one real server, and as many clients that have sent a SYN as the table has room for.
+/// A service of one real server, and as many clients that have sent a SYN as the table has room
+/// for.
 fn full_of_half_open() -> Rig {
     let mut rig = Rig::with_capacity(50);
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -107,7 +110,8 @@ fn full_of_half_open() -> Rig {
     rig
 }
 
-/// In a full table of half-open connections a newcomer is let in, also when its service is persistent.
+/// In a full table of half-open connections a newcomer is let in, also when its service is
+/// persistent.
 #[test]
 fn a_persistent_newcomer_finds_room_for_its_template_too() {
     let mut rig = full_of_half_open();
@@ -117,7 +121,8 @@ fn a_persistent_newcomer_finds_room_for_its_template_too() {
     assert_eq!(rig.syn_to(6000, 443), 12);
 }
 
-/// SYNs from everywhere to a persistent service must not turn the whole table into templates that nothing hangs on.
+/// SYNs from everywhere to a persistent service must not turn the whole table into templates that
+/// nothing hangs on.
 #[test]
 fn a_flood_at_a_persistent_service_does_not_close_the_table_for_an_hour() {
     let mut rig = full_of_half_open();
@@ -155,8 +160,9 @@ fn in_a_full_table_too_clients_are_told_of_no_destination() {
     assert_eq!((out.sent.len(), rig.drops(DropReason::NoDestination)), (1, 1));
 }
 
-/// One arm: client and real server come by the same port, so in the same burst. Both directions of a flow flow already
-/// (the director was restarted, or took over): the client's packet makes the connection, the real server's is its.
+/// One arm: client and real server come by the same port, so in the same burst. Both directions of
+/// a flow flow already (the director was restarted, or took over): the client's packet makes the
+/// connection, the real server's is its.
 #[test]
 fn a_reply_in_the_burst_of_the_first_packet_is_translated() {
     let mut rig = Rig::new();

@@ -1,5 +1,5 @@
-//! A patient attacker, with hardly more than 1 Mbit/s, after the table or the local ports have been filled: new clients are
-//! served all the same, and connections with traffic lose nothing.
+//! A patient attacker, with hardly more than 1 Mbit/s, after the table or the local ports have been
+//! filled: new clients are served all the same, and connections with traffic lose nothing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -126,7 +126,8 @@ impl Scene {
         *client.seen.get_or_insert(seen) == seen
     }
 
-    /// Its real server's packet; whether it reaches the client. With direct routing it goes another way.
+    /// Its real server's packet; whether it reaches the client. With direct routing it goes another
+    /// way.
     fn answer(&mut self, client: &Client, flags: u8) -> bool {
         if self.method == Method::DirectRoute {
             return true;
@@ -156,7 +157,8 @@ impl Scene {
         for n in 0..each {
             let end = |kind: u8| (Ipv4Addr::new(192, 168, 7, kind), 5000 + n);
             all.push(self.connect(end(1), false));
-            // The client is done, and its real server goes on (CLOSE_WAIT, with direct routing FIN_WAIT).
+            // The client is done, and its real server goes on (CLOSE_WAIT, with direct routing
+            // FIN_WAIT).
             let mut done = self.connect(end(2), false);
             assert!(self.say(&mut done, FIN | ACK));
             all.push(done);
@@ -179,7 +181,8 @@ impl Scene {
     }
 }
 
-/// What a newcomer does `step` round trips after its first packet, and whether that went well. It never tries again.
+/// What a newcomer does `step` round trips after its first packet, and whether that went well. It
+/// never tries again.
 fn step(scene: &mut Scene, client: &mut Client, step: u32) -> bool {
     match (client.udp, step) {
         (false, 0) => scene.say(client, SYN) && scene.answer(client, SYN | ACK),

@@ -12,7 +12,8 @@ use rig::*;
 use sched::DestId;
 use sched::Kind;
 
-/// A persistent service on port 80, round robin over 11 and 12 on port 8080; the first choice is 12.
+/// A persistent service on port 80, round robin over 11 and 12 on port 8080; the first choice is
+/// 12.
 fn sticky(timeout: u32) -> (Rig, ServiceId, [DestId; 2]) {
     let mut rig = Rig::new();
     let service = rig.service_with(TCP, 80, Kind::Rr, |spec| spec.persistence = persistence(timeout));

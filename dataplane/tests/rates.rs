@@ -1,4 +1,5 @@
-//! Schedulers that choose by what was measured: response times from the packets themselves, traffic from control's estimator.
+//! Schedulers that choose by what was measured: response times from the packets themselves, traffic
+//! from control's estimator.
 
 mod rig;
 
@@ -10,7 +11,8 @@ use rig::*;
 use sched::Kind;
 use sched::Loads;
 
-/// Puts a frame in `micros` after the rig's moment, up to which the worker polls as it does while it rests.
+/// Puts a frame in `micros` after the rig's moment, up to which the worker polls as it does while
+/// it rests.
 fn put_at(rig: &mut Rig, micros: u32, port: PortId, frame: &[u8]) -> Out {
     let begun = Moment::from(rig.now);
     for passed in (0..micros).step_by(800) {
@@ -108,7 +110,8 @@ fn lt_follows_the_estimator_and_counts_what_came_since() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Lt);
     let dests: Vec<_> = [11, 12, 13].map(|n| rig.dest(service, n, 80, Method::Masquerade, 1)).into();
-    // List order is 13, 12, 11. Three connections before, so that one is worth a thousand bytes a second.
+    // List order is 13, 12, 11. Three connections before, so that one is worth a thousand bytes a
+    // second.
     let before: Vec<u8> = (0..3).map(|c| rig.syn_to(4000 + c, 80)).collect();
     assert_eq!(before.len(), 3);
     for (dest, traffic) in dests.iter().zip([2000, 0, 1000]) {
@@ -150,7 +153,8 @@ fn wrt_takes_no_sample_of_a_beginning_that_was_sent_again() {
     let service = rig.service(TCP, 80, Kind::Wrt);
     let dest = rig.dest(service, 11, 80, Method::Masquerade, 1);
     open(&mut rig, 5000, |_| 800);
-    // The first SYN is lost on its way to the server; what comes after the second says nothing of the server.
+    // The first SYN is lost on its way to the server; what comes after the second says nothing of
+    // the server.
     for at in [0, 1_000_000] {
         put_at(&mut rig, at, WAN, &tcp(MACS[0], (CLIENT, 5001), (VIP, 80), SYN, b"")).one();
     }
@@ -193,8 +197,8 @@ fn wrt_forgets_when_it_is_told_to() {
     assert_eq!(rig.stats.response_time(dest), Some(1600), "the first sample stands for itself again");
 }
 
-/// How many of so many short connections, one every 10 ms, each of three servers gets; `micros` is told the number of the
-/// connection too.
+/// How many of so many short connections, one every 10 ms, each of three servers gets; `micros` is
+/// told the number of the connection too.
 fn shares(rig: &mut Rig, connections: std::ops::Range<u32>, micros: impl Fn(u32, u8) -> u32) -> [u32; 3] {
     let mut shares = [0; 3];
     for nth in connections {

@@ -144,7 +144,8 @@ fn services_are_looked_up_exact_then_ftp_then_port_0() {
     let all = rig.service_with(TCP, 0, Kind::Rr, |spec| spec.persistence = persistence(300));
     rig.dest(all, 13, 0, Method::Masquerade, 1);
     assert_eq!((to(&mut rig, 7011, 5001), to(&mut rig, 7012, 5000)), (11, 12));
-    // The client above has a template for all ports of the VIP, made by FTP; port 0 makes the same, as in Linux.
+    // The client above has a template for all ports of the VIP, made by FTP; port 0 makes the same,
+    // as in Linux.
     assert_eq!(to(&mut rig, 7010, 500), 11);
     let frame = tcp(MACS[0], (Ipv4Addr::new(192, 168, 7, 3), 7010), (VIP, 500), SYN, b"");
     assert_eq!(rig.put(WAN, &frame).seen().dst, (rip(13), 500));

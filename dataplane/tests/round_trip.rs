@@ -1,4 +1,5 @@
-//! There and back: whatever the packet, what the client sent arrives rewritten and whole, and the answer comes from the VIP.
+//! There and back: whatever the packet, what the client sent arrives rewritten and whole, and the
+//! answer comes from the VIP.
 
 mod rig;
 

@@ -178,7 +178,8 @@ fn rules_change_between_every_two_packets() {
     rig.assert_accounted();
 }
 
-/// Two services on the same servers look their choices up in one table; it parts when one of them changes.
+/// Two services on the same servers look their choices up in one table; it parts when one of them
+/// changes.
 #[test]
 fn services_with_the_same_servers_share_one_table() {
     let mut rig = Rig::new();
@@ -200,8 +201,8 @@ fn services_with_the_same_servers_share_one_table() {
     assert!(!shared(&rig));
 }
 
-/// Without any service IPVS takes its hooks away, and Linux resets connections that it knows nothing of; while there is
-/// another service, they go silent.
+/// Without any service IPVS takes its hooks away, and Linux resets connections that it knows
+/// nothing of; while there is another service, they go silent.
 #[test]
 fn requests_of_a_deleted_service_are_linuxs_once_no_service_is_left() {
     for method in [Method::Masquerade, Method::DirectRoute] {

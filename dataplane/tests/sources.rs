@@ -1,4 +1,5 @@
-//! Packets that say they come from whom they cannot, or by a way of their own: what Linux 6.1 did with the same ones.
+//! Packets that say they come from whom they cannot, or by a way of their own: what Linux 6.1 did
+//! with the same ones.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -76,7 +77,8 @@ fn own_addresses_and_broadcast_ones_are_nobodys() {
 fn a_sender_must_be_behind_its_port_where_rp_filter_says_so() {
     use DropReason::RpFilter as Wrong;
     let known = (CLIENT, rip(50), a("240.0.0.1"));
-    // By WAN: a client behind the gateway there, a server's neighbour, one without a route; then the client by LAN.
+    // By WAN: a client behind the gateway there, a server's neighbour, one without a route; then
+    // the client by LAN.
     let expected = [
         (RpFilter::Off, [None, None, None, None]),
         (RpFilter::Strict, [None, Some(Wrong), Some(Wrong), Some(Wrong)]),
@@ -96,7 +98,8 @@ fn a_sender_must_be_behind_its_port_where_rp_filter_says_so() {
     }
 }
 
-/// Replies and requests of a standing connection by the wrong port: Linux takes them, but where it is strict.
+/// Replies and requests of a standing connection by the wrong port: Linux takes them, but where it
+/// is strict.
 #[test]
 fn packets_of_a_standing_connection_keep_to_their_ports_where_linux_is_strict() {
     for method in [Method::Masquerade, Method::FullNat, Method::DirectRoute, Method::Tunnel] {

@@ -1,7 +1,8 @@
 //! The short way of packets of established connections against the long one.
 //!
-//! Packets with IP options take every step one by one. So the same traffic goes through two directors, once without
-//! options and once with one that means nothing, and all that can be seen must be the same.
+//! Packets with IP options take every step one by one. So the same traffic goes through two
+//! directors, once without options and once with one that means nothing, and all that can be seen
+//! must be the same.
 
 #![allow(clippy::unwrap_used, reason = "tests all through")]
 
@@ -180,7 +181,8 @@ impl Side {
             ins,
             outs,
             stats.in_bytes.get() - options * ins,
-            // In DR and TUN the director's own errors count here, which quote what there is room for.
+            // In DR and TUN the director's own errors count here, which quote what there is room
+            // for.
             if self.method.is_translated() { stats.out_bytes.get() - options * outs } else { 0 },
             u64::from(stats.active.get()),
             u64::from(stats.inactive.get()),

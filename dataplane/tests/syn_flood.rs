@@ -1,5 +1,6 @@
-//! SYNs from everywhere, many times what the table holds: what is established goes on, nothing grows, and newcomers are
-//! let in, as many as the table holds when the half-open connections have timed out.
+//! SYNs from everywhere, many times what the table holds: what is established goes on, nothing
+//! grows, and newcomers are let in, as many as the table holds when the half-open connections have
+//! timed out.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "rig/counting.rs"]

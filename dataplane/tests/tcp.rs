@@ -127,7 +127,8 @@ fn a_reply_seen_here_makes_a_direct_route_connection_two_way() {
     assert_eq!(rig.packets(dest), (3, 1));
 }
 
-/// Plays `flags` of a NAT connection, both ways, and gives how many ticks after the last packet it is gone.
+/// Plays `flags` of a NAT connection, both ways, and gives how many ticks after the last packet it
+/// is gone.
 fn life(packets: &[(char, u8)]) -> u32 {
     let (mut rig, _) = director(Method::Masquerade);
     for &(side, flags) in packets {

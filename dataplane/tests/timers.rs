@@ -77,7 +77,8 @@ fn short_connections_do_not_fill_the_wheel() {
     assert_eq!(rig.drops(DropReason::TableFull), 0);
 }
 
-/// Every poll brings full bursts, and never is there an idle one: as many connections must end as are made.
+/// Every poll brings full bursts, and never is there an idle one: as many connections must end as
+/// are made.
 fn full_bursts(ports: usize) {
     let (mut rig, _) = rig(60_000 * ports as u32, None);
     rig.tune(|tunables| tunables.tcp_timeouts = [1000; 11]);
@@ -120,7 +121,8 @@ fn a_slot_used_again_after_the_clock_has_wrapped_ends_too() {
     rig.tcp(5000, 80, SYN);
     rig.wait(62);
     assert_eq!(rig.connections(), 0);
-    // On to ten seconds after the start, one turn of the clock (497 days) later: the old record lies ahead again.
+    // On to ten seconds after the start, one turn of the clock (497 days) later: the old record
+    // lies ahead again.
     let left = (u32::MAX - rig.now.since(start).cast_unsigned()) + 1001;
     for part in [left / 3, left / 3, left - 2 * (left / 3)] {
         rig.now = rig.now.plus(part);

@@ -1,4 +1,5 @@
-//! ICMP errors about the director's own tunnels: the client hears of them as if they were about its packet.
+//! ICMP errors about the director's own tunnels: the client hears of them as if they were about its
+//! packet.
 
 mod rig;
 
@@ -13,7 +14,8 @@ use sched::Kind;
 /// A router between the director and the real server.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 99);
 
-/// A director with a tunnelled connection, and the outer packet that one of its requests left in. `df` is the request's.
+/// A director with a tunnelled connection, and the outer packet that one of its requests left in.
+/// `df` is the request's.
 fn tunnelled(df: bool) -> (Rig, sched::DestId, Vec<u8>, Vec<u8>) {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -26,7 +28,8 @@ fn tunnelled(df: bool) -> (Rig, sched::DestId, Vec<u8>, Vec<u8>) {
     (rig, dest, request, outer)
 }
 
-/// An ICMP error of `kind` about `outer`, of which `len` bytes are quoted; `rest` is the header's second word.
+/// An ICMP error of `kind` about `outer`, of which `len` bytes are quoted; `rest` is the header's
+/// second word.
 fn error(kind: [u8; 2], rest: u32, outer: &[u8], len: usize) -> Vec<u8> {
     let mut icmp = [kind.as_slice(), &[0; 2], &rest.to_be_bytes(), &outer[..len]].concat();
     let field = checksum::compute(&icmp);

@@ -73,7 +73,8 @@ fn datagrams_too_and_what_is_linuxs() {
     rig.assert_accounted();
 }
 
-/// A port where nothing unfinished was found is looked at once a tick, so that a busy one hardly notices.
+/// A port where nothing unfinished was found is looked at once a tick, so that a busy one hardly
+/// notices.
 #[test]
 fn a_busy_port_is_looked_at_once_a_tick_and_closely_after_a_repeated_syn() {
     let mut rig = director(TCP, Method::Masquerade);
@@ -117,7 +118,8 @@ fn a_repeated_syn_has_ports_looked_at_for_a_while_and_not_for_ever() {
     assert_eq!(sent(&mut rig, LAN, &unfinished(answer)).src, (VIP, 80));
 }
 
-/// One of 65 536 finished packets looks unfinished: a busy port brings one soon, and is not to be blamed for it.
+/// One of 65 536 finished packets looks unfinished: a busy port brings one soon, and is not to be
+/// blamed for it.
 #[test]
 fn finished_checksums_that_look_unfinished_say_nothing_of_a_port() {
     let mut rig = director(TCP, Method::Masquerade);

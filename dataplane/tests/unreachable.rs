@@ -1,4 +1,5 @@
-//! Next hops that do not answer: what Linux 6.1 told senders three seconds after a SYN or a datagram.
+//! Next hops that do not answer: what Linux 6.1 told senders three seconds after a SYN or a
+//! datagram.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -76,7 +77,8 @@ fn a_client_of_a_dead_server_is_told_about_its_own_packet() {
             };
             let out = rig.put(WAN, &request);
             let out = fail(&mut rig, out);
-            // By direct routing nothing was rewritten, and the error comes from the director's side of the client.
+            // By direct routing nothing was rewritten, and the error comes from the director's side
+            // of the client.
             let source = if method == Method::DirectRoute { WIP } else { VIP };
             let quote = sent_before(&request);
             assert_eq!(error(&out), (source, CLIENT, [3, 1], quote.clone()), "{method:?} {protocol}");
@@ -139,7 +141,8 @@ fn nothing_is_said_when_nobody_knows_whose_it_was() {
     assert_eq!((rig.drops(DropReason::NoNeighbour), rig.stats.icmp_sent.get()), (5, 0));
 }
 
-/// What waits for neighbours has a ring of its own: when that is full, ARP and all else for Linux goes on.
+/// What waits for neighbours has a ring of its own: when that is full, ARP and all else for Linux
+/// goes on.
 #[test]
 fn what_wants_a_neighbour_takes_no_room_from_what_is_linuxs() {
     let (mut rig, _) = director(TCP, Method::Masquerade);

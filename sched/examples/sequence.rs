@@ -1,14 +1,16 @@
-//! What each scheduler does, as sequences of picks: three servers, one of which leaves in the middle.
+//! What each scheduler does, as sequences of picks: three servers, one of which leaves in the
+//! middle.
 //!
 //! `cargo run -p sched --example sequence`
 //!
-//! A line is `scheduler`, `what happened`, `picks`, with tabs between. A pick is a server, or `-` for none;
-//! `!` marks one that differs from that of the row above it is compared with, though the server there was
-//! still in the service. The line `note` of a scheduler is a measurement. `scripts/draw-schedulers` draws
-//! the pictures of `docs/schedulers.md` from these lines.
+//! A line is `scheduler`, `what happened`, `picks`, with tabs between. A pick is a server, or `-`
+//! for none; `!` marks one that differs from that of the row above it is compared with, though the
+//! server there was still in the service. The line `note` of a scheduler is a measurement.
+//! `scripts/draw-schedulers` draws the pictures of `docs/schedulers.md` from these lines.
 //!
-//! Servers A, B and C have the weights 4, 3 and 2 and stand in the list in this order. They were added
-//! one at a time, every connection stays open, and the edits go the way they go in the director.
+//! Servers A, B and C have the weights 4, 3 and 2 and stand in the list in this order. They were
+//! added one at a time, every connection stays open, and the edits go the way they go in the
+//! director.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
 

@@ -20,10 +20,12 @@ pub(crate) struct Board {
     survey: u64,
     /// All scores, and the survey, must be taken anew before the next choice.
     stale: bool,
-    /// All scores must be, by the survey there is: that is taken when the loads are measured and not when they change.
+    /// All scores must be, by the survey there is: that is taken when the loads are measured and
+    /// not when they change.
     moved: bool,
-    /// Destinations whose loads changed since the last choice, and whose scores are yet to be taken anew; as many as
-    /// it has capacity for. More of them and taking all scores anew is as cheap.
+    /// Destinations whose loads changed since the last choice, and whose scores are yet to be taken
+    /// anew; as many as it has capacity for. More of them and taking all scores anew is as
+    /// cheap.
     changed: Vec<DestId>,
 }
 
@@ -52,7 +54,8 @@ impl Board {
 
     /// The load of `dest` changed. Looked at when the next choice is made.
     pub(crate) fn load_changed(&mut self, plan: &Plan, dest: DestId) {
-        // A new connection changes its destination's load twice in a row: as it is bound, and as it becomes active.
+        // A new connection changes its destination's load twice in a row: as it is bound, and as it
+        // becomes active.
         if self.stale || self.moved || self.changed.last() == Some(&dest) || self.scans(plan) {
             return;
         }
@@ -236,7 +239,8 @@ mod tests {
             .boxed()
     }
 
-    /// With [`NEAR`] weights: costs a little above them, so that unequal fractions are the same in floating point.
+    /// With [`NEAR`] weights: costs a little above them, so that unequal fractions are the same in
+    /// floating point.
     fn near() -> BoxedStrategy<Load> {
         let counts =
             prop_oneof![(Just(NEAR as u32 / 256), 0_u32..20), (NEAR as u32..NEAR as u32 + 20, Just(0))];

@@ -1,7 +1,7 @@
 //! What was chosen for each destination address: the cache of `lblc` and `lblcr`.
 //!
-//! Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_get, ip_vs_lblc_new, ip_vs_lblc_check_expire,
-//! ip_vs_lblc_full_check` and their namesakes in `ip_vs_lblcr.c`.
+//! Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_get, ip_vs_lblc_new,
+//! ip_vs_lblc_check_expire, ip_vs_lblc_full_check` and their namesakes in `ip_vs_lblcr.c`.
 
 use alloc::boxed::Box;
 use alloc::vec;

@@ -1,7 +1,8 @@
 //! `dh`: the destination address decides.
 //!
-//! Linux: `net/netfilter/ipvs/ip_vs_dh.c: ip_vs_dh_schedule, ip_vs_dh_reassign`. Its table deals 256
-//! buckets to the destinations in turn, whatever their weight, so bucket `i` is the one at `i mod n`.
+//! Linux: `net/netfilter/ipvs/ip_vs_dh.c: ip_vs_dh_schedule, ip_vs_dh_reassign`. Its table deals
+//! 256 buckets to the destinations in turn, whatever their weight, so bucket `i` is the one at `i
+//! mod n`.
 
 use crate::DestId;
 use crate::Key;

@@ -1,6 +1,7 @@
 //! Those that play against each other in one round of a tournament.
 
-/// Those that play against each other in one round of a tournament, by seat: numbers, of which the highest wins.
+/// Those that play against each other in one round of a tournament, by seat: numbers, of which the
+/// highest wins.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(crate) struct Group([i64; WIDTH]);
@@ -20,8 +21,9 @@ impl Group {
 
     /// The highest but for the winner, who is the highest of all, or [`NOBODY`].
     ///
-    /// In lanes, so that no comparison waits for all those before it. Seen from above the winner, all others are far below
-    /// and he, by going round, farther than any: that is cheaper than leaving him out.
+    /// In lanes, so that no comparison waits for all those before it. Seen from above the winner,
+    /// all others are far below and he, by going round, farther than any: that is cheaper than
+    /// leaving him out.
     #[inline]
     pub(crate) fn second_to(&self, winner: i64) -> i64 {
         let above = winner.wrapping_add(i64::MIN);

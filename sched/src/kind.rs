@@ -47,7 +47,8 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether [`crate::State::load_changed`] does anything for it: whether what it remembers is about loads.
+    /// Whether [`crate::State::load_changed`] does anything for it: whether what it remembers is
+    /// about loads.
     pub const fn remembers_loads(self) -> bool {
         !matches!(self, Self::None | Self::Rr | Self::Wrr | Self::Dh | Self::Sh | Self::Mh)
     }

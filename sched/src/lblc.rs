@@ -1,6 +1,7 @@
 //! `lblc`: each destination address keeps its server while that is not too busy; new ones by `wlc`.
 //!
-//! Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_schedule, __ip_vs_lblc_schedule, is_overloaded`.
+//! Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_schedule, __ip_vs_lblc_schedule,
+//! is_overloaded`.
 
 use crate::Dest;
 use crate::DestId;

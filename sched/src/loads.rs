@@ -31,8 +31,9 @@ pub trait Loads {
         None
     }
 
-    /// Whether a destination whose response time is measured has had no connection to measure for so long that what is
-    /// known of it may be no longer so (`wrt`); `now` is in monotonic milliseconds.
+    /// Whether a destination whose response time is measured has had no connection to measure for
+    /// so long that what is known of it may be no longer so (`wrt`); `now` is in monotonic
+    /// milliseconds.
     fn to_be_probed(&self, dest: DestId, now: u64) -> bool {
         let _ = (dest, now);
         false

@@ -2,7 +2,8 @@
 //!
 //! No Linux kernel has them. Between two ticks of the estimator the measured rate stands still, so
 //! each connection scheduled since the last tick counts as an average one.
-//! The average is taken when the rates are new, see [`State::loads_changed`](crate::State::loads_changed).
+//! The average is taken when the rates are new, see
+//! [`State::loads_changed`](crate::State::loads_changed).
 
 use crate::Dest;
 use crate::Loads;
@@ -101,7 +102,8 @@ mod tests {
             (1..=20).map(|id| (id, if id < 3 { 10 * u64::from(id) } else { 1_000_000 })).collect();
         traffic(&mut farm, &rates);
         assert_eq!(farm.syn(1), "1");
-        // Taken anew with so many connections, an average one would be next to nothing, and 1 still the least busy.
+        // Taken anew with so many connections, an average one would be next to nothing, and 1 still
+        // the least busy.
         (3..=8).for_each(|id| _ = farm.load(id, 0, 1_000_000));
         assert_eq!(farm.syn(2), "2 20");
     }

@@ -16,7 +16,8 @@ pub(crate) trait Measure {
     fn score<L: Loads>(survey: u64, dest: &Dest, loads: &L) -> Score;
 }
 
-/// The cost of choosing a destination, a fraction; the lowest wins, the first in list order among equals.
+/// The cost of choosing a destination, a fraction; the lowest wins, the first in list order among
+/// equals.
 ///
 /// Linux replaces its candidate if `cost(candidate) * weight(d) > cost(d) * weight(candidate)`.
 /// As long as no weight is 0 that orders fractions, so the minimum does not depend on the order of
@@ -62,7 +63,8 @@ impl Score {
         Rank::of(self.cost, self.weight)
     }
 
-    /// Whether this is as good as all such scores of equal rank; `cheap` is [`Rank::cost_told_apart`].
+    /// Whether this is as good as all such scores of equal rank; `cheap` is
+    /// [`Rank::cost_told_apart`].
     #[inline]
     pub(crate) const fn is_plain(&self, cheap: u64) -> bool {
         self.tie == 0 && self.cost < cheap && self.weight <= Rank::LIGHT

@@ -53,8 +53,8 @@ impl Members {
 
     /// Puts `server` at the front of `set`, unless it is in it already or there is no more room.
     ///
-    /// Servers that are gone stay in their sets, as in Linux: they may come back. Only when they have
-    /// become many do they leave as another joins, so that sets cannot grow without end.
+    /// Servers that are gone stay in their sets, as in Linux: they may come back. Only when they
+    /// have become many do they leave as another joins, so that sets cannot grow without end.
     pub(crate) fn insert(&mut self, set: &mut Set, server: Server, plan: &Plan, now: u64) {
         if set.len() >= plan.dests().len() + MANY_GONE {
             self.retain(set, |member| member.find(plan).is_some());

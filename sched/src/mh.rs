@@ -109,7 +109,8 @@ impl Ring {
         self.size == size && old.iter().map(seen).eq(new.iter().map(seen))
     }
 
-    /// The owner of the client's slot, if available; or, on request, of another slot whose owner is.
+    /// The owner of the client's slot, if available; or, on request, of another slot whose owner
+    /// is.
     pub(crate) fn pick(&self, plan: &Plan, loads: &impl Loads, key: &Key) -> Option<DestId> {
         let port = if plan.flags().contains(Flags::PORT) { key.hashed_port() } else { 0 };
         let client = hash::fold(key.client).wrapping_add(u32::from(port));

@@ -7,8 +7,8 @@ use crate::Dest;
 
 /// Where in the list the next destination heavy enough stands, found in logarithmic time.
 ///
-/// A heap-shaped array of greatest weights: node 1 spans the list, `2n` and `2n + 1` halve what node
-/// `n` spans, and the nodes from the middle on are the list itself.
+/// A heap-shaped array of greatest weights: node 1 spans the list, `2n` and `2n + 1` halve what
+/// node `n` spans, and the nodes from the middle on are the list itself.
 #[derive(Debug, Default)]
 pub(crate) struct Peaks {
     nodes: Box<[u32]>,

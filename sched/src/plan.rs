@@ -45,8 +45,8 @@ enum Table {
 pub struct Options<'a> {
     /// How big a table `mh` gets.
     pub mh_size: MhSize,
-    /// A plan with whose table this one will do, if the same comes out: the one it replaces, or that
-    /// of another service with the same servers.
+    /// A plan with whose table this one will do, if the same comes out: the one it replaces, or
+    /// that of another service with the same servers.
     pub like: Option<&'a Plan>,
 }
 

@@ -2,8 +2,8 @@
 
 /// A fraction as a whole number: of two unequal ones the greater never has the lower rank.
 ///
-/// It is the number in floating point, rounded to the nearest, whose bits order as the numbers do: 53 significant ones,
-/// and as few of the exponent as such fractions need.
+/// It is the number in floating point, rounded to the nearest, whose bits order as the numbers do:
+/// 53 significant ones, and as few of the exponent as such fractions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank(u64);
 
@@ -17,11 +17,12 @@ impl Rank {
         Self(fraction.to_bits().saturating_sub(BELOW_ALL).min(Self::LAST.0))
     }
 
-    /// The cost below which unequal fractions with weights up to [`Rank::LIGHT`] have unequal ranks, even without the
-    /// lowest `cut` bits of these.
+    /// The cost below which unequal fractions with weights up to [`Rank::LIGHT`] have unequal
+    /// ranks, even without the lowest `cut` bits of these.
     ///
-    /// Such ones are apart by more than one part in `cost * weight`, the cost of one by the weight of the other; what is the
-    /// same number without those bits, by at most `2^cut` parts in 2^52, and a bit for the rounding.
+    /// Such ones are apart by more than one part in `cost * weight`, the cost of one by the weight
+    /// of the other; what is the same number without those bits, by at most `2^cut` parts in
+    /// 2^52, and a bit for the rounding.
     pub(crate) const fn cost_told_apart(cut: u32) -> u64 {
         1 << 35 >> cut
     }
@@ -45,7 +46,8 @@ fn rounded_once(cost: u64, weight: u32) -> f64 {
     let (Some(whole), Some(rest)) = (cost.checked_div(weight), cost.checked_rem(weight)) else {
         return f64::INFINITY;
     };
-    // More than 55 bits, of which the lowest stands for all that were cut off: as good as all of them.
+    // More than 55 bits, of which the lowest stands for all that were cut off: as good as all of
+    // them.
     ((whole << 1) | u128::from(rest != 0)) as f64 / TWO_TO_64
 }
 

@@ -3,7 +3,8 @@
 use crate::Kind;
 use crate::Plan;
 
-/// How big a plan a [`State`](crate::State) can serve: what control remembers of states it gave away.
+/// How big a plan a [`State`](crate::State) can serve: what control remembers of states it gave
+/// away.
 ///
 /// A plan beyond it is still served, and rightly, but slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,8 @@ use crate::measure::available;
 pub(crate) struct Ring([u8; BUCKETS]);
 
 impl Ring {
-    /// Deals each destination as many buckets as its weight, at least one, round and round the list.
+    /// Deals each destination as many buckets as its weight, at least one, round and round the
+    /// list.
     pub(crate) fn of(dests: &[Dest]) -> Self {
         let runs = dests.iter().take(BUCKETS).enumerate();
         let mut owners = runs.cycle().flat_map(|(at, dest)| {

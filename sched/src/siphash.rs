@@ -1,6 +1,7 @@
 //! SipHash-1-3 of one 32-bit word.
 
-/// SipHash-1-3 of the four little-endian bytes of `word`, truncated to 32 bits; both key halves are `key`.
+/// SipHash-1-3 of the four little-endian bytes of `word`, truncated to 32 bits; both key halves are
+/// `key`.
 ///
 /// Linux: `lib/siphash.c: hsiphash_1u32` on 64-bit machines. The algorithm: Aumasson and Bernstein,
 /// "SipHash: a fast short-input PRF", 2012, with 1 compression and 3 finalisation rounds.

@@ -2,8 +2,9 @@
 
 /// Which of how many workers a state belongs to.
 ///
-/// Linux has one cursor for a service; here each worker has one. Were they all to start at the front,
-/// N workers would send their first N connections to the same server, so they start spread out.
+/// Linux has one cursor for a service; here each worker has one. Were they all to start at the
+/// front, N workers would send their first N connections to the same server, so they start spread
+/// out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stagger {
     index: u32,

@@ -125,8 +125,8 @@ impl State {
         }
     }
 
-    /// Anything that [`Loads`] tells of any destination may have changed: after an estimator tick, or
-    /// when the counts of other workers were folded in.
+    /// Anything that [`Loads`] tells of any destination may have changed: after an estimator tick,
+    /// or when the counts of other workers were folded in.
     ///
     /// The next choice looks at every destination once. If only a few changed,
     /// [`State::load_changed`] for each of them is cheaper.
@@ -141,9 +141,11 @@ impl State {
         }
     }
 
-    /// Does a little housekeeping, if any is due. Call it every so often, at best about once in 100 ms.
+    /// Does a little housekeeping, if any is due. Call it every so often, at best about once in 100
+    /// ms.
     ///
-    /// Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_check_expire`, and that of `ip_vs_lblcr.c`.
+    /// Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_check_expire`, and that of
+    /// `ip_vs_lblcr.c`.
     pub fn tick(&mut self, ctx: &Ctx<'_>) {
         match &mut self.memory {
             Memory::Locality(locality) => {

@@ -61,7 +61,8 @@ impl Sums {
         }
         let (mut at, mut step) = (0, self.len);
         while step > 0 {
-            // The root spans all, so it may only be stepped over when it is too small, which it is not.
+            // The root spans all, so it may only be stepped over when it is too small, which it is
+            // not.
             let below = self.node(at + step);
             if at + step <= self.len && below < sum {
                 at += step;

@@ -12,16 +12,17 @@ use crate::rank::Rank;
 
 /// A tournament over list positions: the best score wins, the earlier position among equals.
 ///
-/// In the first round the positions play in groups of [`WIDTH`], in the next the winners of those groups, and so on until
-/// one is left, the champion. A player is a number, and the highest wins: above, as many bits of the score's rank as there
-/// is place for; below, the position; both counted down. While scores are plain that is all there is to it: those of equal
-/// rank are equal then. Otherwise it is for the scores to decide between equal ranks.
+/// In the first round the positions play in groups of [`WIDTH`], in the next the winners of those
+/// groups, and so on until one is left, the champion. A player is a number, and the highest wins:
+/// above, as many bits of the score's rank as there is place for; below, the position; both counted
+/// down. While scores are plain that is all there is to it: those of equal rank are equal then.
+/// Otherwise it is for the scores to decide between equal ranks.
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// By position; as long as there is room.
     scores: Vec<Score>,
-    /// Those of the first round first. Who wins the `n`-th group of a round has seat `n` of the next; the champion has the
-    /// first seat of a group that plays no more.
+    /// Those of the first round first. Who wins the `n`-th group of a round has seat `n` of the
+    /// next; the champion has the first seat of a group that plays no more.
     groups: Vec<Group>,
     /// The first group of the second round.
     second: usize,
@@ -93,7 +94,8 @@ impl Tree {
 
     /// Seats a new player, and whoever wins by that or no longer does.
     ///
-    /// What has just been written is not read again, nor does one group's game wait for that of the one before.
+    /// What has just been written is not read again, nor does one group's game wait for that of the
+    /// one before.
     #[inline]
     fn replay(&mut self, mut seat: usize, mut player: i64) {
         let (mut first, mut next) = (0, self.second);
@@ -126,7 +128,8 @@ impl Tree {
             } else if player < won {
                 return;
             }
-            // Where neither the winner is another nor its score has changed, nothing further changes.
+            // Where neither the winner is another nor its score has changed, nothing further
+            // changes.
             if player == won && self.position(player) != position {
                 return;
             }

@@ -61,7 +61,8 @@ impl Round {
             } else {
                 self.level -= step;
             }
-            // A whole pass was fruitless: somebody heavy is overloaded, and more such passes may follow.
+            // A whole pass was fruitless: somebody heavy is overloaded, and more such passes may
+            // follow.
             if from == 0 {
                 let heaviest = *heaviest.get_or_insert_with(|| heaviest_available(plan, loads));
                 self.level = sink(self.level, step, heaviest);

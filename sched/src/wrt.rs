@@ -2,8 +2,8 @@
 //!
 //! No Linux kernel has it. With all response times equal it is `sed`.
 //!
-//! What was measured of a server that gets no connections is never corrected by them. So a few connections look after
-//! those that have had none for a while: [`Probes`].
+//! What was measured of a server that gets no connections is never corrected by them. So a few
+//! connections look after those that have had none for a while: [`Probes`].
 
 use crate::Dest;
 use crate::DestId;
@@ -35,8 +35,9 @@ impl Timed {
 
 /// Who is to be measured again though another would be chosen.
 ///
-/// One choice in [`EVERY`] is free for that, so that a server that is really slow gets no more than that share; and a
-/// destination takes one only when it has had no connection for some time ([`Loads::to_be_probed`]).
+/// One choice in [`EVERY`] is free for that, so that a server that is really slow gets no more than
+/// that share; and a destination takes one only when it has had no connection for some time
+/// ([`Loads::to_be_probed`]).
 #[derive(Debug, Default)]
 struct Probes {
     /// Choices since the last one that was free.
@@ -72,9 +73,9 @@ const EVERY: u32 = 32;
 
 /// Response time by active connections and one more, over weight.
 ///
-/// Where no response time is known yet a little less than the least known one is assumed, so that new servers get
-/// work even if they are the last in the list; it is found when the times are new, see
-/// [`State::loads_changed`](crate::State::loads_changed).
+/// Where no response time is known yet a little less than the least known one is assumed, so that
+/// new servers get work even if they are the last in the list; it is found when the times are new,
+/// see [`State::loads_changed`](crate::State::loads_changed).
 pub(crate) struct Wrt;
 
 impl Measure for Wrt {

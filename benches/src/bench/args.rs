@@ -10,16 +10,17 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, make and end connections, stand a flood, carry packets
-    /// of standing connections at a constant rate and measure how long each takes, change rules under standing
-    /// connections, or measure the machine's memory without a director
+    /// What to do: carry packets of standing connections, make and end connections, stand a flood,
+    /// carry packets of standing connections at a constant rate and measure how long each
+    /// takes, change rules under standing connections, or measure the machine's memory without
+    /// a director
     #[arg(long, value_enum, default_value_t = Workload::Established)]
     pub workload: Workload,
     /// Forwarding method
     #[arg(long, value_enum, default_value_t = MethodName::Nat)]
     pub method: MethodName,
-    /// Connections in the table: all of the time, or (workload connections) about as many; a flood finds room for as
-    /// many again
+    /// Connections in the table: all of the time, or (workload connections) about as many; a flood
+    /// finds room for as many again
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub flows: u32,
     /// Services; connections are spread evenly over them
@@ -37,14 +38,15 @@ pub struct BenchArgs {
     /// What a flood is made of
     #[arg(long, value_enum, value_name = "KIND")]
     pub kind: Option<FloodKind>,
-    /// Packets a second of a flood [default: twice as many as the worker can make connections of and end again]
+    /// Packets a second of a flood [default: twice as many as the worker can make connections of
+    /// and end again]
     #[arg(long, value_name = "N")]
     pub syn_rate: Option<u32>,
     /// Changes of rules a second (workload changes) [default: 1000]
     #[arg(long, value_name = "N")]
     pub change_rate: Option<u32>,
-    /// How long to measure; setting up comes before that, and before a flood some ten seconds to learn what the worker
-    /// can take. With --search, how long a load near the result is tried
+    /// How long to measure; setting up comes before that, and before a flood some ten seconds to
+    /// learn what the worker can take. With --search, how long a load near the result is tried
     #[arg(long, value_name = "S", default_value_t = 5)]
     pub seconds: u32,
     /// Search the highest rates at which nothing (NDR) and at most 0.5 % (PDR) is lost
@@ -69,7 +71,8 @@ pub enum Workload {
     Established,
     /// Whole TCP connections, from the SYN to the timeout
     Connections,
-    /// Standing connections under twice as many SYNs, or other packets that make connections, as can be handled
+    /// Standing connections under twice as many SYNs, or other packets that make connections, as
+    /// can be handled
     Flood,
     /// Packets of connections that are there, at constant rates below throughput
     Latency,
@@ -136,7 +139,8 @@ const MOST_SYNS: u32 = 150_000_000;
 
 /// Some packets come due even in the shortest trial.
 const LEAST_LOAD: u32 = 1000;
-/// Bits a second of the fastest Ethernet in common use, and the bytes that it spends on a frame beside the frame.
+/// Bits a second of the fastest Ethernet in common use, and the bytes that it spends on a frame
+/// beside the frame.
 const WIRE: u64 = 100_000_000_000;
 const WIRE_OVERHEAD: u64 = 20;
 

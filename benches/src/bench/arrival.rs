@@ -1,9 +1,10 @@
 //! The clock that packets arrive by: the time-stamp counter without the time that others took.
 //!
-//! Between two readings the director does a known amount of work. A stretch that is longer than such work can take was
-//! not all its doing, and counts as if it had taken the longest it can: while a hypervisor or an interrupt has the CPU,
-//! the network nearly stands still. What is cut off is counted, so that it can be set beside what is cut off
-//! when there is no director at all. Time is a parameter here.
+//! Between two readings the director does a known amount of work. A stretch that is longer than
+//! such work can take was not all its doing, and counts as if it had taken the longest it can:
+//! while a hypervisor or an interrupt has the CPU, the network nearly stands still. What is cut off
+//! is counted, so that it can be set beside what is cut off when there is no director at all. Time
+//! is a parameter here.
 
 use core::fmt;
 
@@ -98,7 +99,8 @@ impl Account {
 pub struct Stolen {
     /// The part of all time.
     pub part: f64,
-    /// Stretches that it was cut off, in a second of the time that is left: how long each was makes no difference.
+    /// Stretches that it was cut off, in a second of the time that is left: how long each was makes
+    /// no difference.
     pub stretches_per_second: f64,
 }
 
@@ -113,8 +115,9 @@ impl fmt::Display for Stolen {
     }
 }
 
-/// The longest that the director may take from one reading to the next: what a burst of packets more than it has in its
-/// hands takes, when it is given as many as it takes. It never has more than two bursts.
+/// The longest that the director may take from one reading to the next: what a burst of packets
+/// more than it has in its hands takes, when it is given as many as it takes. It never has more
+/// than two bursts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// Cycles; `None`: for ever.

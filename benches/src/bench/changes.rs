@@ -1,12 +1,14 @@
-//! Workload "changes": rules are changed while packets of standing connections come as fast as the worker takes them.
+//! Workload "changes": rules are changed while packets of standing connections come as fast as the
+//! worker takes them.
 //!
-//! Another thread, on another CPU if there is one, changes them as the daemon's control loop does ([`Control`]). Stretches
-//! with changes and without take turns, so that what the machine does to the worker by itself is seen beside what
-//! changes do. A stretch with changes goes on until every connection has had its first packet after the last change,
-//! since a real server that comes or goes has all connections judged anew.
+//! Another thread, on another CPU if there is one, changes them as the daemon's control loop does
+//! ([`Control`]). Stretches with changes and without take turns, so that what the machine does to
+//! the worker by itself is seen beside what changes do. A stretch with changes goes on until every
+//! connection has had its first packet after the last change, since a real server that comes or
+//! goes has all connections judged anew.
 //!
-//! What is timed is one poll: up to 8 bursts from each port, their making and freeing included. A packet that is not
-//! forwarded voids the figures.
+//! What is timed is one poll: up to 8 bursts from each port, their making and freeing included. A
+//! packet that is not forwarded voids the figures.
 
 use core::fmt;
 use core::sync::atomic::AtomicU64;
@@ -40,7 +42,8 @@ const STRETCHES: u64 = 10;
 const NAP: Duration = Duration::from_millis(1);
 /// Seconds that control may take to rest.
 const PATIENCE: u64 = 5;
-/// Precision of percentiles, in decimal digits, and the longest poll that is told from longer ones, in cycles.
+/// Precision of percentiles, in decimal digits, and the longest poll that is told from longer ones,
+/// in cycles.
 const DIGITS: u8 = 3;
 const LONGEST: u64 = 1 << 36;
 
@@ -51,7 +54,8 @@ pub struct ChangesReport {
     pub changes: u64,
     /// Changes asked for in a second of a stretch with changes.
     pub rate: u32,
-    /// Whether the thread that made them had another CPU than the worker; if not, its work is in the worker's polls.
+    /// Whether the thread that made them had another CPU than the worker; if not, its work is in
+    /// the worker's polls.
     pub own_cpu: bool,
     /// Polls while rules stayed as they were.
     pub without: Polls,
@@ -82,7 +86,8 @@ pub struct Polls {
     pub over_50_us: u64,
 }
 
-/// Measures throughput for a quarter of the time, then polls with and without changes, which `control_cpu` makes.
+/// Measures throughput for a quarter of the time, then polls with and without changes, which
+/// `control_cpu` makes.
 pub(super) fn run(
     director: &mut Director,
     args: &BenchArgs,
@@ -188,8 +193,8 @@ impl Scene<'_> {
         }
     }
 
-    /// Polls for a stretch while rules change, and until every one of `flows` had a packet afterwards; whether control did
-    /// as it was told.
+    /// Polls for a stretch while rules change, and until every one of `flows` had a packet
+    /// afterwards; whether control did as it was told.
     fn stir(&mut self, orders: &Orders, hz: u64, flows: u64) -> bool {
         let order = orders.given.load(Ordering::Relaxed) + 1;
         orders.give(order);

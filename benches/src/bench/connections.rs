@@ -1,9 +1,9 @@
 //! Workload "connections": whole TCP connections, from the SYN to the timeout.
 //!
-//! Connections go through their stages in groups: all SYNs of a group, then all SYN-ACKs, and so on, so
-//! that between two packets of one connection lie packets of all others. Director time passes evenly
-//! meanwhile, [`GROUP_TIME`] a group, so that of [`HELD`] groups before it all linger in the table and
-//! those before them time out while the present one is carried.
+//! Connections go through their stages in groups: all SYNs of a group, then all SYN-ACKs, and so
+//! on, so that between two packets of one connection lie packets of all others. Director time
+//! passes evenly meanwhile, [`GROUP_TIME`] a group, so that of [`HELD`] groups before it all linger
+//! in the table and those before them time out while the present one is carried.
 
 use dataplane::BURST;
 use dataplane::conn::wheel::SLOT_TICKS;
@@ -28,7 +28,8 @@ use crate::bench::rules::MACS;
 const HELD: u32 = 16;
 /// Groups after which clients' ports are used again.
 const GROUPS: u32 = 20;
-/// Ticks that pass with each group: so that [`HELD`] groups take TIME_WAIT's 120 s and their own time.
+/// Ticks that pass with each group: so that [`HELD`] groups take TIME_WAIT's 120 s and their own
+/// time.
 const GROUP_TIME: u32 = 8 * Ticks::PER_SECOND;
 /// Longer than anything takes to time out.
 const DRAIN_TIME: u32 = 1000 * Ticks::PER_SECOND;
@@ -167,7 +168,8 @@ impl Script {
         let io = director.worker.io_mut();
         let Some((port, template)) = self.templates.get(stage) else { return 0 };
         if stage == 0 && self.translated {
-            // The servers' packets of the group before have all been sent: their room is used again.
+            // The servers' packets of the group before have all been sent: their room is used
+            // again.
             let mut answers = io.sources[LAN.index()].take_records();
             answers.clear();
             answers.reserve(self.size);
@@ -190,7 +192,8 @@ impl Script {
             if director.stats.connections.get() == 0 {
                 break;
             }
-            // A poll looks at 32 timers at least, and no more than a group's come due in one slot of the wheel.
+            // A poll looks at 32 timers at least, and no more than a group's come due in one slot
+            // of the wheel.
             for _ in 0..=self.size / 32 {
                 director.worker.poll(now.plus(slot * SLOT_TICKS));
             }

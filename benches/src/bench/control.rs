@@ -1,8 +1,10 @@
-//! The control side of the director that is measured: its rules, changed one after the other as the daemon does.
+//! The control side of the director that is measured: its rules, changed one after the other as the
+//! daemon does.
 //!
-//! A change goes into the master, is released as a new snapshot and published; the worker takes it up at its next poll,
-//! and what no worker looks at any more is freed, all on the thread that changes. Real servers with connections stay:
-//! only their weights change. What is added, and removed again, is one real server and one service that are spare.
+//! A change goes into the master, is released as a new snapshot and published; the worker takes it
+//! up at its next poll, and what no worker looks at any more is freed, all on the thread that
+//! changes. Real servers with connections stay: only their weights change. What is added, and
+//! removed again, is one real server and one service that are spare.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -86,8 +88,8 @@ impl Control {
         Ok((Self { master, publisher, size: *size, changes: 0 }, reader, token))
     }
 
-    /// Makes one change and publishes it. Six in a row: a weight, a real server more, a service more, another weight, and
-    /// both of them gone again.
+    /// Makes one change and publishes it. Six in a row: a weight, a real server more, a service
+    /// more, another weight, and both of them gone again.
     pub(super) fn change(&mut self) -> Result<(), PlanError> {
         // The spare real server joins the first service.
         let (spare, first) = (DestId::new(self.size.servers()), ServiceId::new(0));
@@ -288,7 +290,8 @@ mod tests {
             assert_eq!(members(rules, 1), Some(vec![(3, 1), (2, 1)]));
             assert_eq!(members(rules, 2), (2..5).contains(&nth).then(|| vec![(5, 1)]));
         }
-        // Nobody looks at what was before any more, but for the version that the last change replaced.
+        // Nobody looks at what was before any more, but for the version that the last change
+        // replaced.
         control.publish();
         assert!(rules.refresh());
         assert_eq!((control.changes(), control.publisher.reclaim()), (6, 1));

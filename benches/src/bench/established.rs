@@ -23,8 +23,8 @@ use crate::bench::rules;
 use crate::bench::rules::Director;
 use crate::bench::rules::MACS;
 
-/// Director time over which the connections are set up: the wheel's horizon, so that the timers come due
-/// as evenly afterwards as those of connections that came one by one.
+/// Director time over which the connections are set up: the wheel's horizon, so that the timers
+/// come due as evenly afterwards as those of connections that came one by one.
 pub(super) const SETUP: u32 = 64 * Ticks::PER_SECOND;
 /// Polls in one measurement: about half a millisecond.
 const BATCH: usize = 128;

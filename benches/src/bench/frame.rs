@@ -1,4 +1,5 @@
-//! The packets that the director is fed: a template of headers and the few bytes in which flows differ.
+//! The packets that the director is fed: a template of headers and the few bytes in which flows
+//! differ.
 //!
 //! A [`Record`] is 16 bytes, so that an array of millions of them streams through the cache without
 //! costing the director more of it than need be.
@@ -18,7 +19,8 @@ use dpdk::Mbuf;
 const L3: usize = ETHER_LEN;
 const L4: usize = L3 + IPV4_LEN;
 const HEADERS: usize = L4 + TCP_LEN;
-/// The last byte of the sequence number, of a datagram the last of its first eight: no method changes it.
+/// The last byte of the sequence number, of a datagram the last of its first eight: no method
+/// changes it.
 const TAG: usize = L4 + 7;
 const UDP_TAG: usize = TAG + UDP_LEN;
 /// Where the checksums lie.
@@ -92,7 +94,8 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// TCP packets with `flags` and nothing but zeros inside, sent to `mac`, `frame` bytes long on the wire.
+    /// TCP packets with `flags` and nothing but zeros inside, sent to `mac`, `frame` bytes long on
+    /// the wire.
     pub(super) fn new(mac: Mac, flags: u8, frame: u16) -> Self {
         Self::tagged(mac, flags, frame, 0)
     }
@@ -180,8 +183,8 @@ fn write_stamp(frame: &mut [u8], due: u64) {
     headers[L4 + 16..L4 + 18].copy_from_slice(&checksum::apply(field, sum));
 }
 
-/// How many cycles before `now` a stamped packet was due; `payload` is what stands behind its headers, whatever the
-/// director put in front.
+/// How many cycles before `now` a stamped packet was due; `payload` is what stands behind its
+/// headers, whatever the director put in front.
 #[inline]
 pub(super) fn age(frame: &[u8], payload: usize, now: u64) -> Option<u64> {
     let &[a, b, c, d, e, f] = frame.get(frame.len().checked_sub(payload)?..)?.first_chunk::<STAMP>()?;

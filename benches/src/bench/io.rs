@@ -1,7 +1,8 @@
-//! The network in the measuring process: packets made on receipt, counted and freed on transmission.
+//! The network in the measuring process: packets made on receipt, counted and freed on
+//! transmission.
 //!
-//! Buffers come from a DPDK pool and go back to it, so that the director handles what a driver would
-//! give it. Whatever is spent here is also spent with the director taken out, and subtracted.
+//! Buffers come from a DPDK pool and go back to it, so that the director handles what a driver
+//! would give it. Whatever is spent here is also spent with the director taken out, and subtracted.
 
 use dataplane::BURST;
 use dataplane::io::Burst;
@@ -109,8 +110,9 @@ impl Source {
         burst.len() as u64
     }
 
-    /// Sends for the records of the next burst. Waiting for them is no part of what the director costs, but would be
-    /// counted as such: with nothing in between the processor foresees what comes next, behind the director it does not.
+    /// Sends for the records of the next burst. Waiting for them is no part of what the director
+    /// costs, but would be counted as such: with nothing in between the processor foresees what
+    /// comes next, behind the director it does not.
     #[inline]
     fn look_ahead(&self) {
         let part = &self.records[self.from..self.from + self.count];
@@ -148,8 +150,8 @@ impl BenchIo {
         Self { pool, sources, received: 0, sent: 0, answers: None, flood: None, offer: None }
     }
 
-    /// Takes a burst from each port and sends it straight out of the other: what a run costs without
-    /// a director. How many packets there were.
+    /// Takes a burst from each port and sends it straight out of the other: what a run costs
+    /// without a director. How many packets there were.
     #[inline]
     pub(super) fn pass_through(&mut self) -> usize {
         let mut passed = 0;
@@ -164,7 +166,8 @@ impl BenchIo {
         passed
     }
 
-    /// Takes what is due at `port` and waits there. Apart, so that other workloads' loops stay as they are.
+    /// Takes what is due at `port` and waits there. Apart, so that other workloads' loops stay as
+    /// they are.
     #[cold]
     #[inline(never)]
     fn receive_offered(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {

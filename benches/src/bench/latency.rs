@@ -1,11 +1,13 @@
 //! Workload "latency": the time that packets of standing connections take through the director.
 //!
-//! Throughput comes first, with as many packets as the director takes; then packets are offered at parts of it. A
-//! packet's time runs from when it was due at the receiving port, whether or not the director was ready for
-//! it, to when the director hands it to the sending port: ring to ring, no device or wire in it.
+//! Throughput comes first, with as many packets as the director takes; then packets are offered at
+//! parts of it. A packet's time runs from when it was due at the receiving port, whether or not the
+//! director was ready for it, to when the director hands it to the sending port: ring to ring, no
+//! device or wire in it.
 //!
-//! Each load is offered twice: by the time-stamp counter, and by a clock that leaves out what was too long to be the
-//! director's doing. The second says what the director does, the first what comes of it on this machine.
+//! Each load is offered twice: by the time-stamp counter, and by a clock that leaves out what was
+//! too long to be the director's doing. The second says what the director does, the first what
+//! comes of it on this machine.
 
 use core::fmt;
 use core::time::Duration;
@@ -22,7 +24,8 @@ use crate::bench::trial::Rig;
 
 /// The loads, in per cent of throughput.
 const LOADS: [u32; 3] = [10, 50, 90];
-/// What is done at each, a part of its time each: the raw trial, the other, and what is set beside that.
+/// What is done at each, a part of its time each: the raw trial, the other, and what is set beside
+/// that.
 const PARTS: u32 = 3;
 
 /// Latency at one load.

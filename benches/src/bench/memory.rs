@@ -1,9 +1,11 @@
-//! Workload "memory": what the machine's memory lets a packet path hope for. There is no director in it.
+//! Workload "memory": what the machine's memory lets a packet path hope for. There is no director
+//! in it.
 //!
-//! *Dependent* loads wait for each other: each line names the next, all of them in one random round. That is what a
-//! look-up costs that cannot be foreseen. *Prefetched* lines have nothing to do with each other and are sent for a
-//! burst ahead, as a worker does with the lines of its packets: what a line costs when waiting overlaps.
-//! The array lies in memory as the flow table does, in hugepages if Linux gives any.
+//! *Dependent* loads wait for each other: each line names the next, all of them in one random
+//! round. That is what a look-up costs that cannot be foreseen. *Prefetched* lines have nothing to
+//! do with each other and are sent for a burst ahead, as a worker does with the lines of its
+//! packets: what a line costs when waiting overlaps. The array lies in memory as the flow table
+//! does, in hugepages if Linux gives any.
 
 use core::fmt;
 use core::hint::black_box;
@@ -51,7 +53,8 @@ pub struct MemorySize {
     pub huge_megabytes: usize,
     /// Nanoseconds of a random load that waits for the one before it.
     pub dependent_ns: f64,
-    /// Nanoseconds a random line that was sent for a burst ahead; only of arrays that no cache near the core holds.
+    /// Nanoseconds a random line that was sent for a burst ahead; only of arrays that no cache near
+    /// the core holds.
     pub prefetched_ns: Option<f64>,
     /// Distance of the quartiles of `dependent_ns`, as a part of it.
     pub spread: f64,
@@ -100,7 +103,8 @@ fn walk(megabytes: usize, prefetched: bool, each: Duration) -> MemorySize {
     }
 }
 
-/// So many lines, of which each names another, so that a walk comes by all of them before it is back.
+/// So many lines, of which each names another, so that a walk comes by all of them before it is
+/// back.
 fn round_trip(count: usize) -> Pages<Line> {
     let mut lines = Pages::new(count, |n| Line { next: n as u32 });
     let mut random = XorShift::new(0x11e5);
@@ -121,7 +125,8 @@ fn dependent(lines: &[Line], mut at: u32) -> u32 {
     black_box(at)
 }
 
-/// A batch of loads of lines drawn from `draw` on, each sent for while the burst before its own is loaded; the next draw.
+/// A batch of loads of lines drawn from `draw` on, each sent for while the burst before its own is
+/// loaded; the next draw.
 #[inline(never)]
 fn ahead(lines: &[Line], draw: u64) -> u64 {
     let (mut sum, mut coming, mut draw) = (0_u32, [0; BURST], draw);
@@ -136,14 +141,16 @@ fn ahead(lines: &[Line], draw: u64) -> u64 {
     draw
 }
 
-/// A line at random, for less than a load costs: Knuth's congruential generator, of which the upper half is good enough.
+/// A line at random, for less than a load costs: Knuth's congruential generator, of which the upper
+/// half is good enough.
 #[inline(always)]
 fn drawn(draw: &mut u64, count: usize) -> usize {
     *draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (((*draw >> 32) * count as u64) >> 32) as usize
 }
 
-/// (Median of the nanoseconds that one load in a batch takes, distance of the quartiles as a part of it).
+/// (Median of the nanoseconds that one load in a batch takes, distance of the quartiles as a part
+/// of it).
 fn median(each: Duration, mut batch: impl FnMut()) -> (f64, f64) {
     (0..WARM).for_each(|_| batch());
     let (mut samples, start) = (Samples::default(), Instant::now());

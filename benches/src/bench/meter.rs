@@ -1,7 +1,7 @@
 //! Clocks and medians.
 //!
-//! Figures are medians over many short stretches: what another process takes of the CPU, or a jump of
-//! its frequency, spoils some of them and not the figure. The spread says how many.
+//! Figures are medians over many short stretches: what another process takes of the CPU, or a jump
+//! of its frequency, spoils some of them and not the figure. The spread says how many.
 
 use dataplane::time::Ticks;
 
@@ -48,7 +48,8 @@ impl Samples {
         self.0.len()
     }
 
-    /// (the median, the distance between the quartiles as a part of it); zeros when there is nothing.
+    /// (the median, the distance between the quartiles as a part of it); zeros when there is
+    /// nothing.
     pub(super) fn median(mut self) -> (f64, f64) {
         self.0.sort_by(f64::total_cmp);
         let at = |quarter: usize| self.0.get(self.0.len() * quarter / 4).copied().unwrap_or_default();

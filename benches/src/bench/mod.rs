@@ -1,14 +1,15 @@
 //! `vipline bench`: what the packet path costs on this machine.
 //!
-//! The production worker runs over DPDK packet buffers, with a source and a sink in place of devices
-//! (`io`): no network, no root, no daemon. The same run with the worker taken out is subtracted, so
-//! that making packets is not counted. Everything runs on a DPDK core, pinned to the last CPU that the
-//! process may use; the packet pool's caches want that.
+//! The production worker runs over DPDK packet buffers, with a source and a sink in place of
+//! devices (`io`): no network, no root, no daemon. The same run with the worker taken out is
+//! subtracted, so that making packets is not counted. Everything runs on a DPDK core, pinned to the
+//! last CPU that the process may use; the packet pool's caches want that.
 //!
-//! Costs are measured with as many packets as the director takes; latency (`latency`) and the rates at
-//! which it loses nothing or little (`throughput`) by packets that come at a constant rate (`offer`), by a clock of
-//! their own (`arrival`); what changes of
-//! rules do to it by making some (`changes`). Beside all of it stands what the machine's memory takes (`memory`), without a director.
+//! Costs are measured with as many packets as the director takes; latency (`latency`) and the rates
+//! at which it loses nothing or little (`throughput`) by packets that come at a constant rate
+//! (`offer`), by a clock of their own (`arrival`); what changes of
+//! rules do to it by making some (`changes`). Beside all of it stands what the machine's memory
+//! takes (`memory`), without a director.
 
 mod args;
 mod arrival;
@@ -68,7 +69,8 @@ use self::rules::Director;
 use self::rules::MACS;
 use self::rules::Size;
 
-/// Packet buffers: few, so that they stay in the cache as those of a driver do that is kept up with.
+/// Packet buffers: few, so that they stay in the cache as those of a driver do that is kept up
+/// with.
 const BUFFERS: u32 = 4095;
 const CACHE: u32 = 512;
 /// Memory for them without hugepages, and hugepage memory that must be free to use it.
@@ -124,8 +126,8 @@ fn run_director(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     Ok(BenchReport::new(args, hugepages, hz, findings))
 }
 
-/// On the measuring core: makes a director and runs the workload on it. `control` is the CPU for other threads, and whether
-/// it is another one.
+/// On the measuring core: makes a director and runs the workload on it. `control` is the CPU for
+/// other threads, and whether it is another one.
 fn measure(
     pool: Mempool,
     args: &BenchArgs,

@@ -1,11 +1,12 @@
-//! Packets offered at a constant rate: when each is due, and where it waits until the director takes it.
+//! Packets offered at a constant rate: when each is due, and where it waits until the director
+//! takes it.
 //!
-//! A [`Queue`] stands for a NIC's receive ring. Packets come due by a clock ([`ArrivalClock`]), whatever the
-//! director is doing; they wait in a ring of [`RING`], in order, and those that find it full are lost, as
-//! on a NIC. The generator runs on the director's own core: a queue is brought up to date when the
-//! director asks it for packets, and is then what it would be had a device filled it meanwhile. A
-//! packet's stamp is when it was due, so the time it waited counts, and no packet is left out because the
-//! director was late. Time is a parameter here.
+//! A [`Queue`] stands for a NIC's receive ring. Packets come due by a clock ([`ArrivalClock`]),
+//! whatever the director is doing; they wait in a ring of [`RING`], in order, and those that find
+//! it full are lost, as on a NIC. The generator runs on the director's own core: a queue is brought
+//! up to date when the director asks it for packets, and is then what it would be had a device
+//! filled it meanwhile. A packet's stamp is when it was due, so the time it waited counts, and no
+//! packet is left out because the director was late. Time is a parameter here.
 
 use hdrhistogram::CreationError;
 use hdrhistogram::Histogram;
@@ -32,7 +33,8 @@ pub(super) struct Queue {
     waiting: usize,
     /// When the first packet is due, in cycles.
     start: u64,
-    /// Since then, in 2^-[`FRACTION`] cycles: when the next is due, and from one packet to the next.
+    /// Since then, in 2^-[`FRACTION`] cycles: when the next is due, and from one packet to the
+    /// next.
     next: u64,
     period: u64,
     /// Packets still to come due.
@@ -130,7 +132,8 @@ impl Offer {
         self.clock.account()
     }
 
-    /// Offers `count` packets to each of `ports` ports, `period` cycles apart in all, from `start` on.
+    /// Offers `count` packets to each of `ports` ports, `period` cycles apart in all, from `start`
+    /// on.
     pub(super) fn start(&mut self, ports: usize, start: u64, period: f64, count: u64) {
         let queue =
             |nth: usize| Queue::new(start + (period * nth as f64) as u64, period * ports as f64, count);

@@ -1,13 +1,14 @@
 //! `--search`: the highest rates at which nothing, and at most 0.5 %, is lost: NDR and PDR.
 //!
-//! The search decides ([`crate::bench::search`]), this makes its trials. A packet is lost when it finds its queue full, so
-//! whatever keeps the worker from polling while a queue fills is part of what is measured. Packets come by the clock
-//! that leaves out what others took of the CPU ([`crate::bench::arrival`]): a queue that overflows meanwhile says nothing
-//! about the director. How much was left out is in the report.
+//! The search decides ([`crate::bench::search`]), this makes its trials. A packet is lost when it
+//! finds its queue full, so whatever keeps the worker from polling while a queue fills is part of
+//! what is measured. Packets come by the clock that leaves out what others took of the CPU
+//! ([`crate::bench::arrival`]): a queue that overflows meanwhile says nothing about the director.
+//! How much was left out is in the report.
 //!
-//! From RFC 2544 it departs in that trials last seconds or less, not 60, that there are no waits before and after a
-//! trial, and that half the time at a load may be lossy, since trials on a general-purpose system are not
-//! all undisturbed.
+//! From RFC 2544 it departs in that trials last seconds or less, not 60, that there are no waits
+//! before and after a trial, and that half the time at a load may be lossy, since trials on a
+//! general-purpose system are not all undisturbed.
 
 use core::fmt;
 use core::time::Duration;
@@ -36,7 +37,8 @@ const EXCEED_RATIO: f64 = 0.5;
 const FULL: u32 = 5;
 const INITIAL: u32 = 20;
 
-/// What a search found, and how. Loads are those of both directions together, half of them each way where there are two.
+/// What a search found, and how. Loads are those of both directions together, half of them each way
+/// where there are two.
 #[derive(Clone, Debug, Serialize)]
 pub struct SearchReport {
     /// The throughput without loss.

@@ -1,11 +1,12 @@
 //! A trial: packets come to the director at a constant rate for a while, as in RFC 2544 §23.
 //!
-//! The worker polls without rest, as the daemon's does with `poll = "busy"`, and takes what there is. A
-//! trial ends when its last packet was sent; there is nothing to settle or to wait for before the next.
+//! The worker polls without rest, as the daemon's does with `poll = "busy"`, and takes what there
+//! is. A trial ends when its last packet was sent; there is nothing to settle or to wait for before
+//! the next.
 //!
-//! Packets come by the time-stamp counter, or by a clock that leaves out what the director should not have spent
-//! ([`crate::bench::arrival`]). Whether that hides anything of the director's is seen by reading the same clock without a
-//! director: what the machine takes, it takes from both.
+//! Packets come by the time-stamp counter, or by a clock that leaves out what the director should
+//! not have spent ([`crate::bench::arrival`]). Whether that hides anything of the director's is
+//! seen by reading the same clock without a director: what the machine takes, it takes from both.
 
 use core::time::Duration;
 
@@ -55,8 +56,8 @@ impl<'a> Rig<'a> {
         Ok(Self { director, clock, aside: 0, ports, tsc_hz, patience: Patience::ENDLESS })
     }
 
-    /// What a packet costs when more are offered than the director takes, stamping and recording included. From then on
-    /// it is known what cannot have been the director's doing.
+    /// What a packet costs when more are offered than the director takes, stamping and recording
+    /// included. From then on it is known what cannot have been the director's doing.
     pub(super) fn flood(&mut self, duration: Duration, flows: u32) -> Result<Measured, BenchError> {
         self.start(FLOOD, u64::MAX, Patience::ENDLESS);
         // The queues are full from the first poll on.
@@ -79,8 +80,8 @@ impl<'a> Rig<'a> {
         self.run(load, duration, self.patience)
     }
 
-    /// Has no director but a walk over memory, for so long: what the clock leaves out then is the machine's doing. Its limit
-    /// is that of a director with no packets in hand, the lowest.
+    /// Has no director but a walk over memory, for so long: what the clock leaves out then is the
+    /// machine's doing. Its limit is that of a director with no packets in hand, the lowest.
     pub(super) fn walk(&mut self, duration: Duration) -> Account {
         let mut walk = Walk::new(self.director.worker.flows().memory_bytes());
         let begun = tsc();

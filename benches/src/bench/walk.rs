@@ -1,7 +1,8 @@
 //! A walk over memory without a director: what the machine does to whoever runs on it.
 //!
-//! It uses as much memory as a director's table has, since an interruption takes longer when those who interrupt find
-//! the caches full of somebody else's. Everything that is too long is theirs: a step is always the same.
+//! It uses as much memory as a director's table has, since an interruption takes longer when those
+//! who interrupt find the caches full of somebody else's. Everything that is too long is theirs: a
+//! step is always the same.
 
 use dataplane::conn::table::pages::Pages;
 use dpdk::tsc;
@@ -13,7 +14,8 @@ use crate::bench::arrival::ArrivalClock;
 
 /// Most lines that are walked over: more than there is room for near a core.
 const MOST: usize = (64 << 20) / size_of::<Line>();
-/// Lines looked up in a step, between two readings of the clock: what a director looks up for a few packets.
+/// Lines looked up in a step, between two readings of the clock: what a director looks up for a few
+/// packets.
 const STEP: usize = 8;
 
 /// A cache line.

@@ -1,5 +1,5 @@
-//! Does one kind of work for callgrind to count, and prints how many items of what it was; without a name, prints
-//! the names. `scripts/instructions` runs it.
+//! Does one kind of work for callgrind to count, and prints how many items of what it was; without
+//! a name, prints the names. `scripts/instructions` runs it.
 
 use std::process::ExitCode;
 

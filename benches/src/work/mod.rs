@@ -43,7 +43,8 @@ pub fn all() -> Vec<Work> {
     all
 }
 
-/// Callgrind counts what happens in here and nothing else: `--toggle-collect='benches::work::measured*'`.
+/// Callgrind counts what happens in here and nothing else:
+/// `--toggle-collect='benches::work::measured*'`.
 #[inline(never)]
 fn measured<R>(work: impl FnOnce() -> R) -> R {
     black_box(black_box(work)())

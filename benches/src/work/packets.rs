@@ -1,4 +1,5 @@
-//! Bursts of packets of one kind through a whole poll: each method, each step of a connection's life.
+//! Bursts of packets of one kind through a whole poll: each method, each step of a connection's
+//! life.
 
 use dataplane::BURST;
 use dataplane::snapshot::dest::Method;

@@ -58,7 +58,8 @@ const PARTS: [Part; 8] = {
     [Established, New, Established, Datagram, Established, Fin, Stray, Established]
 };
 
-/// Bursts of all methods and kinds mixed, one from the clients and half a one from the real servers in each poll.
+/// Bursts of all methods and kinds mixed, one from the clients and half a one from the real servers
+/// in each poll.
 fn mixed() -> Option<u32> {
     let mut rig = Rig::new(PACKETS)?;
     let (mut done, mut strays) = (0, 0);

@@ -76,9 +76,10 @@ fn parse(protocol: u8) -> Option<u32> {
     (done == PACKETS).then_some(done)
 }
 
-/// Looks up keys from the `first` on in a table that is full of those from 0 on, in the steps that the worker takes: all
-/// keys of a burst are approached, then guessed at, then looked for elsewhere if need be. A packet of a known connection
-/// then asks whether the guess is right, any other one has the key confirmed as well.
+/// Looks up keys from the `first` on in a table that is full of those from 0 on, in the steps that
+/// the worker takes: all keys of a burst are approached, then guessed at, then looked for elsewhere
+/// if need be. A packet of a known connection then asks whether the guess is right, any other one
+/// has the key confirmed as well.
 fn look_up(first: u32) -> Option<u32> {
     let mut table = FlowTable::new(PACKETS, 42);
     for n in 0..PACKETS {

@@ -69,7 +69,8 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether there is no daemon, or none that answers: the exit code of the tools is another then.
+    /// Whether there is no daemon, or none that answers: the exit code of the tools is another
+    /// then.
     pub fn is_no_answer(&self) -> bool {
         matches!(self, Self::NoDaemon { .. } | Self::Silent { .. })
     }
@@ -82,8 +83,8 @@ impl ClientError {
 }
 
 impl Client {
-    /// Connects to the daemon of a runtime directory. How long it may take for each answer is said by the variable
-    /// `VIPLINE_TIMEOUT`, in seconds, or else ten.
+    /// Connects to the daemon of a runtime directory. How long it may take for each answer is said
+    /// by the variable `VIPLINE_TIMEOUT`, in seconds, or else ten.
     pub fn connect(runtime_dir: &Path) -> Result<Self, ClientError> {
         let said = std::env::var("VIPLINE_TIMEOUT").ok();
         let seconds = said.and_then(|said| said.parse().ok()).filter(|seconds| (1..=3600).contains(seconds));
@@ -101,7 +102,8 @@ impl Client {
     pub fn call(&mut self, request: &Request) -> Result<Response, ClientError> {
         let body = serde_json::to_vec(&Envelope { version: VERSION, message: request });
         let body = body.map_err(|error| ClientError::Garbled(error.to_string()))?;
-        // The daemon hangs up on those who are silent for long, as `ipvsadm -R` on a terminal may be.
+        // The daemon hangs up on those who are silent for long, as `ipvsadm -R` on a terminal may
+        // be.
         if self.used.elapsed() > FRESH {
             self.stream = open(&self.path, self.patience)?;
         }
@@ -126,7 +128,8 @@ impl Client {
     }
 }
 
-/// Connects. A daemon that is stopped takes connections until its queue is full, and then they would wait for ever.
+/// Connects. A daemon that is stopped takes connections until its queue is full, and then they
+/// would wait for ever.
 fn open(path: &Path, patience: Duration) -> Result<UnixStream, ClientError> {
     let deadline = Instant::now() + patience;
     loop {

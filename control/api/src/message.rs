@@ -24,7 +24,8 @@ pub struct Envelope<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Apply one change. Answered by [`Response::Done`], [`Response::Warned`] or [`Response::Refused`].
+    /// Apply one change. Answered by [`Response::Done`], [`Response::Warned`] or
+    /// [`Response::Refused`].
     Change(Change),
     /// Apply all changes or none. Answered by [`Response::Done`] or [`Response::BatchRefused`].
     ChangeAll(Vec<Change>),
@@ -32,7 +33,8 @@ pub enum Request {
     List(ListQuery),
     /// List connections. Answered by a page, [`Response::Connections`].
     Connections(ConnectionQuery),
-    /// The connection timeouts; they are set by [`Change::SetTimeouts`]. Answered by [`Response::Timeouts`].
+    /// The connection timeouts; they are set by [`Change::SetTimeouts`]. Answered by
+    /// [`Response::Timeouts`].
     Timeouts,
     /// `-Z`: zero the counters of one service and its destinations, or of everything. Answered by
     /// [`Response::Done`] or [`Response::Refused`].
@@ -45,7 +47,8 @@ pub enum Request {
     Traffic,
     /// The mark rules. Answered by [`Response::Marks`].
     Marks,
-    /// Change the mark rules: all changes or none. Answered by [`Response::Done`] or [`Response::MarksRefused`].
+    /// Change the mark rules: all changes or none. Answered by [`Response::Done`] or
+    /// [`Response::MarksRefused`].
     ChangeMarks(Vec<MarkChange>),
 }
 

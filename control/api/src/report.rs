@@ -81,8 +81,8 @@ pub struct WorkerStatus {
     pub epoch: u64,
     /// The part of its time that it had packets, 0 to 1.
     pub busy: f64,
-    /// CPU cycles a packet, in the last two seconds; `None` with fewer than a thousand packets, for then it is
-    /// housekeeping that is measured.
+    /// CPU cycles a packet, in the last two seconds; `None` with fewer than a thousand packets, for
+    /// then it is housekeeping that is measured.
     pub cycles_per_packet: Option<f64>,
     /// Connections it owns.
     pub connections: u64,

@@ -1,8 +1,9 @@
 //! The runtime directory: who owns it, and what is in it.
 //!
-//! It is locked as a whole, by a lock on the directory itself: whatever is deleted in it, there is no second owner. It
-//! must belong to the user that the daemon runs as, and nobody else may write to it. What is put into it is made aside
-//! and moved to its place, so no link that lies there is ever followed.
+//! It is locked as a whole, by a lock on the directory itself: whatever is deleted in it, there is
+//! no second owner. It must belong to the user that the daemon runs as, and nobody else may write
+//! to it. What is put into it is made aside and moved to its place, so no link that lies there is
+//! ever followed.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -80,7 +81,8 @@ pub enum RuntimeDirError {
 }
 
 impl RuntimeDir {
-    /// Makes the directory if need be, and locks it for this process; waits up to [`PATIENCE`] for one that was killed.
+    /// Makes the directory if need be, and locks it for this process; waits up to [`PATIENCE`] for
+    /// one that was killed.
     pub fn claim(path: &Path) -> Result<Self, RuntimeDirError> {
         Self::claim_within(path, PATIENCE)
     }
@@ -98,7 +100,8 @@ impl RuntimeDir {
             DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(io)?;
             let dir = open(path)?;
             match dir.try_lock() {
-                // It may have been deleted and made anew meanwhile; then the lock is on what is gone.
+                // It may have been deleted and made anew meanwhile; then the lock is on what is
+                // gone.
                 Ok(()) if is_at(&dir, path) => {
                     let dir = Self { path: path.to_owned(), dir };
                     dir.write_pid().map_err(io)?;

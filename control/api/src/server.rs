@@ -185,7 +185,8 @@ fn serve(stream: &UnixStream, options: &ServerOptions, jobs: &Sender<Job>) {
                 return;
             }
         };
-        // Whoever gave up waiting, while this process was stopped, has been told that it failed: so nothing is done.
+        // Whoever gave up waiting, while this process was stopped, has been told that it failed: so
+        // nothing is done.
         if has_gone(stream) {
             return;
         }

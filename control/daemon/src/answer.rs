@@ -49,7 +49,8 @@ impl Daemon {
     /// Applies changes and does what they entail outside the rules.
     pub(super) fn change(&mut self, changes: Vec<Change>) -> Result<(), BatchError> {
         answer::change(&mut self.director, &mut self.collector, changes)?;
-        // A table loaded line by line makes thousands of changes: the pump is told of them together.
+        // A table loaded line by line makes thousands of changes: the pump is told of them
+        // together.
         self.hops_changed = true;
         Ok(())
     }

@@ -179,14 +179,16 @@ fn start_port(
         .ok_or_else(|| DeviceError::Queue(name.to_owned()))
 }
 
-/// Under which name DPDK keeps its own files: the same at every start of the same director, so that none pile up.
+/// Under which name DPDK keeps its own files: the same at every start of the same director, so that
+/// none pile up.
 fn file_prefix(runtime_dir: &Path) -> String {
     let mut hasher = DefaultHasher::new();
     runtime_dir.hash(&mut hasher);
     format!("vipline-{:08x}", hasher.finish() as u32)
 }
 
-/// Memory for `count` buffers of `each` bytes: a pool lies in pieces, so a quarter more, and what DPDK takes for itself.
+/// Memory for `count` buffers of `each` bytes: a pool lies in pieces, so a quarter more, and what
+/// DPDK takes for itself.
 fn pool_mb(count: u32, each: u64) -> u32 {
     (u64::from(count) * each * 5 / 4 / (1 << 20)) as u32 + EAL_MB
 }

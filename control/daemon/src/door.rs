@@ -1,4 +1,5 @@
-//! The way in: the runtime directory and the control socket in it, made again when somebody deletes them.
+//! The way in: the runtime directory and the control socket in it, made again when somebody deletes
+//! them.
 
 use std::io;
 use std::path::Path;

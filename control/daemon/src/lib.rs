@@ -1,7 +1,8 @@
 //! The daemon: everything brought up in order, one loop, everything taken down in reverse.
 //!
-//! Threads: one worker a CPU (DPDK's), the mirror, the host pump, the control socket's, and the control
-//! loop, which is the main thread. The control loop owns the rules and is the only one to change them.
+//! Threads: one worker a CPU (DPDK's), the mirror, the host pump, the control socket's, and the
+//! control loop, which is the main thread. The control loop owns the rules and is the only one to
+//! change them.
 
 #![forbid(unsafe_code)]
 
@@ -112,9 +113,11 @@ struct Daemon {
     mirror: Mirror,
     /// Next hops came or went that the pump has not been told of.
     hops_changed: bool,
-    /// The ports of which the log has said that their senders leave checksums unfinished: bit n for port n.
+    /// The ports of which the log has said that their senders leave checksums unfinished: bit n for
+    /// port n.
     told_unfinished: u32,
-    /// What became of MACs that Linux has on a host interface besides the port's, by port: whether their frames are let in.
+    /// What became of MACs that Linux has on a host interface besides the port's, by port: whether
+    /// their frames are let in.
     lets_in: Vec<Option<bool>>,
     /// What the log has said of what runs out.
     told_short: Told,
@@ -358,7 +361,8 @@ impl Daemon {
                 tracing::error!("a worker did not end well: {error}");
             }
         }
-        // The pump drops the host interfaces; the buffers it still holds go back before the pool goes.
+        // The pump drops the host interfaces; the buffers it still holds go back before the pool
+        // goes.
         drop(self.pump.stop());
         drop(self.mirror);
         let Devices { eal, pool, ports, silences, .. } = self.devices;

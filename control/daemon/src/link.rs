@@ -50,7 +50,8 @@ pub(super) struct PortLink {
     pub(super) speed: Option<u32>,
     /// What the interface said last.
     report: LinkReport,
-    /// Whether the host interface was up, and whether it had a carrier, when the mirror saw it last.
+    /// Whether the host interface was up, and whether it had a carrier, when the mirror saw it
+    /// last.
     seen: Option<(bool, bool)>,
     /// An XDP program was seen on the interface.
     has_xdp: bool,
@@ -63,7 +64,8 @@ pub(super) struct PortLink {
     told: Option<(Instant, u64)>,
 }
 
-/// What is lost between an interface and `AF_PACKET`'s ring, which the kernel tells the socket alone.
+/// What is lost between an interface and `AF_PACKET`'s ring, which the kernel tells the socket
+/// alone.
 #[derive(Debug, Default)]
 struct Ring {
     /// Packets not fetched, at the last look.
@@ -243,7 +245,8 @@ impl PortLink {
         self.settings = self.follow_mtu(self.mtu, tap, links).into_iter().collect();
     }
 
-    /// Gives the host interface the device's MTU when that has changed, or when it has a larger one. Gives what is wrong.
+    /// Gives the host interface the device's MTU when that has changed, or when it has a larger
+    /// one. Gives what is wrong.
     fn follow_mtu(&mut self, mtu: u32, tap: &Iface, links: &mut Links) -> Option<String> {
         if mtu == self.mtu && tap.mtu <= mtu {
             return None;

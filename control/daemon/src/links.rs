@@ -1,9 +1,10 @@
 //! Whether the ports' links are up, and what the devices are asked about themselves while they run.
 //!
-//! DPDK's drivers over a Linux interface say "up, 10 Gbit/s" whatever becomes of it, so the mirror's picture of the
-//! interface is what counts. A link that goes down goes down on the host interface too: keepalived and routing daemons
-//! see it there as on any NIC. A device that is deleted is beyond mending, for the sockets of DPDK's driver went with it:
-//! the daemon ends, and whoever supervises it starts it again.
+//! DPDK's drivers over a Linux interface say "up, 10 Gbit/s" whatever becomes of it, so the
+//! mirror's picture of the interface is what counts. A link that goes down goes down on the host
+//! interface too: keepalived and routing daemons see it there as on any NIC. A device that is
+//! deleted is beyond mending, for the sockets of DPDK's driver went with it: the daemon ends, and
+//! whoever supervises it starts it again.
 
 use std::time::Instant;
 
@@ -34,7 +35,8 @@ impl PortLinks {
         self.ports.iter().any(|port| port.is_down() || port.troubles().next().is_some())
     }
 
-    /// Follows what Linux says of the interfaces. An error is the end: a device or a host interface is gone.
+    /// Follows what Linux says of the interfaces. An error is the end: a device or a host interface
+    /// is gone.
     pub(super) fn follow(&mut self, world: &MirrorState) -> Result<(), String> {
         let Self { ports, links, .. } = self;
         for port in ports {
@@ -57,8 +59,8 @@ impl PortLinks {
         Ok(())
     }
 
-    /// Asks what no event tells of: the links of devices without a Linux interface, speeds, queues, lost packets. An
-    /// error is the end.
+    /// Asks what no event tells of: the links of devices without a Linux interface, speeds, queues,
+    /// lost packets. An error is the end.
     pub(super) fn look(&mut self, running: &[RunningPort], now: Instant) -> Result<(), String> {
         self.count();
         for (port, device) in self.ports.iter_mut().zip(running) {

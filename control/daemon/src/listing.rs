@@ -1,7 +1,8 @@
 //! Pages of connections, asked of the workers while control goes on with other things.
 //!
-//! A worker tells a page in its own time, between bursts. Nobody waits for that: [`Listing::go_on`] takes what is there, and
-//! the control loop comes back for the rest. Pages are told one after the other, so listings by several clients take turns.
+//! A worker tells a page in its own time, between bursts. Nobody waits for that: [`Listing::go_on`]
+//! takes what is there, and the control loop comes back for the rest. Pages are told one after the
+//! other, so listings by several clients take turns.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -42,7 +43,8 @@ impl<T> Listing<T> {
         !self.waiting.is_empty()
     }
 
-    /// Takes what has come; gives the page that is complete, if one is, or the word that it does not come.
+    /// Takes what has come; gives the page that is complete, if one is, or the word that it does
+    /// not come.
     pub(super) fn go_on(&mut self, model: &Model, now: Instant) -> Option<(T, Response)> {
         let (_, query) = self.waiting.front()?;
         // The cursor is the worker's number and its next slot.

@@ -1,10 +1,12 @@
 //! The daemon's log on stderr, which can neither stop nor slow the daemon.
 //!
-//! All lines go into a pipe, and one thread carries them from there to what was stderr at the start. Nobody waits
-//! for the pipe: a line that does not fit is lost, and counted. So a full disk, a pipe that nobody reads and a
-//! terminal on hold touch that one thread. Descriptor 2 becomes the pipe as well, for C libraries and for panics.
+//! All lines go into a pipe, and one thread carries them from there to what was stderr at the
+//! start. Nobody waits for the pipe: a line that does not fit is lost, and counted. So a full disk,
+//! a pipe that nobody reads and a terminal on hold touch that one thread. Descriptor 2 becomes the
+//! pipe as well, for C libraries and for panics.
 //!
-//! The kernel writes up to [`PIPE_BUF`] bytes whole or not at all, so lines of several threads do not mix.
+//! The kernel writes up to [`PIPE_BUF`] bytes whole or not at all, so lines of several threads do
+//! not mix.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
@@ -35,7 +37,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Lines that nobody took from stderr.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Lines of the log that were lost since the start, because stderr could not be written to or nobody read it.
+/// Lines of the log that were lost since the start, because stderr could not be written to or
+/// nobody read it.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
@@ -85,7 +88,8 @@ impl Log {
             .with_max_level(level)
             .with_target(false)
             .with_ansi(self.0.stderr.is_terminal())
-            // Else a line that cannot be written is told on stderr, by a macro that panics when that fails.
+            // Else a line that cannot be written is told on stderr, by a macro that panics when
+            // that fails.
             .log_internal_errors(false)
             .with_writer(move || writer.clone());
         // The journal stamps the time itself.

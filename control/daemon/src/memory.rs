@@ -1,5 +1,6 @@
-//! Whether the machine has the memory that is asked for, looked at before any of it is taken: a table is written to when
-//! it is made, and a machine or a control group without room for it kills the process instead of refusing.
+//! Whether the machine has the memory that is asked for, looked at before any of it is taken: a
+//! table is written to when it is made, and a machine or a control group without room for it kills
+//! the process instead of refusing.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -69,7 +70,8 @@ pub enum MemoryError {
     Short(Memory),
 }
 
-/// What `config` needs and what this machine and this process's control groups have, if that suffices.
+/// What `config` needs and what this machine and this process's control groups have, if that
+/// suffices.
 pub fn check(config: &Config, survey: &Survey) -> Result<Memory, MemoryError> {
     judge(config, &Buffers::plan(config, survey), Path::new("/"))
 }
@@ -122,8 +124,9 @@ fn machine(root: &Path) -> Option<Room> {
     Some(Room { limit: Limit::Machine, total_mb: mb("MemTotal:")?, free_mb: mb("MemAvailable:")? })
 }
 
-/// The groups that a line of `/proc/self/cgroup` names, from the innermost outwards (`cgroups(7)`): `0::/path` of version 2,
-/// `4:memory:/path` of version 1. A path that cannot be seen from here is left out, and what is above it is looked at.
+/// The groups that a line of `/proc/self/cgroup` names, from the innermost outwards (`cgroups(7)`):
+/// `0::/path` of version 2, `4:memory:/path` of version 1. A path that cannot be seen from here is
+/// left out, and what is above it is looked at.
 fn group_rooms(root: &Path, line: &str) -> Vec<Room> {
     let mut fields = line.splitn(3, ':');
     let (Some(number), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {

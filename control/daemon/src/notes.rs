@@ -61,7 +61,8 @@ impl Daemon {
         }
     }
 
-    /// Has devices let frames in for MACs that Linux has on a host interface besides the port's own.
+    /// Has devices let frames in for MACs that Linux has on a host interface besides the port's
+    /// own.
     pub(super) fn let_in(&mut self) {
         self.lets_in.resize(self.config.ports.len(), None);
         for (number, port) in self.config.ports.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! A port as the daemon runs it: one DPDK device for each receive queue that the driver sees as a device of its own,
-//! what it stands on, and what was counted.
+//! A port as the daemon runs it: one DPDK device for each receive queue that the driver sees as a
+//! device of its own, what it stands on, and what was counted.
 
 use std::sync::Arc;
 
@@ -21,11 +21,13 @@ pub(super) struct RunningPort {
     before: LinkCounters,
 }
 
-/// Drivers that forget what they counted, `net_memif` when its peer goes: the worker counts their bytes as well.
+/// Drivers that forget what they counted, `net_memif` when its peer goes: the worker counts their
+/// bytes as well.
 const FORGETFUL: &[&str] = &["net_memif"];
 
 impl RunningPort {
-    /// A port of these devices; there is at least one. `before` is what the kernel has counted on the interface.
+    /// A port of these devices; there is at least one. `before` is what the kernel has counted on
+    /// the interface.
     pub(super) fn new(devices: Vec<Port>, ground: Ground, before: LinkCounters) -> Option<Self> {
         let counts = match FORGETFUL.contains(&devices.first()?.driver()) {
             true => PortCounts::with_bytes(),
@@ -77,7 +79,8 @@ impl RunningPort {
         self.first().map_or("", Port::driver)
     }
 
-    /// What the device is like, for the log. Over a Linux interface the driver believes in MTU 1500 and one queue.
+    /// What the device is like, for the log. Over a Linux interface the driver believes in MTU 1500
+    /// and one queue.
     pub(super) fn describe(&self) -> String {
         let Some(granted) = self.first().map(Port::granted) else { return String::new() };
         if self.ground.under.is_none() {
@@ -92,14 +95,15 @@ impl RunningPort {
         self.first().map_or(Link { up: false, speed_mbps: None }, Port::link)
     }
 
-    /// Packets that the interface has received since the start (`now`) and the driver has not: on their way, or lost.
+    /// Packets that the interface has received since the start (`now`) and the driver has not: on
+    /// their way, or lost.
     pub(super) fn not_fetched(&self, now: LinkCounters) -> u64 {
         let fetched = self.stats(None).rx_packets;
         now.rx_packets.saturating_sub(self.before.rx_packets).saturating_sub(fetched)
     }
 
-    /// What the drivers counted; where they did not, what the worker did; and what the kernel lost of the interface's
-    /// packets (`now`), which no driver knows of.
+    /// What the drivers counted; where they did not, what the worker did; and what the kernel lost
+    /// of the interface's packets (`now`), which no driver knows of.
     pub(super) fn stats(&self, now: Option<LinkCounters>) -> PortStats {
         let mut sum = PortStats::default();
         for device in &self.devices {

@@ -1,5 +1,6 @@
-//! What Linux must have ready, looked at before any device is touched: free names for the host interfaces, TAPs, and the
-//! part of sysfs by which DPDK finds CPUs. What is under the devices, `survey.rs` has looked at.
+//! What Linux must have ready, looked at before any device is touched: free names for the host
+//! interfaces, TAPs, and the part of sysfs by which DPDK finds CPUs. What is under the devices,
+//! `survey.rs` has looked at.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
-//! What the daemon must be allowed to do, looked at before anything is touched: drivers only say "invalid argument" when
-//! they are refused, and may leave their XDP program behind.
+//! What the daemon must be allowed to do, looked at before anything is touched: drivers only say
+//! "invalid argument" when they are refused, and may leave their XDP program behind.
 //!
-//! Which capabilities that are was tried, with `setpriv`, on Linux 6.18 with libxdp 1.3 and DPDK 22.11;
-//! `scripts/lab/tests/unprivileged.sh` runs the daemon with exactly these.
+//! Which capabilities that are was tried, with `setpriv`, on Linux 6.18 with libxdp 1.3 and DPDK
+//! 22.11; `scripts/lab/tests/unprivileged.sh` runs the daemon with exactly these.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -35,7 +35,8 @@ pub(super) fn check(config: &Config) -> Result<(), PrivilegeError> {
     }
 }
 
-/// What of it the capabilities `effective` lack; `unlimited` memory may be locked without a capability.
+/// What of it the capabilities `effective` lack; `unlimited` memory may be locked without a
+/// capability.
 fn judge(config: &Config, effective: u64, unlimited: bool) -> Result<(), PrivilegeError> {
     let mut needed = vec![(NET_ADMIN, "host interfaces and neighbours".to_owned())];
     for port in &config.ports {
@@ -43,7 +44,7 @@ fn judge(config: &Config, effective: u64, unlimited: bool) -> Result<(), Privile
         match port.device {
             Device::AfXdp { .. } => needed.extend([
                 (NET_RAW, of_port("the socket")),
-                // `bpf` and `perfmon` load the program, and then libxdp may not ask for it by its number.
+                // `bpf` and `perfmon` load the program; libxdp may then not ask for it by number.
                 (SYS_ADMIN, of_port("the XDP program")),
                 (IPC_LOCK, of_port("the packet buffers")),
             ]),

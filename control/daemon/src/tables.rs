@@ -1,7 +1,7 @@
 //! The connection tables, made before any device is touched.
 //!
-//! Every page is written to, which takes a while for many millions of connections. A thread of its own does it, so that
-//! the log can say how far it is, and a signal to stop is heeded.
+//! Every page is written to, which takes a while for many millions of connections. A thread of its
+//! own does it, so that the log can say how far it is, and a signal to stop is heeded.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,8 @@ pub(super) fn make(
     }
 }
 
-/// Megabytes of this process that are in memory (`proc(5)`, `/proc/self/status`); 0 where that is not told.
+/// Megabytes of this process that are in memory (`proc(5)`, `/proc/self/status`); 0 where that is
+/// not told.
 fn resident_mb() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));

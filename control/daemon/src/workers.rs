@@ -45,7 +45,8 @@ impl Pace {
         (self.cycles, self.packets) = (cycles, packets);
     }
 
-    /// Cycles a packet between the last two looks; `None` when there were too few packets for it to mean anything.
+    /// Cycles a packet between the last two looks; `None` when there were too few packets for it to
+    /// mean anything.
     pub(super) fn cycles_per_packet(&self) -> Option<f64> {
         self.per_packet
     }
@@ -79,8 +80,9 @@ impl Clock {
 
 /// Idle polls before a worker begins to rest: about a millisecond's worth.
 const RESTLESS: u32 = 2_000;
-/// How long a resting worker sleeps between polls, by the naps it has had: the length keeps the first packet after idling
-/// under a millisecond, with the kernel's timer slack, and the cost of looking at a few per cent of a core.
+/// How long a resting worker sleeps between polls, by the naps it has had: the length keeps the
+/// first packet after idling under a millisecond, with the kernel's timer slack, and the cost of
+/// looking at a few per cent of a core.
 const NAPS: [Duration; 2] = [Duration::from_micros(400), Duration::from_micros(800)];
 /// Short naps before the long ones.
 const SHORT: u32 = 100;

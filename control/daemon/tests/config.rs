@@ -1,4 +1,5 @@
-//! Every broken configuration under `tests/configs` is refused with the line that stands next to it.
+//! Every broken configuration under `tests/configs` is refused with the line that stands next to
+//! it.
 //!
 //! `VIPLINE_BLESS=1` writes the lines anew; read the difference before it is committed.
 

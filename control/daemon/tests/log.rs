@@ -1,5 +1,5 @@
-//! The log of a process that panics: its last words are told where they can be, and nothing keeps it from ending. A program
-//! of its own, for stderr and the panic hook are a whole process's.
+//! The log of a process that panics: its last words are told where they can be, and nothing keeps
+//! it from ending. A program of its own, for stderr and the panic hook are a whole process's.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fs::File;

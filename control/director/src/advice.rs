@@ -1,4 +1,5 @@
-//! What the rules say that cannot be meant: they are taken, as Linux takes them, and the operator is told.
+//! What the rules say that cannot be meant: they are taken, as Linux takes them, and the operator
+//! is told.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +10,8 @@ use model::{Change, MarkRule, MarkTarget, Method, Model, Service, ServiceFlags, 
 use crate::compile::Director;
 
 impl Director {
-    /// What an operator should know of the rules, a sentence each; few sentences, however many rules there are.
+    /// What an operator should know of the rules, a sentence each; few sentences, however many
+    /// rules there are.
     pub fn advice(&self) -> Vec<String> {
         let services = || self.model().services().map(|(_, service)| service);
         let keys = |wanted: &dyn Fn(&Service) -> bool| {
@@ -94,7 +96,8 @@ impl Director {
     }
 }
 
-/// Whether a change may be why FULLNAT lacks something: destinations of other methods have nothing to do with it.
+/// Whether a change may be why FULLNAT lacks something: destinations of other methods have nothing
+/// to do with it.
 fn concerns_fullnat(change: &Change) -> bool {
     match change {
         Change::AddDestination(_, spec) | Change::EditDestination(_, spec) => spec.method == Method::FullNat,
@@ -121,7 +124,8 @@ const fn vip(key: &ServiceKey) -> Option<IpAddr> {
     }
 }
 
-/// The marks that packets may have behind the rules, whatever their conditions; `None` when there are too many to say.
+/// The marks that packets may have behind the rules, whatever their conditions; `None` when there
+/// are too many to say.
 fn reachable_marks(rules: &[MarkRule]) -> Option<BTreeSet<u32>> {
     let mut marks = BTreeSet::from([0]);
     for rule in rules {

@@ -16,8 +16,9 @@ use crate::compile::Director;
 use crate::statistics::Collector;
 use crate::trash::TrashWatch;
 
-/// Answers what rules and counts tell, of a director whose table has room for `table_size` connections. Gives back what only
-/// its owner can answer, who knows its devices and how its workers are asked.
+/// Answers what rules and counts tell, of a director whose table has room for `table_size`
+/// connections. Gives back what only its owner can answer, who knows its devices and how its
+/// workers are asked.
 pub fn answer(
     director: &mut Director,
     collector: &mut Collector,
@@ -58,14 +59,16 @@ pub fn connection_count(collector: &Collector) -> u64 {
     collector.workers().iter().map(|worker| u64::from(worker.connections.get())).sum()
 }
 
-/// Gives slots of deleted destinations back once nothing has named them for long enough; whether there were any.
+/// Gives slots of deleted destinations back once nothing has named them for long enough; whether
+/// there were any.
 pub fn empty_trash(
     director: &mut Director,
     collector: &mut Collector,
     trash: &mut TrashWatch,
     now: Instant,
 ) -> bool {
-    // Before looking: a worker that has not seen a deletion may yet make a connection to what looks idle.
+    // Before looking: a worker that has not seen a deletion may yet make a connection to what looks
+    // idle.
     if !director.settled() {
         return false;
     }
@@ -77,7 +80,8 @@ pub fn empty_trash(
     !over.is_empty()
 }
 
-/// How long a change may wait for the workers to see those before it, when it needs the room that these made.
+/// How long a change may wait for the workers to see those before it, when it needs the room that
+/// these made.
 const SETTLING: Duration = Duration::from_millis(50);
 /// How many deleted destinations are given up at a time when room is short.
 const AT_ONCE: usize = 1024;
@@ -113,8 +117,9 @@ pub fn change(
     Ok(())
 }
 
-/// Gives slots of deleted destinations back before their time when the destinations to be added need them. Only those that
-/// no connection names, and only once the workers know that they are deleted: else one may be named this moment.
+/// Gives slots of deleted destinations back before their time when the destinations to be added
+/// need them. Only those that no connection names, and only once the workers know that they are
+/// deleted: else one may be named this moment.
 fn make_room(director: &mut Director, collector: &mut Collector, changes: &[Change]) {
     let adds = changes.iter().filter(|change| {
         matches!(change, Change::AddDestination(key, spec) if !director.model().would_revive(*key, spec.key))
@@ -132,7 +137,8 @@ fn make_room(director: &mut Director, collector: &mut Collector, changes: &[Chan
     }
 }
 
-/// What was counted belongs to the services as they were: those that lose destinations are counted before.
+/// What was counted belongs to the services as they were: those that lose destinations are counted
+/// before.
 fn collect_before(model: &Model, collector: &mut Collector, changes: &[Change]) {
     for change in changes {
         match change {

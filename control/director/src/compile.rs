@@ -1,8 +1,8 @@
 //! The model compiled for the packet path, change by change.
 //!
-//! [`Director`] holds the rules twice: as the operator said them ([`Model`]) and as workers read them
-//! ([`Master`]). A change is judged by the model, then carried over to the master and published; workers
-//! see it whole at their next burst.
+//! [`Director`] holds the rules twice: as the operator said them ([`Model`]) and as workers read
+//! them ([`Master`]). A change is judged by the model, then carried over to the master and
+//! published; workers see it whole at their next burst.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -126,7 +126,8 @@ impl Director {
         self.master.snapshot().paths.more_macs(port)
     }
 
-    /// Takes over which senders Linux takes packets from on the ports' host interfaces, in the order of the ports.
+    /// Takes over which senders Linux takes packets from on the ports' host interfaces, in the
+    /// order of the ports.
     pub fn set_input(&mut self, input: impl IntoIterator<Item = Input>) {
         if self.paths.set_input(input) {
             let world = Arc::clone(&self.world);
@@ -134,8 +135,8 @@ impl Director {
         }
     }
 
-    /// Leaves these ports of local addresses to Linux, wherever it has the address too: its own connections from there, such
-    /// as health checks, take them.
+    /// Leaves these ports of local addresses to Linux, wherever it has the address too: its own
+    /// connections from there, such as health checks, take them.
     pub fn leave_to_linux(&mut self, ports: RangeInclusive<u16>) {
         if self.linux_ports.as_ref() != Some(&ports) {
             self.linux_ports = Some(ports);
@@ -177,7 +178,8 @@ impl Director {
         self.publisher.is_seen(self.publisher.epoch())
     }
 
-    /// Waits until every worker has seen the newest rules, but no longer than `patience`; whether all have.
+    /// Waits until every worker has seen the newest rules, but no longer than `patience`; whether
+    /// all have.
     pub(crate) fn settle(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while !self.settled() {
@@ -198,7 +200,8 @@ impl Director {
     }
 
     pub(super) fn publish(&mut self) {
-        // Edits are kept until the snapshot before this one has been seen by all: the publisher says when.
+        // Edits are kept until the snapshot before this one has been seen by all: the publisher
+        // says when.
         let seen = if self.settled() { self.master.snapshot().epoch } else { 0 };
         let snapshot = self.master.release(seen);
         self.publisher.publish(snapshot);
@@ -302,7 +305,8 @@ impl Director {
             self.compile_dest(*dest, false);
         }
         self.master.remove_service(PathServiceId::new(removed.service.as_u32()));
-        // Workers look services up by their keys; a slot that comes again is told apart by its states' age.
+        // Workers look services up by their keys; a slot that comes again is told apart by its
+        // states' age.
         self.model.reclaim_service(removed.service);
     }
 

@@ -1,4 +1,5 @@
-//! The rules put to work: the model compiled into what workers read, what workers count, and what is answered of both.
+//! The rules put to work: the model compiled into what workers read, what workers count, and what
+//! is answered of both.
 //!
 //! The daemon has one over devices; [`sim`] is a whole director in memory, with the same parts.
 

@@ -15,7 +15,8 @@ impl Director {
         self.marks.rules()
     }
 
-    /// Makes all changes of the mark rules and publishes them, or does nothing and says which could not be.
+    /// Makes all changes of the mark rules and publishes them, or does nothing and says which could
+    /// not be.
     pub fn change_marks(&mut self, changes: Vec<MarkChange>) -> Result<(), MarkBatchError> {
         let index = changes.len().saturating_sub(1);
         let mut marks = self.marks.clone();

@@ -1,8 +1,8 @@
 //! Linux's routes and neighbours, compiled for the packet path.
 //!
-//! Every next hop behind a port gets an adjacency with a stable number. Numbers of next hops that are no
-//! longer wanted are given out again only together with a new generation of the rules, so that no
-//! connection uses one for what it no longer is.
+//! Every next hop behind a port gets an adjacency with a stable number. Numbers of next hops that
+//! are no longer wanted are given out again only together with a new generation of the rules, so
+//! that no connection uses one for what it no longer is.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -65,8 +65,8 @@ impl PathCompiler {
         Self { ports, numbers, wanted, free: Vec::new(), next: HOST + 1, seen: None }
     }
 
-    /// Brings the paths of `master` up to `state`; false when nothing that matters has changed. `dests` are asked
-    /// for their addresses and told their ways.
+    /// Brings the paths of `master` up to `state`; false when nothing that matters has changed.
+    /// `dests` are asked for their addresses and told their ways.
     pub(super) fn update(
         &mut self,
         state: &MirrorState,
@@ -236,7 +236,8 @@ impl PathCompiler {
         found.collect()
     }
 
-    /// The MACs of each port's host interface that are not the port's, and of what lies upon it: macvlans of VRRP, VLANs.
+    /// The MACs of each port's host interface that are not the port's, and of what lies upon it:
+    /// macvlans of VRRP, VLANs.
     fn more_macs(&self, state: &MirrorState, links: &HashMap<u32, PortId>) -> Arc<[Vec<Mac>]> {
         let mut macs = vec![Vec::new(); self.ports.len()];
         for (ifindex, iface) in state.ifaces.iter().filter(|(_, iface)| iface.up) {
@@ -261,7 +262,8 @@ impl PathCompiler {
             });
             let mut input = port.input;
             if addr.is_none() && input.rp_filter == RpFilter::Loose {
-                // So it is in Linux on an interface without addresses (`__fib_validate_source`, its `no_addr`).
+                // So it is in Linux on an interface without addresses (`__fib_validate_source`, its
+                // `no_addr`).
                 input.rp_filter = RpFilter::Strict;
             }
             PortFacts {

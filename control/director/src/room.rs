@@ -1,4 +1,5 @@
-//! What runs out: the connection table, and FULLNAT's local ports. What an operator is told of them.
+//! What runs out: the connection table, and FULLNAT's local ports. What an operator is told of
+//! them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -64,8 +65,9 @@ pub fn shortages(director: &Director, collector: &Collector, max_connections: u3
     table.into_iter().chain(ports(director, collector)).chain(shared).collect()
 }
 
-/// What a service's local addresses have for each of its real servers, beside what these have in connections: exact
-/// unless another service uses the same addresses for the same real server's port.
+/// What a service's local addresses have for each of its real servers, beside what these have in
+/// connections: exact unless another service uses the same addresses for the same real server's
+/// port.
 fn ports(director: &Director, collector: &Collector) -> Vec<Shortage> {
     let each: HashMap<_, _> =
         director.locals().map(|local| (IpAddr::V4(local.addr), local.ports())).collect();
@@ -220,7 +222,8 @@ mod tests {
             Shortage::Shared { addr, first, last, ports }
         };
         assert_eq!(shortages(&director, &collector, 1000), [shared(32_768, 60_999, 36_280)]);
-        // The range is followed, and so are addresses that come and go, and those that are added later.
+        // The range is followed, and so are addresses that come and go, and those that are added
+        // later.
         director.leave_to_linux(60_000..=60_999);
         assert_eq!(shortages(&director, &collector, 1000), [shared(60_000, 60_999, 63_512)]);
         let full: Vec<_> = (0..2).map(DestId::new).filter_map(|id| stats.dest(id)).collect();

@@ -1,9 +1,9 @@
-//! A whole director in memory: the daemon's rules, compiled as the daemon compiles them, and a worker on ports that are
-//! lists of frames.
+//! A whole director in memory: the daemon's rules, compiled as the daemon compiles them, and a
+//! worker on ports that are lists of frames.
 //!
-//! What happens depends on nothing but what it is told: commands in `ipvsadm`'s words, frames, and how much time
-//! passes. What Linux would say of links, routes and neighbours is a value given at the start. One thread; nothing of
-//! the machine is touched.
+//! What happens depends on nothing but what it is told: commands in `ipvsadm`'s words, frames, and
+//! how much time passes. What Linux would say of links, routes and neighbours is a value given at
+//! the start. One thread; nothing of the machine is touched.
 
 use std::io::Cursor;
 use std::sync::Arc;

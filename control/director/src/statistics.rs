@@ -1,8 +1,9 @@
 //! What workers counted, added up and remembered.
 //!
-//! Workers count by destination. Here the growth since the last look is added to the destination, to its
-//! service and to the director, so that a service keeps the counts of destinations it no longer has.
-//! Counts are brought up to date whenever somebody looks; rates move every [`TICK`](model::TICK).
+//! Workers count by destination. Here the growth since the last look is added to the destination,
+//! to its service and to the director, so that a service keeps the counts of destinations it no
+//! longer has. Counts are brought up to date whenever somebody looks; rates move every
+//! [`TICK`](model::TICK).
 
 use std::collections::HashMap;
 use std::net::IpAddr;

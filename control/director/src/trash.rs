@@ -1,9 +1,9 @@
 //! Deleted destinations: how long nothing has named them.
 //!
 //! Linux frees a deleted destination once it has been idle for two minutes, looking every minute
-//! (`net/netfilter/ipvs/ip_vs_ctl.c: ip_vs_dest_trash_expire`). Until then adding it again revives it. The caches of
-//! `lblc` and `lblcr` name destinations too, for a day; here their services' destinations are kept as long, as far as
-//! there is room.
+//! (`net/netfilter/ipvs/ip_vs_ctl.c: ip_vs_dest_trash_expire`). Until then adding it again revives
+//! it. The caches of `lblc` and `lblcr` name destinations too, for a day; here their services'
+//! destinations are kept as long, as far as there is room.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

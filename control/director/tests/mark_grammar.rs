@@ -1,4 +1,5 @@
-//! What iptables takes and refuses, `vipline mark` does too: a table of commands, each on an empty director.
+//! What iptables takes and refuses, `vipline mark` does too: a table of commands, each on an empty
+//! director.
 //!
 //! `control/linux/tests/root_iptables.rs` asks iptables about the same table.
 

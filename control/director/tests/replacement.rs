@@ -1,4 +1,5 @@
-//! Services and destinations that take the place of others: whose connections are whose, and room for those that come.
+//! Services and destinations that take the place of others: whose connections are whose, and room
+//! for those that come.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 #![allow(dead_code, unreachable_pub, reason = "modules of another test, of which this one uses a part")]

@@ -43,7 +43,8 @@ fn open(sim: &mut Sim, port: u16, ticks: u32) {
     let sent = sim.receive(WAN, &syn);
     let [Outcome::Sent(LAN, sent)] = &sent[..] else { panic!("{sent:?}") };
     let server = frame::answers_from(sent, VIP);
-    // A tick at a time, as a worker that is not held up: it takes its own lateness for nobody's answer.
+    // A tick at a time, as a worker that is not held up: it takes its own lateness for nobody's
+    // answer.
     (0..ticks).for_each(|_| sim.wait(1));
     let answer = frame::build(macs(LAN, *server.ip()), (server, client), "syn", &Options::new(&["ack"]));
     assert_eq!(sim.receive(LAN, &answer).len(), 1);

@@ -1,7 +1,8 @@
 //! Which CPUs there are for this process, and which of them a thread keeps to.
 //!
-//! A thread inherits the CPUs of the thread that starts it, and starting DPDK binds the calling thread to one CPU. So ask
-//! for [`allowed_cpus`] first, and [`pin`] every control thread, or start them before DPDK.
+//! A thread inherits the CPUs of the thread that starts it, and starting DPDK binds the calling
+//! thread to one CPU. So ask for [`allowed_cpus`] first, and [`pin`] every control thread, or start
+//! them before DPDK.
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -14,8 +15,8 @@ pub fn allowed_cpus() -> Vec<usize> {
     cpus
 }
 
-/// Where a worker runs when the configuration does not say: interrupts and the rest of the system gather on the first
-/// CPUs, so it is the last.
+/// Where a worker runs when the configuration does not say: interrupts and the rest of the system
+/// gather on the first CPUs, so it is the last.
 pub fn default_worker_cpu(allowed: &[usize]) -> Option<usize> {
     allowed.iter().copied().max()
 }

@@ -99,7 +99,8 @@ fn scope(scope: AddressScope) -> u8 {
     scope.into()
 }
 
-/// Nothing for routes that are not mirrored: of other tables, for one TOS or one source alone, cached, tunnelled.
+/// Nothing for routes that are not mirrored: of other tables, for one TOS or one source alone,
+/// cached, tunnelled.
 pub(super) fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
     let any = match header.address_family {
@@ -194,7 +195,8 @@ fn via_addr(via: &RouteVia) -> Option<IpAddr> {
     }
 }
 
-/// Nothing for entries of bridges, for proxied addresses, and for groups, which the kernel makes without a word.
+/// Nothing for entries of bridges, for proxied addresses, and for groups, which the kernel makes
+/// without a word.
 pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let header = &message.header;
     if header.flags.contains(NeighbourFlags::Proxy) {

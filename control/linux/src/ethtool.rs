@@ -29,7 +29,8 @@ const ETHTOOL_A_LINKMODES_SPEED: u16 = 5;
 pub struct Channels {
     /// How many are in use.
     pub rx: u32,
-    /// Whether the driver counts receive and transmit queues together: decides the words of `ethtool -L`.
+    /// Whether the driver counts receive and transmit queues together: decides the words of
+    /// `ethtool -L`.
     pub combined: bool,
 }
 

@@ -1,7 +1,8 @@
 //! The IPv4 routes as one sorted list of ranges, for a worker to search by halves.
 //!
-//! The routes of a table are nested prefixes. One walk over them in the order of their addresses, with a stack of those
-//! that are open, cuts the address space into ranges; the tables are then laid over each other.
+//! The routes of a table are nested prefixes. One walk over them in the order of their addresses,
+//! with a stack of those that are open, cuts the address space into ranges; the tables are then
+//! laid over each other.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -22,7 +23,8 @@ pub struct FlatRoute {
 }
 
 impl MirrorState {
-    /// All that is routable in IPv4: disjoint ranges in rising order. What lies in none of them has no route.
+    /// All that is routable in IPv4: disjoint ranges in rising order. What lies in none of them has
+    /// no route.
     pub fn routes_v4(&self) -> Vec<FlatRoute> {
         let table = |table| sweep(self.routes.v4(table).collect());
         let (merged, rest) = if self.routes.merged() {

@@ -43,8 +43,8 @@ pub(super) struct Follower {
     dirty: Dirty,
     /// There are, or were, IPv4 policy rules: the kernel's tables stay apart from then on.
     policy: bool,
-    /// Events were lost, and the queue has not been empty since: until then the kernel loses more without saying so
-    /// (`net/netlink/af_netlink.c: netlink_overrun, netlink_rcv_wake`).
+    /// Events were lost, and the queue has not been empty since: until then the kernel loses more
+    /// without saying so (`net/netlink/af_netlink.c: netlink_overrun, netlink_rcv_wake`).
     losing: bool,
 }
 
@@ -76,7 +76,8 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Follows the events that have come; stops at `latest` should they come as fast as they are read.
+    /// Follows the events that have come; stops at `latest` should they come as fast as they are
+    /// read.
     pub(super) fn drain(&mut self, latest: Instant) {
         let Self { events, state, dirty, losing, .. } = self;
         while Instant::now() < latest {
@@ -240,7 +241,8 @@ fn dump<T>(
 /// Follows one event.
 fn follow(state: &mut MirrorState, dirty: &mut Dirty, header: NetlinkHeader, item: Item) {
     let Item::Message(message) = item else {
-        // Next-hop objects among others: routes change with them, and not always with an event of their own.
+        // Next-hop objects among others: routes change with them, and not always with an event of
+        // their own.
         dirty.routes |= matches!(item, Item::Unknown);
         return;
     };

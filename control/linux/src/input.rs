@@ -1,4 +1,5 @@
-//! Which senders Linux takes packets from on an interface (`Documentation/networking/ip-sysctl.rst`).
+//! Which senders Linux takes packets from on an interface
+//! (`Documentation/networking/ip-sysctl.rst`).
 //!
 //! Nobody tells of changes to all of these settings, so they are read again every so often.
 
@@ -8,8 +9,8 @@ use dataplane::snapshot::route::{Input, RpFilter};
 
 const CONF: &str = "/proc/sys/net/ipv4/conf";
 
-/// The settings of an interface of this thread's network namespace, as they take effect together with those of `all`.
-/// What cannot be read counts as 0.
+/// The settings of an interface of this thread's network namespace, as they take effect together
+/// with those of `all`. What cannot be read counts as 0.
 pub fn input(iface: &str) -> Input {
     let pair = |name: &str| [read("all", name), read(iface, name)];
     let rp_filter = pair("rp_filter").into_iter().max();

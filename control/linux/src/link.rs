@@ -19,7 +19,8 @@ use super::netlink::Requests;
 use super::state::{Iface, Mac};
 use super::static_route::StaticRoute;
 
-/// What the kernel has counted on a link since the link was made, and whether it runs a program on it.
+/// What the kernel has counted on a link since the link was made, and whether it runs a program on
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounters {
     /// Frames received.
@@ -60,7 +61,8 @@ pub struct Underlying {
     pub ifindex: u32,
     /// Its link, which is up now.
     pub iface: Iface,
-    /// Its own addresses, link-local ones aside: the kernel answers for them, or, under AF_XDP, nobody does.
+    /// Its own addresses, link-local ones aside: the kernel answers for them, or, under AF_XDP,
+    /// nobody does.
     pub addresses: Vec<IpNet>,
     /// Its receive queues.
     pub channels: Channels,
@@ -87,7 +89,8 @@ fn look(links: &mut Links, name: &str) -> Result<Underlying, LinkError> {
     Ok(Underlying { ifindex, iface, addresses, channels })
 }
 
-/// Brings the interface under a device up. Warns when it has IP addresses, for those belong on the host interface.
+/// Brings the interface under a device up. Warns when it has IP addresses, for those belong on the
+/// host interface.
 pub fn prepare_underlying(name: &str) -> Result<Underlying, LinkError> {
     let mut links = open(name)?;
     let mut found = look(&mut links, name)?;
@@ -119,7 +122,8 @@ pub(super) fn explain(error: &io::Error) -> String {
     }
 }
 
-/// A socket for questions about links and changes to them, in the network namespace of the thread that opened it.
+/// A socket for questions about links and changes to them, in the network namespace of the thread
+/// that opened it.
 #[derive(Debug)]
 pub struct Links(Requests);
 
@@ -159,7 +163,8 @@ impl Links {
         self.0.change(Message::SetLink(request), 0)
     }
 
-    /// Tells the users of a virtual link whether there is a peer (`IFLA_CARRIER`; for a TAP `tun_net_change_carrier`).
+    /// Tells the users of a virtual link whether there is a peer (`IFLA_CARRIER`; for a TAP
+    /// `tun_net_change_carrier`).
     pub fn set_carrier(&mut self, ifindex: u32, carrier: bool) -> io::Result<()> {
         let mut request = LinkMessage::default();
         request.header.index = ifindex;

@@ -80,8 +80,9 @@ impl RouteTarget {
 impl MirrorState {
     /// What happens to a packet for `dst`: the answer of `ip route get`.
     ///
-    /// Of several next hops it is always the first that lives, where the kernel spreads flows. Link-local destinations
-    /// name no link, so IPv6 answers for them are a guess, as the kernel's are.
+    /// Of several next hops it is always the first that lives, where the kernel spreads flows.
+    /// Link-local destinations name no link, so IPv6 answers for them are a guess, as the
+    /// kernel's are.
     pub fn lookup(&self, dst: IpAddr) -> Lookup {
         match self.routes.find(dst) {
             Some(route) => self.target(route, dst).map_or(Lookup::None, |target| target.towards(dst)),

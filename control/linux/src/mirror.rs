@@ -2,23 +2,25 @@
 //!
 //! It listens first and dumps second, so nothing falls between. Then:
 //!
-//! * **Neighbours and routes** follow their events one by one. An event that does not tell enough (several routes of one
-//!   prefix and metric, several next hops, a replacement of something unknown) marks the routes for a new dump.
-//! * **Links and addresses** are few: any event about them has both dumped anew. The kernel removes IPv4 routes without
-//!   a word when a link goes down or an address is taken away (`fib_sync_down_dev`, `fib_sync_down_addr`), so the routes
-//!   are dumped with them. The same for next-hop objects.
-//! * **Lost events** (`ENOBUFS`) have everything dumped anew. A dump that something changed under (`NLM_F_DUMP_INTR`) is
-//!   repeated.
+//! * **Neighbours and routes** follow their events one by one. An event that does not tell enough
+//!   (several routes of one prefix and metric, several next hops, a replacement of something
+//!   unknown) marks the routes for a new dump.
+//! * **Links and addresses** are few: any event about them has both dumped anew. The kernel removes
+//!   IPv4 routes without a word when a link goes down or an address is taken away
+//!   (`fib_sync_down_dev`, `fib_sync_down_addr`), so the routes are dumped with them. The same for
+//!   next-hop objects.
+//! * **Lost events** (`ENOBUFS`) have everything dumped anew. A dump that something changed under
+//!   (`NLM_F_DUMP_INTR`) is repeated.
 //!
-//! Replaying an event that a dump already contains does no harm, for each event carries the whole of what it changes and
-//! they come in order.
+//! Replaying an event that a dump already contains does no harm, for each event carries the whole
+//! of what it changes and they come in order.
 //!
-//! A change that comes alone is told at once. Bursts are taken together: consumers hear of them within [`QUIET`] of the
-//! last event and [`PATIENCE`] of the first; or, when tables are so large that copying them takes longer, the thread
-//! keeps to a quarter of a CPU.
+//! A change that comes alone is told at once. Bursts are taken together: consumers hear of them
+//! within [`QUIET`] of the last event and [`PATIENCE`] of the first; or, when tables are so large
+//! that copying them takes longer, the thread keeps to a quarter of a CPU.
 //!
-//! Not mirrored: tables other than local, main and default (policy routing gets one warning), VRFs, routes for one TOS
-//! or one source prefix, tunnelled next hops.
+//! Not mirrored: tables other than local, main and default (policy routing gets one warning), VRFs,
+//! routes for one TOS or one source prefix, tunnelled next hops.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -76,7 +78,8 @@ impl Mirror {
         Self::start_with(EVENT_BUFFER)
     }
 
-    /// The same with room for so many bytes of events that wait to be read; what does not fit costs a dump.
+    /// The same with room for so many bytes of events that wait to be read; what does not fit costs
+    /// a dump.
     pub fn start_with(event_buffer: usize) -> io::Result<Self> {
         let follower = Follower::open(event_buffer)?;
         let handle = MirrorHandle { shared: Arc::default() };
@@ -111,7 +114,8 @@ impl MirrorHandle {
         Arc::clone(&self.lock().state)
     }
 
-    /// A channel that rings when there is something new. It holds one event, so it may be left unread.
+    /// A channel that rings when there is something new. It holds one event, so it may be left
+    /// unread.
     pub fn subscribe(&self) -> Receiver<MirrorEvent> {
         let (sender, receiver) = bounded(1);
         self.lock().subscribers.push(sender);
@@ -148,7 +152,8 @@ fn run(mut follower: Follower, handle: &MirrorHandle, stop: &EventFd) {
         loop {
             busy += timed(|| follower.drain(latest));
             let now = Instant::now();
-            // The first change for some time, and a small one, is told at once: a packet may wait for it.
+            // The first change for some time, and a small one, is told at once: a packet may wait
+            // for it.
             let alone = now >= earliest + PATIENCE && follower.is_complete();
             if alone || now >= latest {
                 break;

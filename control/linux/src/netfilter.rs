@@ -1,7 +1,8 @@
-//! Whether Linux marks packets: rules of nftables, or of iptables, which balanced packets never pass.
+//! Whether Linux marks packets: rules of nftables, or of iptables, which balanced packets never
+//! pass.
 //!
-//! The rules of nftables are read over netlink; iptables writes its own there too, unless it is the old kind, of
-//! which can only be seen that its table is loaded.
+//! The rules of nftables are read over netlink; iptables writes its own there too, unless it is the
+//! old kind, of which can only be seen that its table is loaded.
 
 use std::io;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
-/// The chains with rules that set marks on IPv4 packets, as `chain PREROUTING of table mangle`, each once. Nothing when the
-/// kernel has no nftables, or does not tell.
+/// The chains with rules that set marks on IPv4 packets, as `chain PREROUTING of table mangle`,
+/// each once. Nothing when the kernel has no nftables, or does not tell.
 pub fn marking_chains() -> Vec<String> {
     let mut chains = Vec::new();
     let mut note = |rule: &[u8]| {
@@ -87,7 +88,8 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes_of(attributes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
-/// Attributes one behind the other: length, kind, value, each on a boundary of four bytes. What is cut off ends them.
+/// Attributes one behind the other: length, kind, value, each on a boundary of four bytes. What is
+/// cut off ends them.
 fn attributes_of(mut left: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let header = left.first_chunk::<4>()?;
@@ -110,7 +112,8 @@ fn text(value: &[u8]) -> String {
 /// The kernel answers at once or not at all.
 const PATIENCE: Duration = Duration::from_secs(1);
 const DATAGRAM: usize = 1 << 16;
-/// Bytes of netlink's header, and of netfilter's behind it (`include/uapi/linux/netfilter/nfnetlink.h`).
+/// Bytes of netlink's header, and of netfilter's behind it
+/// (`include/uapi/linux/netfilter/nfnetlink.h`).
 const HEADER: usize = 16;
 const FAMILY: usize = 4;
 const NLMSG_ERROR: u16 = 2;

@@ -1,7 +1,8 @@
 //! Two kinds of rtnetlink socket: one that asks and is answered, one that listens.
 //!
-//! Both belong to the network namespace of the thread that opens them, for good. Messages of a kind that this program
-//! does not know are passed on as [`Item::Unknown`] rather than failing the datagram they came in.
+//! Both belong to the network namespace of the thread that opens them, for good. Messages of a kind
+//! that this program does not know are passed on as [`Item::Unknown`] rather than failing the
+//! datagram they came in.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -148,7 +149,8 @@ impl Events {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
-        // More than net.core.rmem_max takes CAP_NET_ADMIN; less will do, at the price of more dumps.
+        // More than net.core.rmem_max takes CAP_NET_ADMIN; less will do, at the price of more
+        // dumps.
         if setsockopt(&socket, sockopt::RcvBufForce, &buffer).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &buffer)?;
         }

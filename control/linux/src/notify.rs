@@ -1,5 +1,5 @@
-//! Word to systemd, when it started this process with `Type=notify`; else nothing. A systemd that does not read holds
-//! nobody up.
+//! Word to systemd, when it started this process with `Type=notify`; else nothing. A systemd that
+//! does not read holds nobody up.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -65,8 +65,8 @@ fn send(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Sends one message at once or not at all, by a socket with a path or, after an `@`, an abstract name
-/// (`sd_notify(3)`).
+/// Sends one message at once or not at all, by a socket with a path or, after an `@`, an abstract
+/// name (`sd_notify(3)`).
 fn tell(path: &OsStr, words: &[u8]) -> io::Result<()> {
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,

@@ -1,24 +1,28 @@
 //! Neighbours the director wants: resolved by the kernel, and kept from being forgotten.
 //!
-//! The director's packets do not pass through the kernel, so the kernel sees no reason to ask for a next hop or to
-//! keep one. `RTM_NEWNEIGH` with `NTF_USE` (`ip neigh … use`) is that reason: it does what sending a packet would
-//! (`net/core/neighbour.c: neigh_add`, `__neigh_event_send`), and depending on the entry's state
+//! The director's packets do not pass through the kernel, so the kernel sees no reason to ask for a
+//! next hop or to keep one. `RTM_NEWNEIGH` with `NTF_USE` (`ip neigh … use`) is that reason: it
+//! does what sending a packet would (`net/core/neighbour.c: neigh_add`, `__neigh_event_send`), and
+//! depending on the entry's state
 //!
-//! * there is none, or it failed: the first ARP or ND request goes out at once, two more a second apart, and after the
-//!   third second the entry is `FAILED`. The mirror hears of the end, good or bad, but not of the asking;
-//! * stale: five seconds later (`delay_first_probe_time`) a unicast probe, unless the neighbour was heard of meanwhile.
-//!   Its address stays valid all along;
+//! * there is none, or it failed: the first ARP or ND request goes out at once, two more a second
+//!   apart, and after the third second the entry is `FAILED`. The mirror hears of the end, good or
+//!   bad, but not of the asking;
+//! * stale: five seconds later (`delay_first_probe_time`) a unicast probe, unless the neighbour was
+//!   heard of meanwhile. Its address stays valid all along;
 //! * incomplete, delayed, probed or reachable: nothing, it is being looked after;
-//! * permanent: **it stops being permanent, and loses its address**. Such entries are left alone here.
+//! * permanent: **it stops being permanent, and loses its address**. Such entries are left alone
+//!   here.
 //!
-//! ARP requests carry the link's address towards the neighbour. ND solicitations carry the link-local address, and
-//! without one that has passed duplicate address detection nothing is sent, though the entry goes on to fail as if it
-//! had been: so for the first second or two of a host interface, and for good where link-local addresses are off.
+//! ARP requests carry the link's address towards the neighbour. ND solicitations carry the
+//! link-local address, and without one that has passed duplicate address detection nothing is sent,
+//! though the entry goes on to fail as if it had been: so for the first second or two of a host
+//! interface, and for good where link-local addresses are off.
 //!
-//! An entry that was confirmed goes stale after 15 to 45 s. A stale one is forgotten after `gc_stale_time` (60 s) once
-//! the table holds more than `gc_thresh1` (128) entries. So to use what is stale every [`KEEP_ALIVE`] keeps it.
-//! Linux 5.16 can do that by itself (`NTF_EXT_MANAGED`); it is not used, for what is gained is a timer and what is lost
-//! is older kernels.
+//! An entry that was confirmed goes stale after 15 to 45 s. A stale one is forgotten after
+//! `gc_stale_time` (60 s) once the table holds more than `gc_thresh1` (128) entries. So to use what
+//! is stale every [`KEEP_ALIVE`] keeps it. Linux 5.16 can do that by itself (`NTF_EXT_MANAGED`); it
+//! is not used, for what is gained is a timer and what is lost is older kernels.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -35,8 +39,9 @@ use super::state::MirrorState;
 
 /// How often the kernel is asked for one address, at most.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// New neighbours that the kernel is asked for at once, and in a second thereafter, beside those that are wanted. Senders on
-/// a port's own link that ask for the director's address are known to Linux by that; who is not is mostly made up.
+/// New neighbours that the kernel is asked for at once, and in a second thereafter, beside those
+/// that are wanted. Senders on a port's own link that ask for the director's address are known to
+/// Linux by that; who is not is mostly made up.
 const AT_ONCE: u32 = 128;
 const A_SECOND: u32 = 128;
 /// How often wanted neighbours are looked over.
@@ -76,8 +81,9 @@ impl Resolver {
         })
     }
 
-    /// Has the kernel resolve `addr` on a link, as if it had a packet for it; at most once a second for each, and within
-    /// a budget for those that are not wanted. The caller has seen to it that the entry is not permanent.
+    /// Has the kernel resolve `addr` on a link, as if it had a packet for it; at most once a second
+    /// for each, and within a budget for those that are not wanted. The caller has seen to it
+    /// that the entry is not permanent.
     pub fn resolve(&mut self, ifindex: u32, addr: IpAddr, now: Instant) -> io::Result<Asking> {
         let recently = |then: &Instant| now.saturating_duration_since(*then) < INTERVAL;
         if self.asked.get(&(ifindex, addr)).is_some_and(recently) {

@@ -1,9 +1,9 @@
 //! The routing tables, kept so that a lookup answers as the kernel does.
 //!
-//! Two things are less than obvious. While a namespace has only its three built-in rules, the kernel keeps the IPv4
-//! tables local and main in one trie (`net/ipv4/fib_trie.c: fib_trie_table`), so a longer prefix in main beats a shorter
-//! one in local; with a rule more, and for IPv6 always, local is asked first as a whole. And IPv6 has no rule for the
-//! table default: it is never asked.
+//! Two things are less than obvious. While a namespace has only its three built-in rules, the
+//! kernel keeps the IPv4 tables local and main in one trie (`net/ipv4/fib_trie.c: fib_trie_table`),
+//! so a longer prefix in main beats a shorter one in local; with a rule more, and for IPv6 always,
+//! local is asked first as a whole. And IPv6 has no rule for the table default: it is never asked.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -97,7 +97,8 @@ impl RouteTable {
         self.by_net.get(&(table, prefix(dst, len)?))?.iter().find(|route| !route.dead)
     }
 
-    /// The IPv4 prefixes of one table in the order of their addresses, outer before inner, with the route each gives.
+    /// The IPv4 prefixes of one table in the order of their addresses, outer before inner, with the
+    /// route each gives.
     pub(super) fn v4(&self, table: Table) -> impl Iterator<Item = (Ipv4Net, &Route)> {
         let start = (table, IpNet::V4(Ipv4Net::default()));
         self.by_net
@@ -149,7 +150,8 @@ impl RouteTable {
             (Some(one), None) => one,
             _ => return Followed::Unclear,
         };
-        // A dying route may be announced with other flags than it was added with; its next hop must agree.
+        // A dying route may be announced with other flags than it was added with; its next hop must
+        // agree.
         if other.hops > 1 || route.hops > 1 || (other.gateway, other.kind) != (route.gateway, route.kind) {
             return Followed::Unclear;
         }

@@ -1,8 +1,8 @@
 //! SIGTERM, SIGINT and SIGHUP as messages in a channel.
 //!
-//! The signals are blocked, and a thread reads them from a signalfd. A thread inherits what is blocked from the one that
-//! starts it, so [`Signals::start`] has to come before any other thread, DPDK's included: a thread that does not block
-//! them would be killed by them.
+//! The signals are blocked, and a thread reads them from a signalfd. A thread inherits what is
+//! blocked from the one that starts it, so [`Signals::start`] has to come before any other thread,
+//! DPDK's included: a thread that does not block them would be killed by them.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -1,12 +1,14 @@
 //! Keeping Linux from answering what a port's device also receives.
 //!
-//! An `AF_PACKET` socket gets a copy of each frame, and the kernel goes on with its own: it would answer ARP for the
-//! VIP, which it owns, and reset the TCP connections that the director balances. A chain at the interface's ingress
-//! whose policy is to drop ends that; sockets have their copy before (`net/core/dev.c: __netif_receive_skb_core`).
+//! An `AF_PACKET` socket gets a copy of each frame, and the kernel goes on with its own: it would
+//! answer ARP for the VIP, which it owns, and reset the TCP connections that the director balances.
+//! A chain at the interface's ingress whose policy is to drop ends that; sockets have their copy
+//! before (`net/core/dev.c: __netif_receive_skb_core`).
 //!
-//! The chain's table belongs to the socket that made it (`NFT_TABLE_F_OWNER`): the kernel takes it away with the
-//! process, however that ends. Where the kernel is older than 5.12 the table is an ordinary one: it is taken away at the
-//! end, and one that was left by a killed process is replaced at the next start.
+//! The chain's table belongs to the socket that made it (`NFT_TABLE_F_OWNER`): the kernel takes it
+//! away with the process, however that ends. Where the kernel is older than 5.12 the table is an
+//! ordinary one: it is taken away at the end, and one that was left by a killed process is replaced
+//! at the next start.
 
 use std::io;
 

@@ -1,6 +1,7 @@
 //! Which of the director's own addresses goes with a route that names none.
 //!
-//! IPv4 as `net/ipv4/devinet.c: inet_select_addr`; IPv6 as RFC 6724, section 5, without home and temporary addresses.
+//! IPv4 as `net/ipv4/devinet.c: inet_select_addr`; IPv6 as RFC 6724, section 5, without home and
+//! temporary addresses.
 
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,7 +21,8 @@ pub(super) fn select(state: &MirrorState, route: &Route, dst: IpAddr) -> Option<
     }
 }
 
-/// The first address of the link that shares the next hop's subnet, else its first, else the first of any link.
+/// The first address of the link that shares the next hop's subnet, else its first, else the first
+/// of any link.
 fn v4(state: &MirrorState, route: &Route) -> Option<Ipv4Addr> {
     let towards = match route.gateway {
         Some(IpAddr::V4(gateway)) => Some(gateway),

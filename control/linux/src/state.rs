@@ -1,8 +1,9 @@
 //! What Linux knows about links, addresses, routes and neighbours, in plain types.
 //!
-//! A [`MirrorState`] is a value: the mirror thread changes its own copy and hands out snapshots that never change.
-//! Its parts are behind `Arc`s of their own, so a snapshot costs four reference counts and a neighbour that changes
-//! state copies no routes. [`Generations`] says which parts differ between two snapshots.
+//! A [`MirrorState`] is a value: the mirror thread changes its own copy and hands out snapshots
+//! that never change. Its parts are behind `Arc`s of their own, so a snapshot costs four reference
+//! counts and a neighbour that changes state copies no routes. [`Generations`] says which parts
+//! differ between two snapshots.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +32,8 @@ pub struct MirrorState {
 /// How often each part of a [`MirrorState`] has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generations {
-    /// Links and addresses. When it moves, `routes` moves too: an MTU or a source address may differ.
+    /// Links and addresses. When it moves, `routes` moves too: an MTU or a source address may
+    /// differ.
     pub links: u64,
     /// Whatever a route lookup answers from.
     pub routes: u64,
@@ -58,7 +60,8 @@ pub struct Iface {
     pub up: bool,
     /// There is a peer.
     pub carrier: bool,
-    /// The link of this namespace that it lies upon and takes its frames from: of a macvlan, a VLAN and their like.
+    /// The link of this namespace that it lies upon and takes its frames from: of a macvlan, a VLAN
+    /// and their like.
     pub lower: Option<u32>,
 }
 
@@ -137,7 +140,8 @@ pub struct Route {
     pub dest: IpNet,
     /// What happens to them.
     pub kind: RouteKind,
-    /// The next hop; none when the destination is on the link itself. May be IPv6 for an IPv4 route.
+    /// The next hop; none when the destination is on the link itself. May be IPv6 for an IPv4
+    /// route.
     pub gateway: Option<IpAddr>,
     /// The link; 0 for routes without one.
     pub ifindex: u32,
@@ -209,8 +213,8 @@ impl NeighbourState {
         !matches!(self, Self::None | Self::Incomplete | Self::Failed)
     }
 
-    /// Whether asking the kernel to use the neighbour is of any use: what is permanent must be left alone, for
-    /// `NTF_USE` takes the permanence away.
+    /// Whether asking the kernel to use the neighbour is of any use: what is permanent must be left
+    /// alone, for `NTF_USE` takes the permanence away.
     pub fn wants_use(self) -> bool {
         matches!(self, Self::None | Self::Stale | Self::Failed | Self::Incomplete)
     }

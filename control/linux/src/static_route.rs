@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// A route out of a host interface: `default via 192.0.2.254`, `10.0.0.0/8 via 192.0.2.253 metric 5`.
+/// A route out of a host interface: `default via 192.0.2.254`, `10.0.0.0/8 via 192.0.2.253 metric
+/// 5`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticRoute {
     /// Where it leads; all addresses for `default`.
@@ -15,7 +16,8 @@ pub struct StaticRoute {
     pub via: Option<IpAddr>,
     /// The address that Linux sends from, when it has a choice.
     pub source: Option<IpAddr>,
-    /// Of several routes to the same net the one with the least is taken. `None` is Linux's own choice.
+    /// Of several routes to the same net the one with the least is taken. `None` is Linux's own
+    /// choice.
     pub metric: Option<u32>,
     /// The gateway is on the link though no address of the interface says so.
     pub onlink: bool,
@@ -29,7 +31,8 @@ pub struct StaticRoute {
 pub struct StaticRouteError(String);
 
 impl StaticRoute {
-    /// What Linux takes for the metric, so that two routes can be compared: IPv6 has none that is 0.
+    /// What Linux takes for the metric, so that two routes can be compared: IPv6 has none that is
+    /// 0.
     pub fn effective_metric(&self) -> u32 {
         let usual = if self.net.addr().is_ipv4() { 0 } else { 1024 };
         self.metric.filter(|metric| *metric != 0).unwrap_or(usual)

@@ -1,10 +1,12 @@
 //! The host interface of a port: a TAP that lives as long as this process holds it open.
 //!
-//! It is not persistent, so a daemon that is killed leaves none behind. It carries plain Ethernet frames: the device
-//! claims no offloads, so the kernel finishes checksums and cuts segments before it hands a frame over.
+//! It is not persistent, so a daemon that is killed leaves none behind. It carries plain Ethernet
+//! frames: the device claims no offloads, so the kernel finishes checksums and cuts segments before
+//! it hands a frame over.
 //!
-//! The `TUNSETIFF` call is made by `tappers`, the one crate found that wraps it safely, asks for `IFF_TUN_EXCL` and does
-//! nothing besides; reading and writing go through `nix`, the rest through rtnetlink.
+//! The `TUNSETIFF` call is made by `tappers`, the one crate found that wraps it safely, asks for
+//! `IFF_TUN_EXCL` and does nothing besides; reading and writing go through `nix`, the rest through
+//! rtnetlink.
 
 use std::fmt;
 use std::fs::File;
@@ -98,8 +100,8 @@ pub enum TapError {
 }
 
 impl Tap {
-    /// Checks what can be checked without making anything: that the name is free, that there are TAPs here, and IPv6 if
-    /// an address is of it.
+    /// Checks what can be checked without making anything: that the name is free, that there are
+    /// TAPs here, and IPv6 if an address is of it.
     pub fn check(name: &str, addresses: &[IpNet]) -> Result<(), TapError> {
         let name = name.to_owned();
         let mut links = Links::open().map_err(|source| TapError::Create { name: name.clone(), source })?;
@@ -167,7 +169,8 @@ impl Tap {
         Ok(())
     }
 
-    /// Takes the next frame that Linux sends. `WouldBlock` when there is none. What does not fit is cut off.
+    /// Takes the next frame that Linux sends. `WouldBlock` when there is none. What does not fit is
+    /// cut off.
     pub fn read(&self, frame: &mut [u8]) -> io::Result<usize> {
         Ok(unistd::read(&self.device, frame)?)
     }

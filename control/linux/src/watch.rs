@@ -1,5 +1,6 @@
-//! What no event tells of links: their counters, their speed, their queues. Asked again and again by a thread of its own,
-//! because the kernel may take its time over it, and the control loop must not wait.
+//! What no event tells of links: their counters, their speed, their queues. Asked again and again
+//! by a thread of its own, because the kernel may take its time over it, and the control loop must
+//! not wait.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +35,8 @@ pub struct LinkWatch {
 }
 
 impl LinkWatch {
-    /// Asks the links of these indices once, and from then on every second, in the network namespace of the calling thread.
+    /// Asks the links of these indices once, and from then on every second, in the network
+    /// namespace of the calling thread.
     pub fn start(indices: Vec<u32>) -> io::Result<Self> {
         let (mut links, mut ethtool) = (Links::open()?, Ethtool::open().ok());
         let reports = Arc::new(Mutex::new(look(&indices, &mut links, ethtool.as_mut())));

@@ -1,7 +1,7 @@
 //! Netlink beyond rtnetlink: attributes as bytes, and a socket that asks and is answered.
 //!
-//! For the few messages of generic netlink and of nftables that are needed here. All numbers are in the host's byte
-//! order but where a caller writes others.
+//! For the few messages of generic netlink and of nftables that are needed here. All numbers are in
+//! the host's byte order but where a caller writes others.
 
 use std::io;
 use std::time::Duration;
@@ -83,8 +83,8 @@ impl Line {
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
-    /// Asks, and gives the body of the answer behind its first `header` bytes; empty when there was only an
-    /// acknowledgement.
+    /// Asks, and gives the body of the answer behind its first `header` bytes; empty when there was
+    /// only an acknowledgement.
     pub(super) fn ask(&mut self, message: Message, header: usize) -> io::Result<Vec<u8>> {
         let mut answer = Vec::new();
         self.exchange(&[Message { flags: message.flags | NLM_F_ACK, ..message }], |body| {
@@ -93,7 +93,8 @@ impl Line {
         Ok(answer)
     }
 
-    /// Sends messages together and waits until all that ask for it are acknowledged, or one is refused.
+    /// Sends messages together and waits until all that ask for it are acknowledged, or one is
+    /// refused.
     pub(super) fn batch(&mut self, messages: &[Message]) -> io::Result<()> {
         self.exchange(messages, |_| {})
     }

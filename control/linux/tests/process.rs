@@ -1,4 +1,5 @@
-//! What concerns a whole process: signals, and word to systemd. A program of its own, with one thread to start from.
+//! What concerns a whole process: signals, and word to systemd. A program of its own, with one
+//! thread to start from.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::os::unix::net::UnixDatagram;

@@ -1,4 +1,5 @@
-//! The mirror against the kernel: lookups as `ip route get` answers them, and every change followed.
+//! The mirror against the kernel: lookups as `ip route get` answers them, and every change
+//! followed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use std::fmt::Write as _;
@@ -310,7 +311,8 @@ fn change(from: u32, to: u32, verb: &str) {
     batch(&lines);
 }
 
-/// A macvlan of VRRP takes its frames from the host interface; the end of a veth pair stands on nothing.
+/// A macvlan of VRRP takes its frames from the host interface; the end of a veth pair stands on
+/// nothing.
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn what_lies_upon_a_link_is_known_by_it() {

@@ -74,7 +74,8 @@ impl Came {
         Some(Self { port, frame })
     }
 
-    /// Whether it waited for its next hop: such frames are all one mark, but for the MAC they were given.
+    /// Whether it waited for its next hop: such frames are all one mark, but for the MAC they were
+    /// given.
     fn resolved(&self) -> bool {
         let bytes = self.frame.bytes();
         bytes.len() == 64 && bytes[6..].iter().all(|byte| *byte == bytes[6])
@@ -433,7 +434,8 @@ fn a_worker_that_does_not_take_frames_pushes_back_on_linux() {
     });
 }
 
-/// How often the pump of this process that slept least often did so. Other tests have pumps too, but only one rests.
+/// How often the pump of this process that slept least often did so. Other tests have pumps too,
+/// but only one rests.
 fn fewest_sleeps(over: Duration) -> u64 {
     let sleeps = || -> HashMap<OsString, u64> {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
@@ -451,8 +453,8 @@ fn fewest_sleeps(over: Duration) -> u64 {
     sleeps().iter().filter_map(|(task, now)| Some(now - before.get(task)?)).min().unwrap()
 }
 
-/// Clocks are no judges on a machine that others use: what is judged is how often the pump wakes, and that it does when it
-/// has to.
+/// Clocks are no judges on a machine that others use: what is judged is how often the pump wakes,
+/// and that it does when it has to.
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn while_the_worker_rests_the_pump_sleeps_until_it_is_rung_for() {
@@ -463,7 +465,8 @@ fn while_the_worker_rests_the_pump_sleeps_until_it_is_rung_for() {
         bench.bell.rest();
         thread::sleep(Duration::from_millis(200));
         let sleeps = fewest_sleeps(Duration::from_secs(2));
-        // Some 3500 when it looks after its rings by itself, 40 when nothing comes from Linux either.
+        // Some 3500 when it looks after its rings by itself, 40 when nothing comes from Linux
+        // either.
         assert!((1..1000).contains(&sleeps), "{sleeps} times in 2 s");
         for _ in 0..20 {
             bench.resolve(PEER4, 1);

@@ -1,4 +1,5 @@
-//! The flat form of the IPv4 routes answers as a lookup does, and a lookup as a search through a list would.
+//! The flat form of the IPv4 routes answers as a lookup does, and a lookup as a search through a
+//! list would.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -60,7 +60,8 @@ pub enum ModelError {
         /// How many of them are deleted, but named by connections yet.
         deleted: u32,
     },
-    /// `EINVAL`: the tables of `mh` have no slot for another destination. Linux takes it and never chooses it.
+    /// `EINVAL`: the tables of `mh` have no slot for another destination. Linux takes it and never
+    /// chooses it.
     #[error("mh takes at most {0} destinations: its tables have no more slots (mh_table_index)")]
     TooManyForMh(usize),
     /// The packet path does not carry this yet.

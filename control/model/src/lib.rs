@@ -5,9 +5,9 @@
 //! ([`Capabilities`]). A [`Change`] is applied whole or not at all, and [`Applied`] says what it
 //! touched, so that whoever compiles the model for the workers compiles that and no more.
 //!
-//! Invariants: a slot ([`ServiceId`], [`DestId`](sched::DestId)) never moves and is not used again before the
-//! owner says that nothing names it ([`Model::reclaim`], [`Model::reclaim_service`]); every
-//! destination is either in exactly one service's list or in the trash.
+//! Invariants: a slot ([`ServiceId`], [`DestId`](sched::DestId)) never moves and is not used again
+//! before the owner says that nothing names it ([`Model::reclaim`], [`Model::reclaim_service`]);
+//! every destination is either in exactly one service's list or in the trash.
 
 #![forbid(unsafe_code)]
 

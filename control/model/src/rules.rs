@@ -197,7 +197,8 @@ impl Model {
         self.trash.holds(service, dest)
     }
 
-    /// Whether a destination, live or deleted, is this service's: of an earlier service in the same slot it is not.
+    /// Whether a destination, live or deleted, is this service's: of an earlier service in the same
+    /// slot it is not.
     pub fn belongs(&self, dest: DestId, service: ServiceId) -> bool {
         let births = (self.destination(dest).map(|dest| (dest.service, dest.birth)), self.service(service));
         matches!(births, (Some((owner, birth)), Some(now)) if owner == service && birth == now.birth)

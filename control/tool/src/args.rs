@@ -37,7 +37,8 @@ pub(super) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Checks a configuration (.toml) with its files, or a file of ipvsadm rules, without touching anything
+    /// Checks a configuration (.toml) with its files, or a file of ipvsadm rules, without touching
+    /// anything
     Check {
         /// The file
         file: PathBuf,

@@ -31,7 +31,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     if let Some(invocation) = Invocation::from_name(program) {
         return ipvsadm(invocation, program, words.get(1..).unwrap_or_default(), &runtime_dir(None));
     }
-    // ipvsadm's and iptables' words are their own: they do not pass through the parser of the other verbs.
+    // ipvsadm's and iptables' words are their own: they do not pass through the parser of the other
+    // verbs.
     if let Some((dir, rest)) = args::behind("mark", &words) {
         return mark(rest, &runtime_dir(dir.map(PathBuf::from)));
     }
@@ -133,7 +134,8 @@ fn check(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Looks at the interfaces under the ports. One that is not there may be on the machine that the file is for.
+/// Looks at the interfaces under the ports. One that is not there may be on the machine that the
+/// file is for.
 fn check_devices(config: &Config) -> Result<Survey, Failure> {
     match Survey::of(config) {
         Ok(survey) => Ok(survey),

@@ -2,12 +2,13 @@
 //!
 //! The transcripts were taken from Debian's ipvsadm 1.31 on Linux 6.1. Left out is what cannot be
 //! compared: help, synchronization daemons, and the order of unsorted services.
-//! Two are not from Linux: `fullnat.txt` and `mark.txt` say what Vipline said when they were written, and so find
-//! changes and judge nothing.
+//! Two are not from Linux: `fullnat.txt` and `mark.txt` say what Vipline said when they were
+//! written, and so find changes and judge nothing.
 //!
-//! Linux serves more than Vipline does today, so each transcript of Linux is compared twice: with a model that takes all that
-//! Linux takes, which judges grammar, checks and listings; and with the product's, whose answers differ where it
-//! refuses IPv6, SCTP or a persistence engine, and in listings that lack these. Those stand in `transcripts/served`.
+//! Linux serves more than Vipline does today, so each transcript of Linux is compared twice: with a
+//! model that takes all that Linux takes, which judges grammar, checks and listings; and with the
+//! product's, whose answers differ where it refuses IPv6, SCTP or a persistence engine, and in
+//! listings that lack these. Those stand in `transcripts/served`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
@@ -28,7 +29,8 @@ use sched::MhSize;
 struct Transcript {
     name: &'static str,
     text: &'static str,
-    /// Answers that are the product's own, entry for entry, where they are not what the transcript says.
+    /// Answers that are the product's own, entry for entry, where they are not what the transcript
+    /// says.
     served: &'static str,
 }
 
@@ -78,7 +80,8 @@ fn marks() {
     as_written(include_str!("transcripts/mark.txt"));
 }
 
-/// What can be known of FULLNAT's listings: their heads are ipvsadm's, and their columns stand where ipvsadm's do.
+/// What can be known of FULLNAT's listings: their heads are ipvsadm's, and their columns stand
+/// where ipvsadm's do.
 #[test]
 fn listings_of_fullnat_have_the_form_of_ipvsadm_s() {
     let rows = |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("out |"));
@@ -103,8 +106,8 @@ fn listings_of_fullnat_have_the_form_of_ipvsadm_s() {
     assert!(heads >= 4 && found >= 6, "{heads} heads and {found} rows");
 }
 
-/// What those who run Vipline are answered: the transcripts of Linux, where it serves all that Linux does, and else what
-/// `served/` says.
+/// What those who run Vipline are answered: the transcripts of Linux, where it serves all that
+/// Linux does, and else what `served/` says.
 #[test]
 fn the_product_answers_as_linux_but_where_it_says_so() {
     let mut wrong = String::new();

@@ -6,9 +6,9 @@
 //! **Two keys, one rewrite.** A connection is known by the packet that comes from the client
 //! (`request`) and the packet that comes from the real server (`reply`). Forwarding a request means
 //! making the packet look like the reverse of `reply`; forwarding a reply means making it look like
-//! the reverse of `request`. For NAT `reply` is RIP:port → CIP:port, for FULLNAT RIP:port → LIP:port,
-//! for DR and TUN VIP:port → CIP:port, which makes the rewrite the identity. The checksum deltas of
-//! both rewrites are computed once, when the connection is made.
+//! the reverse of `request`. For NAT `reply` is RIP:port → CIP:port, for FULLNAT RIP:port →
+//! LIP:port, for DR and TUN VIP:port → CIP:port, which makes the rewrite the identity. The checksum
+//! deltas of both rewrites are computed once, when the connection is made.
 //!
 //! Entries belong to one worker and are never seen by another thread.
 
@@ -75,8 +75,8 @@ pub struct Cold {
     pub controlled: u32,
     /// The timeout in ticks that was last set; a template's own timeout.
     pub timeout: u32,
-    /// Due time of a later record that the hot line's `wheel_at` came before. It still lies in the wheel until then, and
-    /// belongs to the slot like that one.
+    /// Due time of a later record that the hot line's `wheel_at` came before. It still lies in the
+    /// wheel until then, and belongs to the slot like that one.
     pub wheel_far: Ticks,
     /// Slot of the service, or [`NONE`].
     pub service: u32,
@@ -92,8 +92,8 @@ pub struct Cold {
     pub asked: u32,
 }
 
-/// Bits of a connection, numbered as IPVS numbers them: the low 16 go over the wire in synchronisation
-/// (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`).
+/// Bits of a connection, numbered as IPVS numbers them: the low 16 go over the wire in
+/// synchronisation (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Flags(u16);
@@ -107,11 +107,12 @@ impl Flags {
     pub const CONTROLLED: Self = Self(0x0010);
     /// Its reply key is not in the index yet. Ours alone, and of no connection between two bursts.
     pub const OPENING: Self = Self(0x0020);
-    /// Its end concerns more than its destination: the cold line says what hangs on it or it on, and whose port it has.
-    /// Without this the cold line need not be read then. Ours alone, never sent.
+    /// Its end concerns more than its destination: the cold line says what hangs on it or it on,
+    /// and whose port it has. Without this the cold line need not be read then. Ours alone,
+    /// never sent.
     pub const TIED: Self = Self(0x0040);
-    /// The slot has a second record in the timer wheel: the cold line's `wheel_far`. The slot's and not its tenant's, like
-    /// `wheel_at`. Ours alone, never sent.
+    /// The slot has a second record in the timer wheel: the cold line's `wheel_far`. The slot's and
+    /// not its tenant's, like `wheel_at`. Ours alone, never sent.
     pub const FAR: Self = Self(0x0200);
     /// The reply direction has not been seen (and for DR and TUN is not expected).
     pub const NOOUTPUT: Self = Self(0x0080);
@@ -121,9 +122,11 @@ impl Flags {
     pub const TEMPLATE: Self = Self(0x1000);
     /// One-packet scheduling.
     pub const ONE_PACKET: Self = Self(0x2000);
-    /// The destination was deleted; looked up again whenever the rules change. Ours alone, never sent.
+    /// The destination was deleted; looked up again whenever the rules change. Ours alone, never
+    /// sent.
     pub const GONE: Self = Self(0x4000);
-    /// A persistence template whose connection was established (IPVS keeps this as the template's state).
+    /// A persistence template whose connection was established (IPVS keeps this as the template's
+    /// state).
     pub const ASSURED: Self = Self(0x8000);
 
     /// Those that nobody else knows, whatever IPVS means by their numbers.
@@ -211,7 +214,8 @@ impl Cold {
         asked: 0,
     };
 
-    /// Takes a new tenant's values, but keeps what is the slot's: a record in the wheel outlives tenants. Reads nothing.
+    /// Takes a new tenant's values, but keeps what is the slot's: a record in the wheel outlives
+    /// tenants. Reads nothing.
     #[inline]
     pub const fn succeed(&mut self, new: &Self) {
         let Self { control, controlled, timeout, wheel_far: _, service, fwmark, daddr, dport, local, asked } =

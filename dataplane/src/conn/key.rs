@@ -1,8 +1,8 @@
 //! The key of a flow: what a packet says of itself, as it lies in the packet.
 //!
-//! Addresses and ports are kept as the bytes on the wire, loaded in native order. There is a key for each
-//! address family: [`FlowKey`] for IPv4, [`FlowKey6`] for IPv6. The table needs no more of them than
-//! [`Key`] says.
+//! Addresses and ports are kept as the bytes on the wire, loaded in native order. There is a key
+//! for each address family: [`FlowKey`] for IPv4, [`FlowKey6`] for IPv6. The table needs no more of
+//! them than [`Key`] says.
 
 mod v4;
 mod v6;
@@ -42,8 +42,8 @@ pub trait Words: Copy {
     /// Whether both are the same, found without a branch.
     fn are(self, others: Self) -> bool;
 
-    /// One word in which every bit depends on all words and on the secret `seeds`. Nobody who does not
-    /// know the seeds can tell which words give the same.
+    /// One word in which every bit depends on all words and on the secret `seeds`. Nobody who does
+    /// not know the seeds can tell which words give the same.
     fn mixed(self, seeds: &[u64; SEEDS]) -> u64;
 }
 

@@ -1,22 +1,23 @@
 //! The flow table: finds the connection a packet belongs to, in either direction.
 //!
 //! It holds the index (`index`: buckets of short tags), the hot and the cold lines of all entries,
-//! and the queue of vacant slots (`vacant`). One worker makes it, owns it and alone touches it. All memory is
-//! taken and written to when it is made; it never grows.
+//! and the queue of vacant slots (`vacant`). One worker makes it, owns it and alone touches it. All
+//! memory is taken and written to when it is made; it never grows.
 //!
 //! **Invariants.** A slot is live exactly when its `hot.request` is not [`Key::ZERO`]. Each key of
 //! a live slot that `keys_of` names is in the index exactly once, and nothing else is. No key is
 //! in the index twice.
 //!
-//! **Bursts.** Keys are looked for a burst at a time, so that the cache misses of its packets overlap: all are
-//! approached ([`FlowTable::approach`]), then guessed at ([`FlowTable::guess`]), then those that may be elsewhere
-//! ([`FlowTable::guess_away`]). What that finds are guesses: between it and [`FlowTable::confirm`] earlier packets
-//! make and end connections. A guess that names a slot is checked against that slot's
-//! key. A guess that names none holds until something is inserted, which the table's version tells.
+//! **Bursts.** Keys are looked for a burst at a time, so that the cache misses of its packets
+//! overlap: all are approached ([`FlowTable::approach`]), then guessed at ([`FlowTable::guess`]),
+//! then those that may be elsewhere ([`FlowTable::guess_away`]). What that finds are guesses:
+//! between it and [`FlowTable::confirm`] earlier packets make and end connections. A guess that
+//! names a slot is checked against that slot's key. A guess that names none holds until something
+//! is inserted, which the table's version tells.
 //!
-//! **Reuse.** Vacant slots queue up first in, first out: an id comes back as late as can be, never in
-//! the burst that freed it unless the table is all but full. Whoever keeps ids (the wheel, `control` of
-//! another entry) must still be able to tell that the slot has another tenant.
+//! **Reuse.** Vacant slots queue up first in, first out: an id comes back as late as can be, never
+//! in the burst that freed it unless the table is all but full. Whoever keeps ids (the wheel,
+//! `control` of another entry) must still be able to tell that the slot has another tenant.
 
 use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot};
 use crate::conn::key::{FlowKey, Key, Words};
@@ -114,9 +115,9 @@ impl<K: Key> FlowTable<K> {
         }
     }
 
-    /// The first half of [`Self::insert`], or no change: inserts the entry under its request key, which must not be in the
-    /// table, has the line fetched that its reply key goes to, and marks it as opening when it has one.
-    /// [`Self::complete`] does the rest.
+    /// The first half of [`Self::insert`], or no change: inserts the entry under its request key,
+    /// which must not be in the table, has the line fetched that its reply key goes to, and
+    /// marks it as opening when it has one. [`Self::complete`] does the rest.
     pub fn begin(&mut self, hot: Hot<K>, cold: Cold) -> Result<ConnId, InsertError> {
         let [request, reply] = keys_of(&hot);
         let Some(request) = request else { return Err(InsertError::Duplicate) };
@@ -150,15 +151,15 @@ impl<K: Key> FlowTable<K> {
         Ok(id)
     }
 
-    /// Fetches the other bucket of the reply key. Call it after [`Self::begin`], once the first bucket
-    /// has arrived. [`Self::complete`] reads both.
+    /// Fetches the other bucket of the reply key. Call it after [`Self::begin`], once the first
+    /// bucket has arrived. [`Self::complete`] reads both.
     #[inline]
     pub fn prepare(&self, id: ConnId) {
         self.index.prefetch_away(self.place(self.hot(id).reply));
     }
 
-    /// The second half of [`Self::insert`]: has the entry found by its reply key too. An error changes nothing: the
-    /// entry stays, and is opening still.
+    /// The second half of [`Self::insert`]: has the entry found by its reply key too. An error
+    /// changes nothing: the entry stays, and is opening still.
     pub fn complete(&mut self, id: ConnId) -> Result<(), InsertError> {
         let hot = &self.hot[id.index()];
         if !hot.flags.has(Flags::OPENING) {
@@ -196,8 +197,8 @@ impl<K: Key> FlowTable<K> {
         self.vacant.put(id);
     }
 
-    /// Gives the entry another request key of the same kind, or changes nothing. A vacant `id` is left
-    /// as it is.
+    /// Gives the entry another request key of the same kind, or changes nothing. A vacant `id` is
+    /// left as it is.
     pub fn rekey_request(&mut self, id: ConnId, request: K) -> Result<(), InsertError> {
         if !self.is_live(id) {
             return Ok(());
@@ -214,7 +215,8 @@ impl<K: Key> FlowTable<K> {
         let (slot, place) = (Slot::new(id, Direction::Request), self.place(old));
         self.leave(place, slot);
         if !self.index.enter(self.place(request), slot) {
-            // Fits: the stash is full, so nothing came out of it into the lane that the old key left.
+            // Fits: the stash is full, so nothing came out of it into the lane that the old key
+            // left.
             let back = self.index.enter(place, slot);
             debug_assert!(back);
             return Err(InsertError::Full);
@@ -224,7 +226,8 @@ impl<K: Key> FlowTable<K> {
         Ok(())
     }
 
-    /// The hot line, to change. Its keys must stay as they are ([`Self::rekey_request`] changes one).
+    /// The hot line, to change. Its keys must stay as they are ([`Self::rekey_request`] changes
+    /// one).
     ///
     /// # Panics
     /// When `id` is not below the capacity; so do the three below.
@@ -251,8 +254,8 @@ impl<K: Key> FlowTable<K> {
         &self.cold[id.index()]
     }
 
-    /// The first step of looking a key up: has the line fetched that says where `key` may be. The caller does something
-    /// else meanwhile.
+    /// The first step of looking a key up: has the line fetched that says where `key` may be. The
+    /// caller does something else meanwhile.
     #[inline]
     pub fn approach(&self, key: K) -> Approach {
         let place = self.place(key);
@@ -261,8 +264,8 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// The second step: looks at the line that was fetched by then, and has the one fetched that
-    /// [`Self::confirm`] will read. The flag says that the key may be elsewhere: that line is fetched then, for
-    /// [`Self::guess_away`].
+    /// [`Self::confirm`] will read. The flag says that the key may be elsewhere: that line is
+    /// fetched then, for [`Self::guess_away`].
     #[inline(always)]
     pub fn guess(&self, Approach(place): Approach) -> (Candidate, bool) {
         let slot = self.index.guess_home(place);
@@ -275,7 +278,8 @@ impl<K: Key> FlowTable<K> {
         (Candidate { slot, version: self.version }, away)
     }
 
-    /// The third step, when it takes one: looks at the other line. `candidate` is what the second step gave.
+    /// The third step, when it takes one: looks at the other line. `candidate` is what the second
+    /// step gave.
     pub fn guess_away(&self, Approach(place): Approach, candidate: Candidate) -> Candidate {
         let slot = self.index.guess_away(place);
         if slot != Slot::NONE {
@@ -297,8 +301,8 @@ impl<K: Key> FlowTable<K> {
         self.find(key)
     }
 
-    /// The entry that a guess names, if it is `key`'s (which is not zero): what [`Self::confirm`] finds without looking
-    /// further. Of a template it may name the wrong key.
+    /// The entry that a guess names, if it is `key`'s (which is not zero): what [`Self::confirm`]
+    /// finds without looking further. Of a template it may name the wrong key.
     #[inline(always)]
     pub fn guessed(&mut self, key: K, candidate: Candidate) -> Option<(&mut Hot<K>, Direction)> {
         let (id, direction) = candidate.slot.parts();
@@ -354,8 +358,8 @@ impl<K: Key> FlowTable<K> {
         self.index.prefetch_home(self.place(key));
     }
 
-    /// Has what removing the entry will touch fetched: the buckets of its keys. Reads the hot line. What it gives is for
-    /// [`Self::prefetch_keys_away`].
+    /// Has what removing the entry will touch fetched: the buckets of its keys. Reads the hot line.
+    /// What it gives is for [`Self::prefetch_keys_away`].
     #[inline]
     pub fn prefetch_keys(&self, id: ConnId) -> [Approach; 2] {
         let hot = self.hot(id);
@@ -363,8 +367,8 @@ impl<K: Key> FlowTable<K> {
         [hot.request, hot.reply].map(|key| self.approach(key))
     }
 
-    /// Fetches the other buckets of an entry's keys. Call it once what [`Self::prefetch_keys`] fetched
-    /// has arrived. [`Self::remove`] reads both.
+    /// Fetches the other buckets of an entry's keys. Call it once what [`Self::prefetch_keys`]
+    /// fetched has arrived. [`Self::remove`] reads both.
     #[inline]
     pub fn prefetch_keys_away(&self, approaches: [Approach; 2]) {
         for Approach(place) in approaches {

@@ -1,7 +1,8 @@
 //! The TCP state machine of IPVS: a pure table.
 //!
-//! Must agree with `net/netfilter/ipvs/ip_vs_proto_tcp.c: set_tcp_state` and its tables. The director
-//! sees only one direction with DR and TUN, which is why there are three rows of every event.
+//! Must agree with `net/netfilter/ipvs/ip_vs_proto_tcp.c: set_tcp_state` and its tables. The
+//! director sees only one direction with DR and TUN, which is why there are three rows of every
+//! event.
 
 use crate::wire::l4::flag;
 

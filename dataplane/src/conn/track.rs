@@ -1,4 +1,5 @@
-//! What is kept of a connection, whatever its keys look like: half of an IPv4 connection's hot line.
+//! What is kept of a connection, whatever its keys look like: half of an IPv4 connection's hot
+//! line.
 
 use crate::conn::entry::{Direction, Flags, NONE};
 use crate::time::Ticks;
@@ -13,13 +14,16 @@ pub struct Track {
     pub rules: u32,
     /// [`sched::DestId`], or [`NONE`] when unknown (learned from a peer).
     pub dest: u32,
-    /// Adjacency that requests leave by, or [`NONE`] while unknown; indexed by [`Direction`] with `hop`.
+    /// Adjacency that requests leave by, or [`NONE`] while unknown; indexed by [`Direction`] with
+    /// `hop`.
     pub hops: [u32; 2],
-    /// One's-complement sum to add to the IPv4 header checksum of a request (RFC 1624); a reply's is its inverse.
+    /// One's-complement sum to add to the IPv4 header checksum of a request (RFC 1624); a reply's
+    /// is its inverse.
     pub l3_delta: u16,
     /// The same for the TCP or UDP checksum.
     pub l4_delta: u16,
-    /// Due time of this slot's valid record in the timer wheel, which outlives the slot's tenant; 0 while it never had one.
+    /// Due time of this slot's valid record in the timer wheel, which outlives the slot's tenant; 0
+    /// while it never had one.
     pub wheel_at: Ticks,
     /// Forwarding method and marks.
     pub flags: Flags,
@@ -44,7 +48,8 @@ impl Track {
         in_pkts: 0,
     };
 
-    /// What is the slot's and outlives its tenants, taken over from `slot`: all about records in the wheel.
+    /// What is the slot's and outlives its tenants, taken over from `slot`: all about records in
+    /// the wheel.
     #[must_use]
     #[inline]
     pub const fn in_slot_of(self, slot: &Self) -> Self {

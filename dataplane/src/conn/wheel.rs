@@ -1,32 +1,34 @@
 //! The timer wheel: says which entries to look at, not which are dead.
 //!
-//! A packet never touches it. It only stamps `hot.expires`; when the entry's record comes due the worker
-//! compares, and either ends the connection or records it anew. One worker makes the wheel, owns it and
-//! alone touches it. All memory is taken when it is made; it never grows.
+//! A packet never touches it. It only stamps `hot.expires`; when the entry's record comes due the
+//! worker compares, and either ends the connection or records it anew. One worker makes the wheel,
+//! owns it and alone touches it. All memory is taken when it is made; it never grows.
 //!
-//! 256 slots of 250 ms make a horizon of 64 s. A record is an id; its due time is that of its slot. Later
-//! times are cut to the horizon and judged again then. Records lie in chunks of four cache lines: about as many are looked
-//! at together, and meanwhile the next chunk is fetched.
+//! 256 slots of 250 ms make a horizon of 64 s. A record is an id; its due time is that of its slot.
+//! Later times are cut to the horizon and judged again then. Records lie in chunks of four cache
+//! lines: about as many are looked at together, and meanwhile the next chunk is fetched.
 //!
 //! **The protocol.** Whoever schedules stores the due time that [`Wheel::schedule`] gives back in
-//! `hot.wheel_at`. A record is valid if the slot is live and `hot.wheel_at == due.at`; else it is stale
-//! and dropped. Whoever takes a valid record removes the entry or calls [`Wheel::renew`], before the next
-//! [`Wheel::pop_due`]. When a timeout
+//! `hot.wheel_at`. A record is valid if the slot is live and `hot.wheel_at == due.at`; else it is
+//! stale and dropped. Whoever takes a valid record removes the entry or calls [`Wheel::renew`],
+//! before the next [`Wheel::pop_due`]. When a timeout
 //!
 //! * lengthens, nothing is done: the record comes early and the entry is recorded anew;
-//! * shortens to an earlier slot, the entry gets a second record, and the first is stale from then on
-//!   ([`Wheel::hasten`]). When there is no room for it, the entry keeps the later record: it ends late,
-//!   never early. `wheel_at` is rounded up and mostly lies a little after `expires`, so comparing the two
-//!   would add a record with every packet; slots must be compared.
+//! * shortens to an earlier slot, the entry gets a second record, and the first is stale from then
+//!   on ([`Wheel::hasten`]). When there is no room for it, the entry keeps the later record: it
+//!   ends late, never early. `wheel_at` is rounded up and mostly lies a little after `expires`, so
+//!   comparing the two would add a record with every packet; slots must be compared.
 //!
 //! **Why stale records do no harm.** New records only ever go to slots due at `front` or later, and
-//! everything popped was due before `front`. So while a record is at large no later tenant of its slot id
-//! has the same `wheel_at`, unless both were scheduled for the same slot before it came due. Then the
-//! first of the two to be popped is as good as the other, for both say "look at this id now", and handling
-//! it either ends the entry or moves `wheel_at` to `front` or later, which makes the second stale.
+//! everything popped was due before `front`. So while a record is at large no later tenant of its
+//! slot id has the same `wheel_at`, unless both were scheduled for the same slot before it came
+//! due. Then the first of the two to be popped is as good as the other, for both say "look at this
+//! id now", and handling it either ends the entry or moves `wheel_at` to `front` or later, which
+//! makes the second stale.
 //!
-//! **Room.** The pool holds two records for each connection. Records just popped keep their room until
-//! the next [`Wheel::pop_due`], so that renewing one cannot fail; only a new or a second record can.
+//! **Room.** The pool holds two records for each connection. Records just popped keep their room
+//! until the next [`Wheel::pop_due`], so that renewing one cannot fail; only a new or a second
+//! record can.
 
 use arrayvec::ArrayVec;
 
@@ -125,8 +127,9 @@ impl Wheel {
         }
     }
 
-    /// Records that `id` is to be looked at when `at` has come. Gives back the record's due time: `at`
-    /// rounded up to a slot, or the horizon if that is earlier. `None` when there is no room.
+    /// Records that `id` is to be looked at when `at` has come. Gives back the record's due time:
+    /// `at` rounded up to a slot, or the horizon if that is earlier. `None` when there is no
+    /// room.
     pub fn schedule(&mut self, id: u32, at: Ticks) -> Option<Ticks> {
         if self.len + self.owed >= self.room {
             return None;
@@ -134,15 +137,16 @@ impl Wheel {
         self.record(id, at)
     }
 
-    /// Records anew an entry whose record was popped by the last [`Self::pop_due`]. Has room for each of
-    /// those once; `None` only beyond that, when the wheel is full.
+    /// Records anew an entry whose record was popped by the last [`Self::pop_due`]. Has room for
+    /// each of those once; `None` only beyond that, when the wheel is full.
     pub fn renew(&mut self, id: u32, at: Ticks) -> Option<Ticks> {
         self.owed = self.owed.saturating_sub(1);
         self.schedule(id, at)
     }
 
-    /// Sees to it that `id`, whose valid record is due at `held`, is looked at by `at`, rounded up: makes an
-    /// earlier record if that takes one. Gives back when the valid record is due from now on.
+    /// Sees to it that `id`, whose valid record is due at `held`, is looked at by `at`, rounded up:
+    /// makes an earlier record if that takes one. Gives back when the valid record is due from
+    /// now on.
     #[must_use]
     pub fn hasten(&mut self, id: u32, at: Ticks, held: Ticks) -> Ticks {
         let (_, due) = self.slot_for(at);
@@ -154,8 +158,8 @@ impl Wheel {
         self.slot_for(at).1
     }
 
-    /// Takes the records that are due by `now`, oldest first, until `out` is full: when it is not full
-    /// afterwards, no more are due. What is left over comes first next time.
+    /// Takes the records that are due by `now`, oldest first, until `out` is full: when it is not
+    /// full afterwards, no more are due. What is left over comes first next time.
     pub fn pop_due<const N: usize>(&mut self, now: Ticks, out: &mut ArrayVec<Due, N>) {
         self.owed = 0;
         loop {
@@ -199,8 +203,8 @@ impl Wheel {
         size_of::<Self>() + self.chunks.memory_bytes()
     }
 
-    /// Moves all slots due by `now` to the backlog, which must be empty. At most one turn of the wheel,
-    /// however far `now` is: after that all slots are empty.
+    /// Moves all slots due by `now` to the backlog, which must be empty. At most one turn of the
+    /// wheel, however far `now` is: after that all slots are empty.
     fn turn(&mut self, now: Ticks) {
         let Ok(late) = u32::try_from(now.since(self.front)) else { return };
         let steps = late / SLOT_TICKS + 1;

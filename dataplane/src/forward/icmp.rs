@@ -25,9 +25,9 @@ const LARGEST: usize = 576;
 const TTL: u8 = 64;
 const INTERNETWORK_CONTROL: u8 = 0xc0;
 
-/// Turns `frame` into the error about itself, from `source` to its sender, with room for an Ethernet
-/// header in front. Gives the receiver and the packet's IP length; `None` when no error may be sent
-/// about such a packet or there is no headroom.
+/// Turns `frame` into the error about itself, from `source` to its sender, with room for an
+/// Ethernet header in front. Gives the receiver and the packet's IP length; `None` when no error
+/// may be sent about such a packet or there is no headroom.
 pub fn error_about<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,

@@ -1,8 +1,8 @@
 //! How often the director may send ICMP errors to one address.
 //!
 //! Linux limits destination-unreachable, source-quench and time-exceeded to one a second for a peer
-//! after a burst of six (`net/ipv4/route.c: inet_peer_xrlim_allow`, `icmp_ratelimit`); frag-needed is
-//! exempt. Peers share a fixed number of buckets: a collision only makes the limit tighter.
+//! after a burst of six (`net/ipv4/route.c: inet_peer_xrlim_allow`, `icmp_ratelimit`); frag-needed
+//! is exempt. Peers share a fixed number of buckets: a collision only makes the limit tighter.
 
 use core::net::Ipv4Addr;
 use std::boxed::Box;

@@ -1,8 +1,8 @@
 //! Making a packet leave: the four methods.
 //!
-//! [`forward`] does in order what `net/netfilter/ipvs/ip_vs_xmit.c` does for all methods: next hop, TTL,
-//! MTU, rewrite. Addresses, ports and checksums were compiled into the connection when it was made
-//! (see [`crate::conn::entry`]), so NAT and FULLNAT are one code, in both directions.
+//! [`forward`] does in order what `net/netfilter/ipvs/ip_vs_xmit.c` does for all methods: next hop,
+//! TTL, MTU, rewrite. Addresses, ports and checksums were compiled into the connection when it was
+//! made (see [`crate::conn::entry`]), so NAT and FULLNAT are one code, in both directions.
 
 pub mod icmp;
 pub mod limit;
@@ -88,8 +88,8 @@ pub fn forward<F: Frame>(
     Ok(egress)
 }
 
-/// The adjacency that packets of `conn` in `direction` leave by, and what that means. One that is not in
-/// the snapshot is put into `spare`.
+/// The adjacency that packets of `conn` in `direction` leave by, and what that means. One that is
+/// not in the snapshot is put into `spare`.
 #[inline]
 pub(crate) fn way<'a>(
     snapshot: &'a Snapshot,
@@ -150,8 +150,8 @@ fn translate<F: Frame>(frame: &mut F, meta: &PacketMeta, conn: &Hot, direction: 
     rewrite(frame, meta, conn, direction, other, ttl_step);
 }
 
-/// Gives a packet of `conn` back the addresses and ports that its sender gave it. `direction` is that of an answer: the
-/// packet went the other way.
+/// Gives a packet of `conn` back the addresses and ports that its sender gave it. `direction` is
+/// that of an answer: the packet went the other way.
 pub(crate) fn restore<F: Frame>(frame: &mut F, meta: &mut PacketMeta, conn: &Hot, direction: Direction) {
     let original = match direction {
         Direction::Request => conn.reply,
@@ -239,8 +239,8 @@ fn unresolved(port: PortId, facts: PortFacts, next_hop: Ipv4Addr, mtu: u16) -> A
     Adjacency { header, reach: Reach::Resolving(port), mtu, next_hop: Some(next_hop) }
 }
 
-/// Writes the Ethernet header that takes the finished IP packet in `frame` (whose header starts after room
-/// for it) to `addr`; `None` when there is no way.
+/// Writes the Ethernet header that takes the finished IP packet in `frame` (whose header starts
+/// after room for it) to `addr`; `None` when there is no way.
 pub(crate) fn address<F: Frame>(snapshot: &Snapshot, frame: &mut F, addr: Ipv4Addr) -> Option<Egress> {
     let (adjacency, _) = toward(snapshot, addr).ok()?;
     write_ether(frame, &adjacency.header);

@@ -1,7 +1,7 @@
 //! ICMP errors about the packets that the director itself tunnelled.
 //!
-//! A router between the director and a real server quotes the outer packet, which no client knows. The inner one
-//! is the client's, so the client is told as if the error had been about that
+//! A router between the director and a real server quotes the outer packet, which no client knows.
+//! The inner one is the client's, so the client is told as if the error had been about that
 //! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp`, its `ipip` branch).
 
 use core::net::Ipv4Addr;
@@ -38,8 +38,8 @@ pub struct Outer {
     pub error: IcmpError,
 }
 
-/// Reads the ICMP error in `frame`; `None` when it is not about a tunnelled packet of a connection, quotes too little of
-/// it, or says nothing to a client.
+/// Reads the ICMP error in `frame`; `None` when it is not about a tunnelled packet of a connection,
+/// quotes too little of it, or says nothing to a client.
 pub fn read(frame: &[u8], meta: &PacketMeta) -> Option<Outer> {
     let end = usize::from(meta.l3) + usize::from(meta.total_len);
     let (header, quoted) = IcmpHeader::ref_from_prefix(frame.get(usize::from(meta.l4)..end)?).ok()?;
@@ -81,7 +81,8 @@ pub fn read(frame: &[u8], meta: &PacketMeta) -> Option<Outer> {
     })
 }
 
-/// The first header in `bytes` and what follows it; `None` for anything but the first part of an IPv4 packet.
+/// The first header in `bytes` and what follows it; `None` for anything but the first part of an
+/// IPv4 packet.
 fn split(bytes: &[u8]) -> Option<(&Ipv4Header, &[u8])> {
     let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
     let header_len = ip.header_len();

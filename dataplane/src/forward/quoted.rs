@@ -2,8 +2,8 @@
 //!
 //! A router or host quotes the packet it could not handle; the quote is what the director sent, so
 //! before the error goes on, the quote must become what the receiver of the error knows
-//! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp, ip_vs_out_icmp, ip_vs_nat_icmp`). Of L4 the quote's ports are read and
-//! nothing else, and what quotes less is about nobody's connection.
+//! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp, ip_vs_out_icmp, ip_vs_nat_icmp`). Of L4 the
+//! quote's ports are read and nothing else, and what quotes less is about nobody's connection.
 
 use zerocopy::FromBytes;
 
@@ -41,8 +41,9 @@ pub struct Quote {
     l4: usize,
 }
 
-/// Reads the quote of the ICMP error in `frame`; `None` when it is not about TCP or UDP, is about a later fragment, or
-/// quotes too little to tell: such errors are about a tunnel ([`super::outer`]) or Linux's.
+/// Reads the quote of the ICMP error in `frame`; `None` when it is not about TCP or UDP, is about a
+/// later fragment, or quotes too little to tell: such errors are about a tunnel ([`super::outer`])
+/// or Linux's.
 pub fn read(frame: &[u8], meta: &PacketMeta) -> Result<Option<Quote>, DropReason> {
     let end = usize::from(meta.l3) + usize::from(meta.total_len);
     let at = usize::from(meta.l4) + ICMP_LEN;
@@ -69,8 +70,9 @@ pub fn intact(frame: &[u8], meta: &PacketMeta) -> bool {
     frame.get(usize::from(meta.l4)..end).is_some_and(|icmp| checksum::sum(icmp) == 0xffff)
 }
 
-/// Rewrites the error in `frame` about a packet of the NAT or FULLNAT connection `conn`. `direction` is the
-/// error's own: [`Direction::Request`] when it comes from the client's side about a reply.
+/// Rewrites the error in `frame` about a packet of the NAT or FULLNAT connection `conn`.
+/// `direction` is the error's own: [`Direction::Request`] when it comes from the client's side
+/// about a reply.
 pub fn translate<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -78,7 +80,8 @@ pub fn translate<F: Frame>(
     conn: &Hot,
     direction: Direction,
 ) {
-    // The quote was sent by us as the reverse of one key and must read as its origin sent it: the other key.
+    // The quote was sent by us as the reverse of one key and must read as its origin sent it: the
+    // other key.
     let (quoted, outer) = match direction {
         Direction::Request => (conn.reply, conn.reply.reversed()),
         Direction::Reply => (conn.request, conn.request.reversed()),
@@ -92,7 +95,8 @@ pub fn translate<F: Frame>(
     bytes[quote.l4..quote.l4 + 4].copy_from_slice(&quoted.wire_ports());
     if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(&mut bytes[usize::from(meta.l3)..]) {
         let mut new = outer.wire_addrs();
-        // A router on the client's side keeps its own address, unless the real server knows only local ones.
+        // A router on the client's side keeps its own address, unless the real server knows only
+        // local ones.
         let keeps_source = direction == Direction::Request && conn.reply.dst() == conn.request.src();
         if keeps_source {
             new[..4].copy_from_slice(&ip.addrs[..4]);

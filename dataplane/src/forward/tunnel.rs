@@ -19,14 +19,16 @@ use crate::wire::l4;
 /// The smallest tunnel MTU that Linux accepts.
 const LEAST_MTU: u16 = 68;
 
-/// Whether a packet of this length, which has TTL left, gets through a tunnel over a way with this MTU as it is.
+/// Whether a packet of this length, which has TTL left, gets through a tunnel over a way with this
+/// MTU as it is.
 #[inline]
 pub(crate) const fn fits(total_len: u16, mtu: u16) -> bool {
     let inner = mtu.saturating_sub(IPV4_LEN as u16);
     inner >= LEAST_MTU && total_len <= inner
 }
 
-/// Refuses what has no TTL left, or does not fit the way to the real server once encapsulated. `mtu` is that way's.
+/// Refuses what has no TTL left, or does not fit the way to the real server once encapsulated.
+/// `mtu` is that way's.
 pub(crate) fn admit<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -52,8 +54,8 @@ pub(crate) fn admit<F: Frame>(
     Ok(())
 }
 
-/// Lowers the inner TTL, which must not be 0, and puts an outer header in front; one Ethernet header's room is left before
-/// it. An error leaves the frame as it was.
+/// Lowers the inner TTL, which must not be 0, and puts an outer header in front; one Ethernet
+/// header's room is left before it. An error leaves the frame as it was.
 pub(crate) fn encapsulate<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -63,7 +65,8 @@ pub(crate) fn encapsulate<F: Frame>(
     encapsulate_at(frame, usize::from(meta.l3), meta.total_len, dest, pmtu_disc)
 }
 
-/// The same for a packet right behind its Ethernet header, for which `header` is put in front. False is an error.
+/// The same for a packet right behind its Ethernet header, for which `header` is put in front.
+/// False is an error.
 #[inline(never)]
 pub(crate) fn send_through<F: Frame>(
     frame: &mut F,
@@ -107,7 +110,8 @@ fn encapsulate_at<F: Frame>(
     Ok(())
 }
 
-/// Of the first word of a header, in native order as it was loaded: type of service, and its ECN bits.
+/// Of the first word of a header, in native order as it was loaded: type of service, and its ECN
+/// bits.
 const TOS: u32 = u32::from_ne_bytes([0, 0xff, 0, 0]);
 const ECN_LOW: u32 = u32::from_ne_bytes([0, 1, 0, 0]);
 /// Of the second: identification, and the bit that forbids fragmenting.
@@ -118,15 +122,17 @@ const TTL: u32 = u32::from_ne_bytes([0xff, 0, 0, 0]);
 const ONE_TTL: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
 const CHECKSUM: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
-/// The header in front of a packet whose header begins with the words `inner`, its TTL lowered by one; `total_len` is the
-/// length of both and what follows. In words, for bytes stored one by one and read again as words wait for the store.
+/// The header in front of a packet whose header begins with the words `inner`, its TTL lowered by
+/// one; `total_len` is the length of both and what follows. In words, for bytes stored one by one
+/// and read again as words wait for the store.
 #[inline]
 fn outer_header(inner: [u32; 3], dest: &DestInfo, total_len: u16, pmtu_disc: bool) -> [[u8; 4]; 5] {
     const FIRST: u32 = u32::from_ne_bytes([0x45, 0, 0, 0]);
     const THIRD: u32 = u32::from_ne_bytes([0, l4::IPIP, 0, 0]);
     let [first, second, third] = inner;
     debug_assert!(third & TTL != 0, "who has no TTL left is refused before");
-    // DSCP as it is; congestion experienced inside becomes ECT(0) outside (RFC 3168 §9.1.1, full functionality).
+    // DSCP as it is; congestion experienced inside becomes ECT(0) outside (RFC 3168 §9.1.1, full
+    // functionality).
     let tos = first & TOS & !(first >> 1 & ECN_LOW);
     let first = FIRST | tos | second_half(total_len.to_be());
     // Only packets that may be fragmented need an identification: the inner one's is as unique.

@@ -19,7 +19,8 @@ use crate::marks::rule::Rule;
 use crate::marks::rule::Side;
 use crate::marks::rule::Term;
 
-/// More boxes than a set has bits for: a rule counts once, one that asks for `--ports` on either side twice.
+/// More boxes than a set has bits for: a rule counts once, one that asks for `--ports` on either
+/// side twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRules;
 
@@ -63,14 +64,16 @@ impl Marks {
         (self.residues.len() - 1) as u32
     }
 
-    /// Cuts a field's values at the edges of all boxes, and gives each interval the set of boxes it is in.
+    /// Cuts a field's values at the edges of all boxes, and gives each interval the set of boxes it
+    /// is in.
     fn dimension(
         &mut self,
         field: Field,
         extents: &[Extent],
         known: &mut HashMap<Vec<u64>, u32>,
     ) -> Dimension {
-        // Where which box begins or ends. A box's ranges do not touch, so each edge turns its bit over.
+        // Where which box begins or ends. A box's ranges do not touch, so each edge turns its bit
+        // over.
         let mut edges = Vec::new();
         for (number, extent) in extents.iter().enumerate() {
             for (first, last) in extent[field as usize].iter() {
@@ -151,7 +154,8 @@ fn extents_of(rule: &Rule) -> Vec<Extent> {
     extents
 }
 
-/// The addresses that a condition admits; of a mask that is no prefix, as much as its leading bits say.
+/// The addresses that a condition admits; of a mask that is no prefix, as much as its leading bits
+/// say.
 fn addresses(term: Option<Term<Net>>) -> Ranges {
     let Some(Term { value: Net { addr, mask }, negated }) = term else { return Ranges::all() };
     let prefix = mask.to_bits().leading_ones();

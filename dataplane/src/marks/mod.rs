@@ -1,15 +1,17 @@
-//! Firewall marks: which packets bear which mark, in the sense of the chain `PREROUTING` of iptables' table
-//! `mangle`.
+//! Firewall marks: which packets bear which mark, in the sense of the chain `PREROUTING` of
+//! iptables' table `mangle`.
 //!
-//! A mark is looked up once a connection, when its first packet asks for a service. Rules ([`rule::Rule`]) are
-//! compiled by control into a [`Marks`] that workers read and nobody changes. Every rule is a box in six
-//! dimensions (addresses, ports, protocol, ingress port). For each dimension the boxes' edges cut the values
-//! into intervals, and each interval knows the set of rules it is in, as bits. A packet's rules are the
-//! intersection of six such sets. The first word of a set tells which of the others have any bit, so that what
-//! a thousand rules cost over one is a longer binary search. Nothing is allocated to match.
+//! A mark is looked up once a connection, when its first packet asks for a service. Rules
+//! ([`rule::Rule`]) are compiled by control into a [`Marks`] that workers read and nobody changes.
+//! Every rule is a box in six dimensions (addresses, ports, protocol, ingress port). For each
+//! dimension the boxes' edges cut the values into intervals, and each interval knows the set of
+//! rules it is in, as bits. A packet's rules are the intersection of six such sets. The first word
+//! of a set tells which of the others have any bit, so that what a thousand rules cost over one is
+//! a longer binary search. Nothing is allocated to match.
 //!
-//! Measured by `examples/marks_cost.rs` on a 2.6 GHz core, rules for TCP to two ports of an address each: 15 ns a
-//! packet with 1 rule, 22 ns with 100, 28 ns with 1 000, 41 ns with 4 000; tried one by one a thousand take 680 ns.
+//! Measured by `examples/marks_cost.rs` on a 2.6 GHz core, rules for TCP to two ports of an address
+//! each: 15 ns a packet with 1 rule, 22 ns with 100, 28 ns with 1 000, 41 ns with 4 000; tried one
+//! by one a thousand take 680 ns.
 
 pub mod compile;
 mod ranges;

@@ -65,8 +65,8 @@ pub enum Side {
 pub enum Action {
     /// No rule after this one is looked at (`-j ACCEPT`, `-j RETURN`).
     End,
-    /// The bits of `mask` are cleared, then those of `value` turned over; the rules after it are looked at
-    /// (`-j MARK --set-xmark`).
+    /// The bits of `mask` are cleared, then those of `value` turned over; the rules after it are
+    /// looked at (`-j MARK --set-xmark`).
     Set {
         /// Bits turned over.
         value: u32,

@@ -16,7 +16,8 @@ pub enum Method {
     Tunnel = 2,
     /// Another MAC, nothing else.
     DirectRoute = 3,
-    /// Both ends rewritten: the real server sees a local address (the number is the Alibaba fork's).
+    /// Both ends rewritten: the real server sees a local address (the number is the Alibaba
+    /// fork's).
     FullNat = 5,
 }
 
@@ -59,7 +60,8 @@ pub struct DestInfo {
     pub lower: u32,
     /// How often `upper` was lifted or raised; [`crate::snapshot::master::Master`] counts.
     pub raised: u32,
-    /// Whether its service's scheduler wants to know of changed loads; [`crate::snapshot::master::Master`] sees to it.
+    /// Whether its service's scheduler wants to know of changed loads;
+    /// [`crate::snapshot::master::Master`] sees to it.
     pub weighed: bool,
     /// Adjacency towards it, or [`NONE`] when there is no route.
     pub hop: u32,

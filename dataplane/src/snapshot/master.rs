@@ -1,8 +1,9 @@
 //! Control's own copy of the rules, from which snapshots are released.
 //!
 //! Control changes the master piece by piece and then releases it: workers see all of a change or
-//! nothing. The master also keeps the recent edits of destination lists, until every worker has seen
-//! them, and sees to it that scheduler states have room for their lists. It belongs to one control thread.
+//! nothing. The master also keeps the recent edits of destination lists, until every worker has
+//! seen them, and sees to it that scheduler states have room for their lists. It belongs to one
+//! control thread.
 
 use std::hash::DefaultHasher;
 use std::hash::Hash;
@@ -67,7 +68,8 @@ pub struct Master {
     rooms: HashMap<ServiceId, Room>,
     /// Counts edits and makings of scheduler states.
     serial: u64,
-    /// Plans with tables, by a fingerprint of what the tables are made of: services with the same servers share one.
+    /// Plans with tables, by a fingerprint of what the tables are made of: services with the same
+    /// servers share one.
     tables: HashMap<u64, Weak<Plan>>,
     mh_size: MhSize,
 }
@@ -89,7 +91,8 @@ impl Master {
         &mut self.current.paths
     }
 
-    /// Timeouts and switches, for changing. Connections are looked at again, for timers that came nearer.
+    /// Timeouts and switches, for changing. Connections are looked at again, for timers that came
+    /// nearer.
     pub const fn tunables_mut(&mut self) -> &mut Tunables {
         self.rejudge();
         &mut self.current.tunables
@@ -101,7 +104,8 @@ impl Master {
         self.current.generation = self.current.generation.wrapping_add(1);
     }
 
-    /// Adds a service, or edits the one in its slot. A service that keeps its scheduler keeps the scheduler's state.
+    /// Adds a service, or edits the one in its slot. A service that keeps its scheduler keeps the
+    /// scheduler's state.
     pub fn set_service(&mut self, spec: &ServiceSpec, dests: Vec<Dest>) -> Result<(), PlanError> {
         let plan = self.plan(spec.kind, spec.flags, dests)?;
         let kept = self.current.services.by_id(spec.id).filter(|old| old.plan.kind() == spec.kind);
@@ -122,7 +126,8 @@ impl Master {
         let plan = self.plan(old.plan.kind(), old.plan.flags(), dests)?;
         let cells = match self.rooms.get(&id) {
             Some(room) if room.holds(&plan) => old.cells.clone(),
-            // Larger states that the workers' values move into; the edits since are replayed on them.
+            // Larger states that the workers' values move into; the edits since are replayed on
+            // them.
             _ => self.fresh_cells(id, &plan, old.cells.fresh_at),
         };
         let service = Service {
@@ -178,12 +183,14 @@ impl Master {
         *self.current.locals.entry(slot as usize) = Some(Arc::new(local));
     }
 
-    /// Replaces the rules that mark packets. Connections stay as they are: a mark is looked at when one is made.
+    /// Replaces the rules that mark packets. Connections stay as they are: a mark is looked at when
+    /// one is made.
     pub fn set_marks(&mut self, marks: Arc<Marks>) {
         self.current.marks = marks;
     }
 
-    /// The next snapshot. `seen` is the epoch that every worker has reached: older edits are forgotten.
+    /// The next snapshot. `seen` is the epoch that every worker has reached: older edits are
+    /// forgotten.
     pub fn release(&mut self, seen: u64) -> Snapshot {
         self.current.epoch += 1;
         if self.current.edits.first().is_some_and(|edit| edit.epoch <= seen) {
@@ -242,7 +249,8 @@ impl Master {
 /// Fingerprints of plans that are gone, kept before they are swept out.
 const FORGET: usize = 64;
 
-/// What the tables of `sh` and `mh` are made of, as a number; that they are the same is looked at again.
+/// What the tables of `sh` and `mh` are made of, as a number; that they are the same is looked at
+/// again.
 fn fingerprint(kind: Kind, dests: &[Dest]) -> u64 {
     let mut hasher = DefaultHasher::new();
     kind.name().hash(&mut hasher);

@@ -1,8 +1,8 @@
 //! The rules, compiled: what workers read and nobody changes.
 //!
-//! Control keeps a master [`Snapshot`], changes it, and publishes copies through [`crate::epoch`]; its
-//! parts are shared by reference, so a copy costs microseconds whatever it holds. A worker looks for a
-//! new one at the start of a poll and uses it whole until the next.
+//! Control keeps a master [`Snapshot`], changes it, and publishes copies through [`crate::epoch`];
+//! its parts are shared by reference, so a copy costs microseconds whatever it holds. A worker
+//! looks for a new one at the start of a poll and uses it whole until the next.
 
 pub mod cow;
 pub mod dest;
@@ -32,7 +32,8 @@ use crate::snapshot::tunables::Tunables;
 pub struct SchedEdit {
     /// The epoch of the snapshot that first has it.
     pub epoch: u64,
-    /// Its place among all edits and makings of scheduler states; see [`service::SchedCells::fresh_at`].
+    /// Its place among all edits and makings of scheduler states; see
+    /// [`service::SchedCells::fresh_at`].
     pub serial: u64,
     /// The service.
     pub service: ServiceId,
@@ -45,7 +46,8 @@ pub struct SchedEdit {
 pub struct Snapshot {
     /// Counts snapshots.
     pub epoch: u64,
-    /// Counts changes that connections must be judged anew for: destinations, routes, lost neighbours.
+    /// Counts changes that connections must be judged anew for: destinations, routes, lost
+    /// neighbours.
     pub generation: u32,
     /// The services.
     pub services: Services,

@@ -1,9 +1,10 @@
 //! Where packets go: Linux's routes and neighbours, flattened for reading.
 //!
-//! Control mirrors the kernel's tables and compiles them: routes into disjoint sorted ranges, each next
-//! hop into an [`Adjacency`] with the finished Ethernet header. An adjacency's number is stable; it is
-//! given to another next hop only together with a new [`crate::snapshot::Snapshot::generation`], so
-//! that a connection that still holds it looks its route up again first.
+//! Control mirrors the kernel's tables and compiles them: routes into disjoint sorted ranges, each
+//! next hop into an [`Adjacency`] with the finished Ethernet header. An adjacency's number is
+//! stable; it is given to another next hop only together with a new
+//! [`crate::snapshot::Snapshot::generation`], so that a connection that still holds it looks its
+//! route up again first.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -73,7 +74,8 @@ pub enum RouteTarget {
     Own,
     /// To Linux: a broadcast address of one of its networks.
     Broadcast,
-    /// As [`RouteTarget::Gateway`], the one that is used of several; what comes back may come by any of them.
+    /// As [`RouteTarget::Gateway`], the one that is used of several; what comes back may come by
+    /// any of them.
     Spread(u32),
     /// Unreachable, prohibited, blackholed.
     Nowhere,
@@ -151,7 +153,8 @@ pub struct PortFacts {
     pub input: Input,
 }
 
-/// Which senders Linux takes packets from on an interface: `net.ipv4.conf.*`, the interface's and `all` together.
+/// Which senders Linux takes packets from on an interface: `net.ipv4.conf.*`, the interface's and
+/// `all` together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Input {
     /// `rp_filter`.
@@ -189,9 +192,9 @@ impl Paths {
         self.neighbours.get(&(port, addr)).map_or(NextHop::Unknown(port, mtu), |&id| NextHop::Known(id))
     }
 
-    /// The next hop to the sender of a packet that came in by `port`, when Linux would take such a packet
-    /// (`net/ipv4/fib_frontend.c: __fib_validate_source`). It takes broadcast senders where no reverse path is checked;
-    /// here nobody does.
+    /// The next hop to the sender of a packet that came in by `port`, when Linux would take such a
+    /// packet (`net/ipv4/fib_frontend.c: __fib_validate_source`). It takes broadcast senders
+    /// where no reverse path is checked; here nobody does.
     pub fn admit(&self, sender: Ipv4Addr, port: PortId) -> Result<NextHop, DropReason> {
         let input = self.ports.get(port.index()).map_or(Input::default(), |facts| facts.input);
         match (self.routes.lookup(sender), input.rp_filter) {

@@ -1,7 +1,7 @@
 //! The addresses whose packets may be replies to rewrite: real servers by NAT and FULLNAT.
 //!
-//! Counted, as many destinations may have one address; in shards shared by reference, as services are. A deleted
-//! destination counts until its slot is given back, for its connections live on.
+//! Counted, as many destinations may have one address; in shards shared by reference, as services
+//! are. A deleted destination counts until its slot is given back, for its connections live on.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;

@@ -49,7 +49,8 @@ pub enum ServiceKey {
         /// Port, host order; 0 = all ports without a service of their own.
         port: u16,
     },
-    /// The firewall mark that the packet bears, whatever its protocol and wherever it goes; never 0.
+    /// The firewall mark that the packet bears, whatever its protocol and wherever it goes; never
+    /// 0.
     Mark(u32),
 }
 
@@ -86,8 +87,9 @@ impl Persistence {
 pub struct SchedCells {
     /// One state each worker.
     pub states: PerWorker<sched::State>,
-    /// When the states were made, in the order of all edits: later ones are replayed on them. When a state
-    /// outgrows its room control makes larger ones with the same number, and workers carry their live values over.
+    /// When the states were made, in the order of all edits: later ones are replayed on them. When
+    /// a state outgrows its room control makes larger ones with the same number, and workers
+    /// carry their live values over.
     pub fresh_at: u64,
 }
 
@@ -130,7 +132,8 @@ pub struct Services {
     ftp: u32,
     /// How many services each VIP has, in shards of their own.
     vips: Vec<Arc<HashMap<Ipv4Addr, u32>>>,
-    /// Those whose schedulers want looking after: they keep caches, or choose by what is measured every so often.
+    /// Those whose schedulers want looking after: they keep caches, or choose by what is measured
+    /// every so often.
     tended: Arc<Vec<ServiceId>>,
 }
 
@@ -205,8 +208,8 @@ impl Services {
         self.by_id.get(id.index())?.as_ref()
     }
 
-    /// The service of a packet of the flow `key` that bears `mark`, 0 for none: the mark's, then the exact one,
-    /// FTP's, that of port 0 (`ip_vs_ctl.c: ip_vs_service_find`).
+    /// The service of a packet of the flow `key` that bears `mark`, 0 for none: the mark's, then
+    /// the exact one, FTP's, that of port 0 (`ip_vs_ctl.c: ip_vs_service_find`).
     pub fn find(&self, mark: u32, key: FlowKey) -> Option<&Arc<Service>> {
         let marked = self.find_marked(mark);
         if marked.is_some() {

@@ -12,7 +12,8 @@ pub struct Tunables {
     pub udp_timeout: u32,
     /// `conn_reuse_mode`: what a SYN on an old connection does.
     pub conn_reuse_mode: u8,
-    /// `expire_nodest_conn`: connections of deleted destinations end at once instead of going silent.
+    /// `expire_nodest_conn`: connections of deleted destinations end at once instead of going
+    /// silent.
     pub expire_nodest_conn: bool,
     /// `expire_quiescent_template`: templates of weight-0 destinations are not used.
     pub expire_quiescent_template: bool,

@@ -1,7 +1,7 @@
 //! The Internet checksum, whole and by difference.
 //!
-//! Sums are over 16-bit words in native order: one's-complement addition does not care (RFC 1071 §2B),
-//! so a sum of loaded bytes is stored back as loaded.
+//! Sums are over 16-bit words in native order: one's-complement addition does not care (RFC 1071
+//! §2B), so a sum of loaded bytes is stored back as loaded.
 
 /// The one's-complement sum of `bytes`, folded to 16 bits, not inverted.
 pub fn sum(bytes: &[u8]) -> u16 {
@@ -33,8 +33,8 @@ pub fn delta(old: &[u8], new: &[u8]) -> u16 {
     add(!sum(old), sum(new))
 }
 
-/// [`delta`] of words of up to eight bytes, as they were loaded; or, when `new` is 0, the other of the two zeros there are
-/// in one's complement.
+/// [`delta`] of words of up to eight bytes, as they were loaded; or, when `new` is 0, the other of
+/// the two zeros there are in one's complement.
 #[inline]
 pub const fn delta_of_words(old: u64, new: u64) -> u16 {
     fold_words((!old & 0xffff_ffff) + (!old >> 32) + (new & 0xffff_ffff) + (new >> 32))
@@ -46,7 +46,8 @@ pub const fn apply(field: [u8; 2], delta: u16) -> [u8; 2] {
     (!add(!u16::from_ne_bytes(field), delta)).to_ne_bytes()
 }
 
-/// [`apply`] for UDP over IPv4, where 0 means "no checksum" (RFC 768): that stays, and a result of 0 becomes 0xFFFF.
+/// [`apply`] for UDP over IPv4, where 0 means "no checksum" (RFC 768): that stays, and a result of
+/// 0 becomes 0xFFFF.
 #[inline]
 pub const fn apply_udp(field: [u8; 2], delta: u16) -> [u8; 2] {
     if u16::from_ne_bytes(field) == 0 {
@@ -61,7 +62,8 @@ pub fn compute(bytes: &[u8]) -> [u8; 2] {
     (!sum(bytes)).to_ne_bytes()
 }
 
-/// The checksum field, in native order, over a header of these words as they were loaded, its own field zero.
+/// The checksum field, in native order, over a header of these words as they were loaded, its own
+/// field zero.
 #[inline]
 pub const fn of_words(a: u32, b: u32, c: u32, d: u32, e: u32) -> u16 {
     !fold_words(a as u64 + b as u64 + c as u64 + d as u64 + e as u64)
@@ -70,7 +72,8 @@ pub const fn of_words(a: u32, b: u32, c: u32, d: u32, e: u32) -> u16 {
 /// Folds a sum of up to eight 32-bit words.
 #[inline]
 const fn fold_words(total: u64) -> u16 {
-    // Eight words are at most 2^35: each step leaves at most a carry more than 16 bits, and the third none.
+    // Eight words are at most 2^35: each step leaves at most a carry more than 16 bits, and the
+    // third none.
     let total = (total & 0xffff) + (total >> 16);
     let total = (total & 0xffff) + (total >> 16);
     let total = (total & 0xffff) + (total >> 16);
@@ -136,7 +139,8 @@ mod tests {
     #[test]
     fn udp_zero_stays_and_a_zero_result_is_written_as_ones() {
         assert_eq!(apply_udp([0, 0], 0x1234), [0, 0]);
-        // ~0xfffe = 1, and 1 + 0xfffe = 0xffff, whose inverse is 0: "no checksum" unless written as ones.
+        // ~0xfffe = 1, and 1 + 0xfffe = 0xffff, whose inverse is 0: "no checksum" unless written as
+        // ones.
         assert_eq!(apply(0xfffe_u16.to_ne_bytes(), 0xfffe), [0, 0]);
         assert_eq!(apply_udp(0xfffe_u16.to_ne_bytes(), 0xfffe), [0xff, 0xff]);
     }

@@ -1,13 +1,15 @@
 //! TCP and UDP checksums that their sender left unfinished.
 //!
-//! A virtual machine or a container hands its packets over without a checksum: the field holds the sum of the pseudo-header
-//! alone, not inverted, and the device is to do the rest (`net/ipv4/tcp_ipv4.c: __tcp_v4_send_check`, `CHECKSUM_PARTIAL`).
-//! On a wire it would; between virtual devices nobody does, and whoever checks drops the packet. Metadata that says so does
-//! not get as far as a user of AF_XDP, so such a packet is known by its field.
+//! A virtual machine or a container hands its packets over without a checksum: the field holds the
+//! sum of the pseudo-header alone, not inverted, and the device is to do the rest
+//! (`net/ipv4/tcp_ipv4.c: __tcp_v4_send_check`, `CHECKSUM_PARTIAL`). On a wire it would; between
+//! virtual devices nobody does, and whoever checks drops the packet. Metadata that says so does not
+//! get as far as a user of AF_XDP, so such a packet is known by its field.
 //!
-//! Of 65 536 finished packets one has this field by chance. To finish it again does no harm: what is computed over a packet
-//! that is whole is what its field holds already. A packet that was damaged on its way gets a right checksum then; that the
-//! sum of a damaged packet is right by chance is just as likely, with or without this.
+//! Of 65 536 finished packets one has this field by chance. To finish it again does no harm: what
+//! is computed over a packet that is whole is what its field holds already. A packet that was
+//! damaged on its way gets a right checksum then; that the sum of a damaged packet is right by
+//! chance is just as likely, with or without this.
 
 use zerocopy::FromBytes;
 
@@ -25,16 +27,17 @@ const IPV6_LEN: usize = 40;
 /// Ethertype of IPv6.
 const IPV6: u16 = 0x86dd;
 
-/// Finishes the checksum of the TCP or UDP packet in `frame` if it is unfinished; whether that changed anything, so not of
-/// a finished one that looks so by chance. Looks at IPv4 and IPv6 without a VLAN tag. Of fragments and behind extension
-/// headers none is unfinished: Linux itself finishes those.
+/// Finishes the checksum of the TCP or UDP packet in `frame` if it is unfinished; whether that
+/// changed anything, so not of a finished one that looks so by chance. Looks at IPv4 and IPv6
+/// without a VLAN tag. Of fragments and behind extension headers none is unfinished: Linux itself
+/// finishes those.
 #[inline]
 pub fn finish(frame: &mut [u8]) -> bool {
     !is_plainly_finished(frame) && finish_any(frame)
 }
 
-/// Whether `frame` is what nearly all frames are, TCP or UDP over IPv4 without options or fragments, and its checksum
-/// is not unfinished. Says no of other frames.
+/// Whether `frame` is what nearly all frames are, TCP or UDP over IPv4 without options or
+/// fragments, and its checksum is not unfinished. Says no of other frames.
 #[inline]
 fn is_plainly_finished(frame: &[u8]) -> bool {
     const L4: usize = ETHER_LEN + IPV4_LEN;
@@ -147,7 +150,8 @@ mod tests {
 
     #[test]
     fn what_linux_leaves_in_the_field_is_known() {
-        // A SYN-ACK of Linux 6.1 over veth: 10.2.0.11:80 to 10.1.0.10:40000, 40 bytes of TCP, field 0x163d.
+        // A SYN-ACK of Linux 6.1 over veth: 10.2.0.11:80 to 10.1.0.10:40000, 40 bytes of TCP, field
+        // 0x163d.
         let mut frame = packet(false, true, &[0; 20], 1);
         frame[26..34].copy_from_slice(&[10, 2, 0, 11, 10, 1, 0, 10]);
         let sum = 0x0a02_u32 + 0x000b + 0x0a01 + 0x000a + 6 + 40;
@@ -167,7 +171,8 @@ mod tests {
             frame.resize(frame.len() + padding, 0xee);
             prop_assert_eq!(finish(&mut frame), unlike);
             prop_assert_eq!(&frame[..right.len()], &right[..]);
-            // By chance the field may hold what marks an unfinished one; the packet stays as it is all the same.
+            // By chance the field may hold what marks an unfinished one; the packet stays as it is
+            // all the same.
             prop_assert!(!finish(&mut frame));
             prop_assert_eq!(&frame[..right.len()], &right[..]);
         }

@@ -100,8 +100,8 @@ impl Flows {
         }
     }
 
-    /// A TCP packet that belongs to no connection and begins none: Linux's, which answers by a reset. But not while
-    /// its connection may have had to make room: the client meant it.
+    /// A TCP packet that belongs to no connection and begins none: Linux's, which answers by a
+    /// reset. But not while its connection may have had to make room: the client meant it.
     fn stray(&self, snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> Outcome {
         if !self.defence.has_displaced(self.now) || key.sport() == FTP_DATA {
             return Outcome::Unknown;
@@ -160,7 +160,8 @@ impl Flows {
         Ok((dest, info))
     }
 
-    /// Makes the connection, counts it at its destination and starts its timer. It is opening then, unless it is a template.
+    /// Makes the connection, counts it at its destination and starts its timer. It is opening then,
+    /// unless it is a template.
     pub(crate) fn create(&mut self, snapshot: &Snapshot, intent: &Intent<'_>) -> Result<ConnId, DropReason> {
         let Intent { service, key, info, .. } = *intent;
         self.defence.note_attempt(self.now, self.table.capacity());
@@ -290,14 +291,14 @@ impl Flows {
     }
 }
 
-/// Whether no station on a network can have this address: Linux drops such senders before IPVS sees them
-/// (`net/ipv4/route.c: ip_route_input_slow`).
+/// Whether no station on a network can have this address: Linux drops such senders before IPVS sees
+/// them (`net/ipv4/route.c: ip_route_input_slow`).
 const fn is_nobody(addr: Ipv4Addr) -> bool {
     addr.is_loopback() || addr.is_multicast() || addr.is_broadcast() || addr.octets()[0] == 0
 }
 
-/// Ticks until a new connection ends, most likely: its first packet sets the end at once, but the timer should
-/// then be right already.
+/// Ticks until a new connection ends, most likely: its first packet sets the end at once, but the
+/// timer should then be right already.
 fn first_timeout(snapshot: &Snapshot, intent: &Intent<'_>) -> u32 {
     let tunables = &snapshot.tunables;
     match intent.service.persistence {

@@ -1,9 +1,10 @@
 //! What keeps a flood of new connections from those that stand.
 //!
-//! A packet that makes a connection costs many times what one of an established connection does. So while many connections
-//! are half open or great numbers are asked for, and more packets come than can be handled, one packet makes a connection
-//! every so often. Who makes room for it in a full table is told in [`super::pressure`]. Linux has the same in mind with
-//! `drop_packet` (`net/netfilter/ipvs/ip_vs_ctl.c: update_defense_level`).
+//! A packet that makes a connection costs many times what one of an established connection does. So
+//! while many connections are half open or great numbers are asked for, and more packets come than
+//! can be handled, one packet makes a connection every so often. Who makes room for it in a full
+//! table is told in [`super::pressure`]. Linux has the same in mind with `drop_packet`
+//! (`net/netfilter/ipvs/ip_vs_ctl.c: update_defense_level`).
 
 use sched::Random;
 use sched::XorShift;
@@ -23,16 +24,17 @@ use crate::worker::flows::Flows;
 
 /// More than one in so many slots half open: a flood, if packets wait.
 const FLOODED: u32 = 8;
-/// Polls in a row that leave packets in a queue, before SYNs are held back: more than a device's queue holds, so that
-/// packets are being lost already.
+/// Polls in a row that leave packets in a queue, before SYNs are held back: more than a device's
+/// queue holds, so that packets are being lost already.
 const BEHIND: u32 = 64;
 /// The same so soon after the last time: it is the same flood.
 const BEHIND_AGAIN: u32 = 8;
 const RELAPSE: u32 = 10 * Ticks::PER_SECOND;
-/// How long the queues must have been empty by the end of each poll before all are let in again: newcomers are to be within
-/// a second of the flood's end.
+/// How long the queues must have been empty by the end of each poll before all are let in again:
+/// newcomers are to be within a second of the flood's end.
 const REMEMBERED: u32 = Ticks::PER_SECOND / 2;
-/// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied meanwhile; and if not.
+/// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied
+/// meanwhile; and if not.
 const BURSTS_FOR_ONE: u32 = 4;
 const BURSTS_BEHIND: u32 = 64;
 /// Packets in a second that want connections, and are a storm whatever the table holds.
@@ -41,11 +43,12 @@ const STORMY: u32 = 65_536;
 const STORM: u32 = 60 * Ticks::PER_SECOND;
 /// How long the packets of connections that had to make room may still come, likewise.
 const STRAY: u32 = 60 * Ticks::PER_SECOND;
-/// Slots of the table that may be looked at for room in a tick at least, and local ports that may be tried at most: either
-/// takes less than a twentieth of the time.
+/// Slots of the table that may be looked at for room in a tick at least, and local ports that may
+/// be tried at most: either takes less than a twentieth of the time.
 const LOOKS: u32 = 16_384;
 const TRIES: u32 = 1024;
-/// Looks that searches may leave to those that follow: those that stay lie in long rows, being as old as each other.
+/// Looks that searches may leave to those that follow: those that stay lie in long rows, being as
+/// old as each other.
 const MOST_LOOKS: u32 = 32_768;
 
 /// A worker's defence.
@@ -72,7 +75,8 @@ pub(super) struct Defence {
     displaced: Ticks,
     /// The slot of the table that is looked at next when room is wanted.
     hand: u32,
-    /// Slots that may yet be looked at, and local ports that may yet be tried in the tick `allowed_at`.
+    /// Slots that may yet be looked at, and local ports that may yet be tried in the tick
+    /// `allowed_at`.
     looks: u32,
     tries: u32,
     allowed_at: Ticks,
@@ -123,7 +127,8 @@ impl Defence {
         }
     }
 
-    /// Takes note of a packet that wants a connection, in a table of so many slots: in large numbers they are a storm.
+    /// Takes note of a packet that wants a connection, in a table of so many slots: in large
+    /// numbers they are a storm.
     #[inline]
     pub(super) fn note_attempt(&mut self, now: Ticks, capacity: u32) {
         if now.since(self.second).cast_unsigned() >= Ticks::PER_SECOND {
@@ -212,8 +217,9 @@ impl Flows {
         flooded
     }
 
-    /// Whether a packet that was just parsed, of a burst that is part of a flood, is refused: a SYN to a service that
-    /// has had its share. That it may belong to a connection is not looked at: this is the place to save time.
+    /// Whether a packet that was just parsed, of a burst that is part of a flood, is refused: a SYN
+    /// to a service that has had its share. That it may belong to a connection is not looked
+    /// at: this is the place to save time.
     pub(super) fn holds_back(&mut self, snapshot: &Snapshot, meta: &PacketMeta, ingress: PortId) -> bool {
         let opens = meta.class == Class::Flow && meta.tcp_flags & (flag::SYN | flag::RST) == flag::SYN;
         if !opens || snapshot.services.find(snapshot.marks.mark(meta.key, ingress), meta.key).is_none() {

@@ -1,8 +1,8 @@
 //! How connections end: timers that are only looked at when due, and what an end undoes.
 //!
 //! A packet stamps `expires` and no more. The wheel holds one valid record a connection, due at
-//! `wheel_at`; when it comes due the connection is looked at: over, or wound up again for its present
-//! end. Only a state that shortens the life needs an earlier record.
+//! `wheel_at`; when it comes due the connection is looked at: over, or wound up again for its
+//! present end. Only a state that shortens the life needs an earlier record.
 
 use arrayvec::ArrayVec;
 use sched::DestId;
@@ -38,13 +38,14 @@ pub(super) struct DueBatch {
     ending: ArrayVec<[Approach; 2], BATCH>,
 }
 
-/// How long an end is put off while other connections hang on this one (`ip_vs_conn.c: ip_vs_conn_expire`).
+/// How long an end is put off while other connections hang on this one (`ip_vs_conn.c:
+/// ip_vs_conn_expire`).
 const POSTPONED: u32 = 60 * Ticks::PER_SECOND;
 
 impl Flows {
-    /// Ends what is over, a batch of due records at a time; how many records there were, so 0 when none is due. In a
-    /// poll that carried packets (`busy`) it takes one step and leaves the others to the polls that follow: what a step
-    /// has fetched is there by the next.
+    /// Ends what is over, a batch of due records at a time; how many records there were, so 0 when
+    /// none is due. In a poll that carried packets (`busy`) it takes one step and leaves the
+    /// others to the polls that follow: what a step has fetched is there by the next.
     pub(crate) fn expire(&mut self, snapshot: &Snapshot, busy: bool) -> usize {
         if !busy {
             self.pop_due();
@@ -66,7 +67,8 @@ impl Flows {
         done
     }
 
-    /// Takes the next batch of due records, if there is none at hand, and has their connections fetched.
+    /// Takes the next batch of due records, if there is none at hand, and has their connections
+    /// fetched.
     fn pop_due(&mut self) -> usize {
         if !self.due.records.is_empty() {
             return 0;
@@ -131,7 +133,8 @@ impl Flows {
             return ends;
         }
         if over {
-            // From now on this is its timeout, as in Linux: the next use of a template winds it no further.
+            // From now on this is its timeout, as in Linux: the next use of a template winds it no
+            // further.
             self.table.cold_mut(id).timeout = POSTPONED;
             self.table.hot_mut(id).expires = self.now.plus(POSTPONED);
         }
@@ -171,9 +174,9 @@ impl Flows {
         }
     }
 
-    /// Whether a record that the slot already has in the wheel comes soon enough; it is then the valid one. Without
-    /// this, connections that end before their time (a port used again, a reset) would fill the wheel with
-    /// records that mean nothing.
+    /// Whether a record that the slot already has in the wheel comes soon enough; it is then the
+    /// valid one. Without this, connections that end before their time (a port used again, a
+    /// reset) would fill the wheel with records that mean nothing.
     fn claim_record(&mut self, id: ConnId) -> bool {
         let (now, Track { expires, wheel_at, flags, .. }) = (self.now, self.table.hot(id).track);
         // What lies ahead has not been popped: the wheel gives out what is due and no more.

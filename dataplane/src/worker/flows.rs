@@ -1,8 +1,8 @@
 //! One worker's connections and what packets do to them.
 //!
-//! `Flows::handle` is the pipeline of `net/netfilter/ipvs/ip_vs_core.c: ip_vs_in, ip_vs_out`: find the
-//! connection, judge it, count, step its state, forward, wind its timer. What makes connections is in
-//! [`super::create`] and [`super::persist`], what ends them in [`super::expire`].
+//! `Flows::handle` is the pipeline of `net/netfilter/ipvs/ip_vs_core.c: ip_vs_in, ip_vs_out`: find
+//! the connection, judge it, count, step its state, forward, wind its timer. What makes connections
+//! is in [`super::create`] and [`super::persist`], what ends them in [`super::expire`].
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ pub struct Flows {
     pub(crate) token: WorkerToken,
     pub(crate) random: XorShift,
     pub(crate) now: Ticks,
-    /// The destination that counts an error about the packet at hand, as its connection was only just replaced.
+    /// The destination that counts an error about the packet at hand, as its connection was only
+    /// just replaced.
     pub(crate) replaced: u32,
     limiter: IcmpLimiter,
     icmp_id: u16,
@@ -195,8 +196,9 @@ impl Flows {
         }
         if self.table.hot(id).flags.has(Flags::GONE) {
             if snapshot.services.is_empty() {
-                // Without any service IPVS is not in the packet's way, and Linux resets what it knows nothing of
-                // (`ip_vs_ctl.c: __ip_vs_del_service`, which takes its hooks away).
+                // Without any service IPVS is not in the packet's way, and Linux resets what it
+                // knows nothing of (`ip_vs_ctl.c: __ip_vs_del_service`, which takes its hooks
+                // away).
                 return Verdict::Forward(Egress::Host).into();
             }
             if !snapshot.tunables.expire_nodest_conn {
@@ -216,8 +218,8 @@ impl Flows {
         verdict.into()
     }
 
-    /// Treats a packet as if its connection were not. Linux ends that one with its next tick, so the scheduler still
-    /// sees it counted (`ip_vs_conn.c: ip_vs_conn_expire_now`).
+    /// Treats a packet as if its connection were not. Linux ends that one with its next tick, so
+    /// the scheduler still sees it counted (`ip_vs_conn.c: ip_vs_conn_expire_now`).
     #[inline(never)]
     fn replace<F: Frame>(
         &mut self,
@@ -267,7 +269,8 @@ impl Flows {
         match forward::forward(snapshot, frame, meta, hot, Direction::Request) {
             Ok(egress) => Verdict::Forward(egress),
             Err(refusal) => {
-                // The error meets the connection on its way out when its quote is the reverse of a reply.
+                // The error meets the connection on its way out when its quote is the reverse of a
+                // reply.
                 let counts = !Method::from_bits(hot.flags.bits()).is_translated();
                 let dest = if counts { dest } else { NONE };
                 self.refuse(snapshot, frame, meta, refusal, meta.key.dst(), dest)
@@ -298,7 +301,8 @@ impl Flows {
             Ok(Egress::Host)
         };
         if let Err(refusal @ Refusal::Tell(..)) = sent {
-            // Linux finds this out before IPVS sees the packet (`net/ipv4/ip_forward.c: ip_forward`).
+            // Linux finds this out before IPVS sees the packet (`net/ipv4/ip_forward.c:
+            // ip_forward`).
             let facts = snapshot.paths.ports.get(ingress.index());
             let source = facts.and_then(|port| port.addr).unwrap_or(meta.key.dst());
             return self.refuse(snapshot, frame, meta, refusal, source, NONE);
@@ -381,8 +385,9 @@ impl Flows {
         }
     }
 
-    /// Has schedulers drop what they remember for too long, a bounded part of it each time, and look anew at what
-    /// is measured once an estimator tick; ten times a second. Whether it was time.
+    /// Has schedulers drop what they remember for too long, a bounded part of it each time, and
+    /// look anew at what is measured once an estimator tick; ten times a second. Whether it was
+    /// time.
     pub(crate) fn tend_schedulers(&mut self, snapshot: &Snapshot) -> bool {
         if self.now.since(self.tended) < TEND_TICKS {
             return false;
@@ -406,9 +411,9 @@ impl Flows {
         true
     }
 
-    /// The first reply of a connection whose real server is being timed. It says nothing when the first packet had been
-    /// sent again, as nobody knows which of them is answered (Karn's rule, RFC 6298 section 3), nor when it was this
-    /// worker that was late.
+    /// The first reply of a connection whose real server is being timed. It says nothing when the
+    /// first packet had been sent again, as nobody knows which of them is answered (Karn's
+    /// rule, RFC 6298 section 3), nor when it was this worker that was late.
     #[cold]
     fn measure(&mut self, snapshot: &Snapshot, meta: &PacketMeta, id: ConnId) {
         let hot = self.table.hot_mut(id);
@@ -526,8 +531,9 @@ impl Flows {
         }
     }
 
-    /// Drops a packet, telling its sender when that is due and allowed. `dest` is the destination as whose
-    /// packet the error counts: in Linux errors about DR and TUN connections meet them on their way out.
+    /// Drops a packet, telling its sender when that is due and allowed. `dest` is the destination
+    /// as whose packet the error counts: in Linux errors about DR and TUN connections meet them
+    /// on their way out.
     #[cold]
     pub(crate) fn refuse<F: Frame>(
         &mut self,

@@ -1,13 +1,15 @@
 //! Fragments: whose they are, without reassembling them.
 //!
-//! Balanced packets in fragments are dropped, for reassembly is not built. They must not reach Linux, which would answer
-//! them, or route a real server's reply under the server's own address. All other fragments are Linux's.
+//! Balanced packets in fragments are dropped, for reassembly is not built. They must not reach
+//! Linux, which would answer them, or route a real server's reply under the server's own address.
+//! All other fragments are Linux's.
 //!
-//! The first fragment has the ports, so it is known whose it is. The later ones have none and go where their first went: a
-//! few first ones are remembered ([`Trails`]). A later one whose first did not come before is dropped when it may be
-//! balanced: when it goes to a virtual address, bears a service's mark, or comes from a real server whose replies are
-//! rewritten. Linux reassembles first and then looks (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_gather_frags`), so it tells
-//! all of them apart.
+//! The first fragment has the ports, so it is known whose it is. The later ones have none and go
+//! where their first went: a few first ones are remembered ([`Trails`]). A later one whose first
+//! did not come before is dropped when it may be balanced: when it goes to a virtual address, bears
+//! a service's mark, or comes from a real server whose replies are rewritten. Linux reassembles
+//! first and then looks (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_gather_frags`), so it tells all of
+//! them apart.
 
 use core::hash::BuildHasher;
 use core::net::Ipv4Addr;
@@ -123,7 +125,8 @@ fn has_service(snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
     snapshot.services.find(snapshot.marks.mark(key, ingress), key).is_some()
 }
 
-/// Whether a packet between these addresses may be balanced, for all that is known without its ports.
+/// Whether a packet between these addresses may be balanced, for all that is known without its
+/// ports.
 fn may_be_balanced(snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
     snapshot.services.has_vip(key.dst())
         || snapshot.servers.contains(key.src())

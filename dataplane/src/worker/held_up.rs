@@ -1,6 +1,7 @@
 //! When the worker itself was late.
 //!
-//! A worker that had no CPU for 70 ms finds answers that came in 1: what it then measures says nothing of the real server.
+//! A worker that had no CPU for 70 ms finds answers that came in 1: what it then measures says
+//! nothing of the real server.
 
 /// The last time that the worker was held up between two polls.
 #[derive(Debug, Default)]
@@ -21,7 +22,8 @@ impl HeldUp {
         }
     }
 
-    /// Whether more than half of the `micros` before `now` may have passed while the worker was held up.
+    /// Whether more than half of the `micros` before `now` may have passed while the worker was
+    /// held up.
     pub(super) const fn spoils(&self, micros: u32, now: u32) -> bool {
         now.wrapping_sub(self.ended) < micros && self.length > micros / 2
     }

@@ -1,7 +1,7 @@
 //! A worker: one core, its queues, its connections.
 //!
-//! [`Worker::poll`] is the life of a packet, top to bottom, over fixed arrays of one burst. Nothing here
-//! or below allocates, locks, logs, reads a clock or calls the kernel.
+//! [`Worker::poll`] is the life of a packet, top to bottom, over fixed arrays of one burst. Nothing
+//! here or below allocates, locks, logs, reads a clock or calls the kernel.
 
 pub mod create;
 mod defence;
@@ -43,12 +43,12 @@ use crate::worker::stage::Stage;
 
 /// Frames taken from the host's ring in one poll.
 const FROM_HOST: usize = ROUNDS * BURST;
-/// Bursts taken from a port in one poll. While one is followed by another, its packets wait for it to be parsed, and
-/// their lines are there by then.
+/// Bursts taken from a port in one poll. While one is followed by another, its packets wait for it
+/// to be parsed, and their lines are there by then.
 pub const ROUNDS: usize = 8;
 
-/// How many packets ahead their destinations' lines are sent for, where there are more than [`MANY`]: of fewer the lines
-/// are near anyhow.
+/// How many packets ahead their destinations' lines are sent for, where there are more than
+/// [`MANY`]: of fewer the lines are near anyhow.
 const PEEK: usize = 5;
 const MANY: usize = 512;
 
@@ -59,13 +59,15 @@ pub struct Worker<Io: PacketIo> {
     flows: Flows,
     outbox: Outbox<Io::Frame>,
     reporter: Option<Reporter>,
-    /// The burst that is coming in, and the one before it, which is on its way out. Both are empty between polls.
+    /// The burst that is coming in, and the one before it, which is on its way out. Both are empty
+    /// between polls.
     coming: Stage<Io::Frame>,
     going: Stage<Io::Frame>,
 }
 
-/// A table of more slots is so large that what says where its pages are comes from afar too. The processor waits for that
-/// with each line it sends for, but hardly longer for a whole burst of them than for one: so they are sent for together.
+/// A table of more slots is so large that what says where its pages are comes from afar too. The
+/// processor waits for that with each line it sends for, but hardly longer for a whole burst of
+/// them than for one: so they are sent for together.
 const VAST: u32 = 2_000_000;
 
 impl<Io: PacketIo> Worker<Io> {
@@ -82,8 +84,9 @@ impl<Io: PacketIo> Worker<Io> {
         self
     }
 
-    /// One round at the moment `now`: takes what waits, up to [`ROUNDS`] bursts from each port, and sends it on. Gives
-    /// the number of frames taken and timers looked at: 0 means that there was nothing to do.
+    /// One round at the moment `now`: takes what waits, up to [`ROUNDS`] bursts from each port, and
+    /// sends it on. Gives the number of frames taken and timers looked at: 0 means that there
+    /// was nothing to do.
     pub fn poll(&mut self, now: impl Into<Moment>) -> usize {
         let now = now.into();
         self.follow_rules(now);
@@ -139,8 +142,9 @@ impl<Io: PacketIo> Worker<Io> {
         core::mem::swap(&mut self.coming, &mut self.going);
     }
 
-    /// Forwards the burst that is on its way out, one packet after the other, and looks for the connections of the one
-    /// that is coming in: a packet out, a packet in, so that the lines of one are fetched while the other is worked on.
+    /// Forwards the burst that is on its way out, one packet after the other, and looks for the
+    /// connections of the one that is coming in: a packet out, a packet in, so that the lines
+    /// of one are fetched while the other is worked on.
     #[inline(never)]
     fn forward(&mut self) {
         self.flows.defence.flooded = self.going.flooded;
@@ -189,7 +193,8 @@ impl<Io: PacketIo> Worker<Io> {
         taken
     }
 
-    /// Tells the senders of packets whose next hop did not answer. Each of these has been counted as resolving.
+    /// Tells the senders of packets whose next hop did not answer. Each of these has been counted
+    /// as resolving.
     fn answer_for_neighbours(&mut self) -> usize {
         let mut taken = 0;
         while taken < FROM_HOST {

@@ -1,9 +1,10 @@
 //! Which ports bring packets whose checksums are unfinished, and finishing them.
 //!
-//! [`crate::wire::unfinished`] says what these are. On a port where one was found all packets are looked at, and on others
-//! the first burst of each tick: few packets of a busy port and nearly all of a quiet one. A client that sends its SYN again
-//! is a sign that packets get lost, so for a while after it all ports are looked at closely: what began on a busy port is
-//! found at the second try.
+//! [`crate::wire::unfinished`] says what these are. On a port where one was found all packets are
+//! looked at, and on others the first burst of each tick: few packets of a busy port and nearly all
+//! of a quiet one. A client that sends its SYN again is a sign that packets get lost, so for a
+//! while after it all ports are looked at closely: what began on a busy port is found at the second
+//! try.
 
 use crate::io::Burst;
 use crate::io::Frame;
@@ -22,7 +23,8 @@ const PORTS: usize = 32;
 /// What is known of the ports.
 #[derive(Debug)]
 pub(crate) struct Offload {
-    /// The tick in which each port's bursts are let by; never the present one of a port with unfinished packets.
+    /// The tick in which each port's bursts are let by; never the present one of a port with
+    /// unfinished packets.
     skip: [Ticks; PORTS],
     closely_since: Ticks,
 }

@@ -1,9 +1,10 @@
 //! Connections between their first packet's arrival and its departure.
 //!
-//! A new connection's reply key is known only once its real server is chosen, and the line it goes to is then far away.
-//! So the first packet waits for the end of its burst: the line comes while other packets are handled. Until then the
-//! connection is marked [`Flags::OPENING`] and found by its request key alone. No packet of its own overtakes the first:
-//! what belongs to it, or to nothing that is known, has all connections opened before it is handled.
+//! A new connection's reply key is known only once its real server is chosen, and the line it goes
+//! to is then far away. So the first packet waits for the end of its burst: the line comes while
+//! other packets are handled. Until then the connection is marked [`Flags::OPENING`] and found by
+//! its request key alone. No packet of its own overtakes the first: what belongs to it, or to
+//! nothing that is known, has all connections opened before it is handled.
 
 use sched::DestId;
 

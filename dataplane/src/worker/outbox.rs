@@ -1,8 +1,8 @@
 //! Where packets end: transmit buffers, the host's ring, the count.
 //!
-//! Every frame that enters a worker (received, sent by Linux, or an ICMP error of the director's own) ends in
-//! exactly one of these counts: transmitted, host, resolve, or one of the drop reasons. A packet
-//! answered by an error counts as dropped, and the error in its stead goes on.
+//! Every frame that enters a worker (received, sent by Linux, or an ICMP error of the director's
+//! own) ends in exactly one of these counts: transmitted, host, resolve, or one of the drop
+//! reasons. A packet answered by an error counts as dropped, and the error in its stead goes on.
 
 use std::boxed::Box;
 

@@ -12,10 +12,11 @@ pub(crate) enum Outcome {
     Opens(ConnId),
     /// It belongs to a connection that is opening: to be handled again when all of those are open.
     Early,
-    /// It belongs to no connection and to no service, so it is Linux's; unless connections are opening: then it is to be
-    /// handled again when they are open.
+    /// It belongs to no connection and to no service, so it is Linux's; unless connections are
+    /// opening: then it is to be handled again when they are open.
     Unknown,
-    /// The same of a service's packet whose connection may have had to make room: it is to be dropped, not Linux's.
+    /// The same of a service's packet whose connection may have had to make room: it is to be
+    /// dropped, not Linux's.
     Stray,
 }
 

@@ -1,7 +1,7 @@
 //! Persistence: clients that stick to their server.
 //!
-//! A template remembers the choice for (client and mask, VIP, port); connections hang on it and keep it
-//! alive. Must agree with `net/netfilter/ipvs/ip_vs_core.c: ip_vs_sched_persist`.
+//! A template remembers the choice for (client and mask, VIP, port); connections hang on it and
+//! keep it alive. Must agree with `net/netfilter/ipvs/ip_vs_core.c: ip_vs_sched_persist`.
 
 use core::net::Ipv4Addr;
 
@@ -21,7 +21,8 @@ use crate::worker::wanted::Intent;
 use crate::worker::wanted::Wanted;
 
 const FTP: u16 = 21;
-/// Port that no packet to a template's service can have matched: an invalidated template is rekeyed to it.
+/// Port that no packet to a template's service can have matched: an invalidated template is rekeyed
+/// to it.
 const INVALID: u16 = 65_535;
 /// Invalidated templates that one client and VIP may have at a time.
 const MANY: u16 = 256;
@@ -95,8 +96,8 @@ impl Flows {
         self.wind(id);
     }
 
-    /// The template with this key, when it may still be used; one that may not is put out of the way
-    /// (`ip_vs_conn.c: ip_vs_check_template`).
+    /// The template with this key, when it may still be used; one that may not is put out of the
+    /// way (`ip_vs_conn.c: ip_vs_check_template`).
     fn usable_template(&mut self, snapshot: &Snapshot, key: FlowKey) -> Option<ConnId> {
         let (id, _) = self.table.find(key)?;
         let info = snapshot.dest(DestId::new(self.table.hot(id).dest));
@@ -106,7 +107,8 @@ impl Flows {
         }
         let invalid =
             FlowKey::new(key.protocol(), key.src(), 0, key.dst(), INVALID).with_kind(KeyKind::Template);
-        // Earlier ones of the same client may still wait there; connections hang on them, so none can go.
+        // Earlier ones of the same client may still wait there; connections hang on them, so none
+        // can go.
         if (1..=MANY).any(|serial| self.table.rekey_request(id, invalid.with_serial(serial)).is_ok()) {
             self.table.cold_mut(id).dport = INVALID;
         }

@@ -1,11 +1,12 @@
 //! FULLNAT's local ports: one for each connection of a real server's port.
 //!
-//! Which ports are free is what the table says: it has the real server's packets by exactly the addresses, ports and
-//! protocol that must differ. A cursor for each destination goes over all addresses and ports in turn, so no address is
-//! favoured and a port rests as long as it can. A new connection takes what the cursor is at without a look. Only when
-//! it turns out at the end of the burst that another connection has that port, others are tried: a few by lot; then that
-//! of whoever is worth little and has had it longest; then, as far as the tick's allowance goes, more by lot, and one after
-//! the other.
+//! Which ports are free is what the table says: it has the real server's packets by exactly the
+//! addresses, ports and protocol that must differ. A cursor for each destination goes over all
+//! addresses and ports in turn, so no address is favoured and a port rests as long as it can. A new
+//! connection takes what the cursor is at without a look. Only when it turns out at the end of the
+//! burst that another connection has that port, others are tried: a few by lot; then that
+//! of whoever is worth little and has had it longest; then, as far as the tick's allowance goes,
+//! more by lot, and one after the other.
 
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ const SCANNED: u32 = 1024;
 /// Keeps the cursors of destinations apart that have the same real server's port.
 const APART: u32 = 0x9e37_79b9;
 
-/// A local port for a connection: the slot of its address, and the key of the real server's packets.
+/// A local port for a connection: the slot of its address, and the key of the real server's
+/// packets.
 type Port = (u32, FlowKey);
 
 /// What was found of ports and of those who have them.
@@ -49,7 +51,8 @@ struct Search {
 }
 
 impl Flows {
-    /// The next local address and port in turn for a destination; `None` when its service has none at all.
+    /// The next local address and port in turn for a destination; `None` when its service has none
+    /// at all.
     pub(super) fn next_port<'s>(
         &self,
         service: &'s Service,
@@ -64,8 +67,8 @@ impl Flows {
         self.nth_port(service, turn.wrapping_add(self.first_port).wrapping_add(apart))
     }
 
-    /// The `nth` of all ports of a service's local addresses, counted round and round: of each address the first, then of
-    /// each the second.
+    /// The `nth` of all ports of a service's local addresses, counted round and round: of each
+    /// address the first, then of each the second.
     fn nth_port<'s>(&self, service: &'s Service, nth: u32) -> Option<(&'s Arc<LocalAddress>, u16)> {
         let count = service.locals.len() as u32;
         // Addresses all of whose ports are left to Linux have none.
@@ -75,8 +78,8 @@ impl Flows {
         })
     }
 
-    /// Opens a connection whose local port is another connection's: with another port, or in the place of one that is
-    /// worth little.
+    /// Opens a connection whose local port is another connection's: with another port, or in the
+    /// place of one that is worth little.
     #[cold]
     pub(super) fn open_elsewhere(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), DropReason> {
         let (hot, cold) = (self.table.hot(id), self.table.cold(id));

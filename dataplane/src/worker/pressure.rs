@@ -1,13 +1,15 @@
 //! Who makes room when the table is full, or a local port is wanted and none is free.
 //!
-//! First whoever never led to anything: handshakes that were not completed, or led to no packet more; datagrams that nobody
-//! answered, or a single one that was; what is closed; templates on which nothing hangs that ever did. When there is none of
-//! those nearby, timeouts shorten: whoever has been silent for longest beyond the shorter time goes. All others stay:
-//! connections with traffic are never touched. Linux's `drop_entry` has the same in mind (`net/netfilter/ipvs/ip_vs_conn.c: ip_vs_random_dropentry`).
+//! First whoever never led to anything: handshakes that were not completed, or led to no packet
+//! more; datagrams that nobody answered, or a single one that was; what is closed; templates on
+//! which nothing hangs that ever did. When there is none of those nearby, timeouts shorten: whoever
+//! has been silent for longest beyond the shorter time goes. All others stay: connections with
+//! traffic are never touched. Linux's `drop_entry` has the same in mind
+//! (`net/netfilter/ipvs/ip_vs_conn.c: ip_vs_random_dropentry`).
 //!
-//! A hand goes round the slots of the table and stops where it found one. Vacant slots are used first in, first out, so a
-//! newcomer mostly stands behind the hand, and all others are looked at before it; and who was heard of a moment ago is
-//! passed over if somebody else is near.
+//! A hand goes round the slots of the table and stops where it found one. Vacant slots are used
+//! first in, first out, so a newcomer mostly stands behind the hand, and all others are looked at
+//! before it; and who was heard of a moment ago is passed over if somebody else is near.
 
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
@@ -51,8 +53,8 @@ pub(super) enum Worth {
 }
 
 impl Flows {
-    /// Ends a connection that is worth least, with its template if that led nowhere, but never the template `kept`; false
-    /// when none was found.
+    /// Ends a connection that is worth least, with its template if that led nowhere, but never the
+    /// template `kept`; false when none was found.
     pub(super) fn make_room(&mut self, snapshot: &Snapshot, kept: u32) -> bool {
         let capacity = self.capacity();
         self.defence.grant_looks(NEARBY);
@@ -121,7 +123,8 @@ impl Flows {
         }
     }
 
-    /// Takes note that a connection of the template `control` ends: whether it led to anything is the template's worth.
+    /// Takes note that a connection of the template `control` ends: whether it led to anything is
+    /// the template's worth.
     pub(super) fn note_end(&mut self, hot: &Hot, control: u32) {
         if has_led_somewhere(hot) {
             let template = self.table.hot_mut(ConnId::new(control));
@@ -136,14 +139,15 @@ fn is_missed(hot: &Hot) -> bool {
     hot.request.protocol() == l4::TCP && !hot.flags.has(Flags::TEMPLATE) && !over
 }
 
-/// Whether more came of a connection than its beginning. Replies of direct routing and tunnels are not seen here, so there
-/// the client's packets have to say it.
+/// Whether more came of a connection than its beginning. Replies of direct routing and tunnels are
+/// not seen here, so there the client's packets have to say it.
 fn has_led_somewhere(hot: &Hot) -> bool {
     if hot.request.protocol() == l4::TCP {
         return hot.in_pkts > HANDSHAKE;
     }
     let translated = Method::from_bits(hot.flags.bits()).is_translated();
-    // A question and its answer are mostly all there is, and a real server answers whoever is made up.
+    // A question and its answer are mostly all there is, and a real server answers whoever is made
+    // up.
     hot.in_pkts > if translated && hot.state == 0 { ASKED_AGAIN } else { 1 }
 }
 
@@ -173,7 +177,8 @@ fn worth(hot: &Hot, tunables: &Tunables, now: Ticks) -> Worth {
 
 /// How many ticks ago the last packet came, which set a timeout of so many ticks.
 fn silence(hot: &Hot, timeout: u32, now: Ticks) -> u32 {
-    // A timeout that was changed since, or an end that is overdue, makes it more or less than it can be.
+    // A timeout that was changed since, or an end that is overdue, makes it more or less than it
+    // can be.
     u32::try_from(i64::from(timeout) - i64::from(hot.expires.since(now))).unwrap_or(0)
 }
 

@@ -1,7 +1,8 @@
 //! Following the rules: what a worker does when it first sees a new snapshot.
 //!
-//! Scheduler state survives edits, as in Linux: the edits that the worker has not seen are replayed on
-//! its own state, in order. A worker may have skipped snapshots; the edits of all of them are in the newest.
+//! Scheduler state survives edits, as in Linux: the edits that the worker has not seen are replayed
+//! on its own state, in order. A worker may have skipped snapshots; the edits of all of them are in
+//! the newest.
 
 use std::sync::Arc;
 
@@ -47,8 +48,9 @@ pub(crate) fn follow(old: &Snapshot, new: &Snapshot, token: &mut WorkerToken, st
     }
 }
 
-/// Clears a destination's overload when an edit has lifted its threshold or raised it above the one before, whatever
-/// the destination has (`ip_vs_ctl.c: __ip_vs_update_dest`). A new one in an old slot is not overloaded either.
+/// Clears a destination's overload when an edit has lifted its threshold or raised it above the one
+/// before, whatever the destination has (`ip_vs_ctl.c: __ip_vs_update_dest`). A new one in an old
+/// slot is not overloaded either.
 fn relieve(old: &Snapshot, new: &Snapshot, dest: DestId, stats: &WorkerStats) {
     let (Some(info), Some(counts)) = (new.dest(dest), stats.dest(dest)) else { return };
     let raised = old.dest(dest).is_none_or(|before| before.raised != info.raised);

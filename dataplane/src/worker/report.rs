@@ -1,7 +1,8 @@
 //! The connection table, told to control a page at a time.
 //!
-//! Control asks for a [`Page`] through one ring and reads [`Report`]s from another; the worker looks at a
-//! bounded number of slots a poll, so that listing a million connections delays no packet.
+//! Control asks for a [`Page`] through one ring and reads [`Report`]s from another; the worker
+//! looks at a bounded number of slots a poll, so that listing a million connections delays no
+//! packet.
 
 use core::net::Ipv4Addr;
 

@@ -50,8 +50,8 @@ impl<Io: PacketIo> Slow<'_, Io> {
                     self.opening.push((frame, nth, id));
                     return;
                 }
-                // A real server's packet in the burst of the client's first, perhaps, which is found only then. Nothing
-                // is opening afterwards, so this happens once.
+                // A real server's packet in the burst of the client's first, perhaps, which is
+                // found only then. Nothing is opening afterwards, so this happens once.
                 Outcome::Early | Outcome::Unknown | Outcome::Stray => self.open_all(),
             }
         }

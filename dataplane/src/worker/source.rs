@@ -1,8 +1,10 @@
-//! Whether a packet may come from whom it says, and by the way it says: what Linux asks of packets that it takes in
-//! (`net/ipv4/ip_input.c: ip_rcv_options`, `net/ipv4/fib_frontend.c: fib_validate_source`).
+//! Whether a packet may come from whom it says, and by the way it says: what Linux asks of packets
+//! that it takes in (`net/ipv4/ip_input.c: ip_rcv_options`, `net/ipv4/fib_frontend.c:
+//! fib_validate_source`).
 //!
-//! The sender of a packet that makes a connection is looked up then, once. Packets of a standing connection are looked at
-//! only where `rp_filter` is strict, and then the port is compared with the one that leads back.
+//! The sender of a packet that makes a connection is looked up then, once. Packets of a standing
+//! connection are looked at only where `rp_filter` is strict, and then the port is compared with
+//! the one that leads back.
 
 use crate::conn::entry::Direction;
 use crate::conn::entry::Hot;
@@ -17,7 +19,8 @@ use crate::verdict::DropReason;
 use crate::wire::ipv4::IPV4_LEN;
 use crate::worker::flows::Flows;
 
-/// IPv4 options (RFC 791 §3.1): end of the list, no operation, and the two that name routers on the way.
+/// IPv4 options (RFC 791 §3.1): end of the list, no operation, and the two that name routers on the
+/// way.
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const LOOSE_ROUTE: u8 = 131;

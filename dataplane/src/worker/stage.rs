@@ -1,7 +1,7 @@
 //! One burst between parsing and forwarding.
 //!
-//! A worker has two: while the packets of one are forwarded, what those of the other will touch is on its way from
-//! memory.
+//! A worker has two: while the packets of one are forwarded, what those of the other will touch is
+//! on its way from memory.
 
 use std::boxed::Box;
 
@@ -22,7 +22,8 @@ use crate::wire::ether::Mac;
 use crate::worker::flows::Flows;
 use crate::worker::source;
 
-/// The frames of a burst and what is noted of each, by its place. Notes beyond the frames mean nothing.
+/// The frames of a burst and what is noted of each, by its place. Notes beyond the frames mean
+/// nothing.
 pub(super) struct Stage<F> {
     pub(super) frames: Burst<F>,
     /// Where they came from.
@@ -81,7 +82,8 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// Parses those anew that are for other MACs of the host interface. Apart, so that the others cost what they cost.
+    /// Parses those anew that are for other MACs of the host interface. Apart, so that the others
+    /// cost what they cost.
     #[cold]
     fn parse_for_others(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
         let (macs, flooded) = (snapshot.paths.more_macs(self.ingress), self.flooded);
@@ -100,8 +102,9 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// Sees to it that packets by a port that does not lead back to their senders take every step, and so are looked at:
-    /// of a port whose `rp_filter` is strict, just before its burst is forwarded.
+    /// Sees to it that packets by a port that does not lead back to their senders take every step,
+    /// and so are looked at: of a port whose `rp_filter` is strict, just before its burst is
+    /// forwarded.
     #[cold]
     pub(super) fn single_out(&mut self, snapshot: &Snapshot, table: &FlowTable) {
         let Self { frames, ingress, notes, .. } = self;
@@ -116,8 +119,8 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// Sends for what [`Notes::guess`] will, of all packets together. Apart, so that the loops of small tables stay as
-    /// they are.
+    /// Sends for what [`Notes::guess`] will, of all packets together. Apart, so that the loops of
+    /// small tables stay as they are.
     #[cold]
     pub(super) fn send_for_all(&self, table: &FlowTable) {
         for approach in &self.notes.approaches[..self.frames.len()] {
@@ -147,7 +150,8 @@ fn read<F: Frame>(meta: &mut PacketMeta, frame: &F, facts: PortFacts) -> FlowKey
 }
 
 impl Notes {
-    /// Looks for the connection of packet `nth`, and sends for it. Every packet must be looked for, each once.
+    /// Looks for the connection of packet `nth`, and sends for it. Every packet must be looked for,
+    /// each once.
     #[inline(always)]
     pub(super) fn guess(&mut self, nth: usize, table: &FlowTable) {
         let (candidate, away) = table.guess(self.approaches[nth]);

@@ -1,9 +1,9 @@
 //! Packets of standing connections: nearly all packets, on one page.
 //!
-//! [`Flows::steady`] does at once what [`super::flows`] does step by step, for packets about which nothing has to be
-//! decided: the connection is judged by the present rules, the way is known and the packet fits. For any other packet it
-//! changes nothing, and the steps are taken one by one. What both do must be the same: `dataplane/tests/steady.rs`
-//! compares them.
+//! [`Flows::steady`] does at once what [`super::flows`] does step by step, for packets about which
+//! nothing has to be decided: the connection is judged by the present rules, the way is known and
+//! the packet fits. For any other packet it changes nothing, and the steps are taken one by one.
+//! What both do must be the same: `dataplane/tests/steady.rs` compares them.
 
 use sched::DestId;
 
@@ -45,7 +45,8 @@ const UNSTEADY: u16 = Flags::GONE.bits()
     | Flags::OPENING.bits();
 
 impl Flows {
-    /// Has all fetched that [`Self::steady`] will touch beyond the connection, whose line must be there by now.
+    /// Has all fetched that [`Self::steady`] will touch beyond the connection, whose line must be
+    /// there by now.
     #[inline(always)]
     pub(crate) fn peek(&self, snapshot: &Snapshot, candidate: Candidate) {
         if let Some((dest, hop)) = self.table.leads_to(candidate) {
@@ -54,8 +55,8 @@ impl Flows {
         }
     }
 
-    /// Forwards a packet of a standing connection; gives the port it leaves by. `None`, and no change, for
-    /// any other packet.
+    /// Forwards a packet of a standing connection; gives the port it leaves by. `None`, and no
+    /// change, for any other packet.
     #[inline(always)]
     pub(crate) fn steady<F: Frame>(
         &mut self,

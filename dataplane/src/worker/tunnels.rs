@@ -16,8 +16,8 @@ use crate::verdict::Verdict;
 use crate::worker::flows::Flows;
 
 impl Flows {
-    /// An ICMP error about neither TCP nor UDP: when it is about a packet that was tunnelled to a real server, the
-    /// client is told in its stead, by the VIP. Linux gets all the others.
+    /// An ICMP error about neither TCP nor UDP: when it is about a packet that was tunnelled to a
+    /// real server, the client is told in its stead, by the VIP. Linux gets all the others.
     pub(crate) fn tunnel_error<F: Frame>(
         &mut self,
         snapshot: &Snapshot,

@@ -1,9 +1,10 @@
 //! Packets whose next hop did not answer: their senders are told.
 //!
-//! Such a packet comes back as it was to leave. From it its connection is found, as from the quote of an ICMP error, and it
-//! becomes again what its sender sent, but for its TTL. Linux does the same in two steps: the neighbour's failure makes an
-//! error about the packet as it was to leave, and IPVS translates that error on its way out
-//! (`net/ipv4/route.c: ipv4_link_failure`, `net/netfilter/ipvs/ip_vs_core.c: ip_vs_out_icmp, ip_vs_in_icmp`).
+//! Such a packet comes back as it was to leave. From it its connection is found, as from the quote
+//! of an ICMP error, and it becomes again what its sender sent, but for its TTL. Linux does the
+//! same in two steps: the neighbour's failure makes an error about the packet as it was to leave,
+//! and IPVS translates that error on its way out (`net/ipv4/route.c: ipv4_link_failure`,
+//! `net/netfilter/ipvs/ip_vs_core.c: ip_vs_out_icmp, ip_vs_in_icmp`).
 
 use core::net::Ipv4Addr;
 
@@ -29,9 +30,9 @@ use crate::wire::l4;
 use crate::worker::flows::Flows;
 
 impl Flows {
-    /// What becomes of a packet whose next hop did not answer. It is dropped; its frame becomes an error to whoever sent
-    /// it, when that is known and allowed. Nothing is said about errors, nor to senders of one-packet services, of which
-    /// nothing is remembered.
+    /// What becomes of a packet whose next hop did not answer. It is dropped; its frame becomes an
+    /// error to whoever sent it, when that is known and allowed. Nothing is said about errors,
+    /// nor to senders of one-packet services, of which nothing is remembered.
     #[cold]
     pub(crate) fn unreachable<F: Frame>(&mut self, snapshot: &Snapshot, frame: &mut F) -> Verdict {
         const REASON: DropReason = DropReason::NoNeighbour;
@@ -69,7 +70,8 @@ impl Flows {
     }
 }
 
-/// The director's own address on the way to `client`: what is neither local nor rewritten is answered from there.
+/// The director's own address on the way to `client`: what is neither local nor rewritten is
+/// answered from there.
 fn own_address(snapshot: &Snapshot, client: Ipv4Addr) -> Option<Ipv4Addr> {
     let (adjacency, _) = forward::toward(snapshot, client).ok()?;
     snapshot.paths.ports.get(adjacency.port()?.index())?.addr

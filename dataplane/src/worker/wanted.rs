@@ -22,7 +22,8 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// Whether the packet came by another port than the service's own: such are only served persistently.
+    /// Whether the packet came by another port than the service's own: such are only served
+    /// persistently.
     pub(crate) fn misses(&self) -> bool {
         matches!(self.service.key, ServiceKey::Address { port, .. } if port != self.key.dport())
     }
@@ -32,8 +33,8 @@ impl<'a> Wanted<'a> {
         if info.port == 0 { self.key.dport() } else { info.port }
     }
 
-    /// The real server's port for a packet of a persistent service: other ports than the service's stay, so all
-    /// of a mark's do.
+    /// The real server's port for a packet of a persistent service: other ports than the service's
+    /// stay, so all of a mark's do.
     pub(crate) fn sticky_port(&self, info: &DestInfo) -> u16 {
         let own = self.key.dport() == self.service.key.port() && info.port != 0;
         if own { info.port } else { self.key.dport() }

@@ -1,5 +1,6 @@
 //! A director in memory: two ports, routes, services written in a line, frames built and read by an
-//! independent library. Every test states what it expects to leave and what it expects to be counted.
+//! independent library. Every test states what it expects to leave and what it expects to be
+//! counted.
 #![allow(unreachable_pub, reason = "shared by test binaries")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test rig fails by panicking")]
@@ -354,7 +355,8 @@ impl Rig {
         }
     }
 
-    /// Puts a frame in at `port`, polls, and gives what came out: (port, bytes), and the host's share.
+    /// Puts a frame in at `port`, polls, and gives what came out: (port, bytes), and the host's
+    /// share.
     pub fn put(&mut self, port: PortId, frame: &[u8]) -> Out {
         let io = self.worker.io_mut();
         io.rx[port.index()].push_back(MemFrame::new(frame));

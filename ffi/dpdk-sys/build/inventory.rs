@@ -1,7 +1,8 @@
 //! What Vipline uses of DPDK: the allowlist bindgen is given, and the libraries that hold it.
 //!
-//! Names are regular expressions matched whole. Types that a listed function or type mentions come along by
-//! themselves. Add a line here before you call something new; remove it when the last caller goes.
+//! Names are regular expressions matched whole. Types that a listed function or type mentions come
+//! along by themselves. Add a line here before you call something new; remove it when the last
+//! caller goes.
 
 /// Functions, exported and inline alike. The inline ones get a shim.
 pub(crate) const FUNCTIONS: &[&str] = &[

@@ -1,5 +1,5 @@
-//! Finds libdpdk by pkg-config, writes bindings for what inventory.rs lists, compiles the shim for inline
-//! functions, and links the few libraries they live in. Nothing is downloaded.
+//! Finds libdpdk by pkg-config, writes bindings for what inventory.rs lists, compiles the shim for
+//! inline functions, and links the few libraries they live in. Nothing is downloaded.
 
 mod inventory;
 
@@ -55,7 +55,8 @@ fn build() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// All of pkg-config's flags, in order: the probe above parses them and drops `-include` and `-march`.
+/// All of pkg-config's flags, in order: the probe above parses them and drops `-include` and
+/// `-march`.
 fn cflags() -> Result<Vec<String>, Box<dyn Error>> {
     let program = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".into());
     let output = Command::new(program).args(["--cflags", "libdpdk"]).output()?;
@@ -99,7 +100,8 @@ fn bind(flags: &[String], shim: &Path, bindings: &Path) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// Gives flags the width of the fields they go into; by itself bindgen makes each as wide as its value.
+/// Gives flags the width of the fields they go into; by itself bindgen makes each as wide as its
+/// value.
 #[derive(Debug)]
 struct WideFlags;
 

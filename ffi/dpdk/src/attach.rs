@@ -1,8 +1,8 @@
 //! Devices that come and go while DPDK runs.
 //!
 //! A device string is a PCI address or a virtual device, each with its arguments: `0000:01:00.0`,
-//! `net_af_xdp0,iface=eth0`. Attaching makes the device and its port; the port is then started with a
-//! [`PortBuilder`](crate::PortBuilder). Control only.
+//! `net_af_xdp0,iface=eth0`. Attaching makes the device and its port; the port is then started with
+//! a [`PortBuilder`](crate::PortBuilder). Control only.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -82,7 +82,8 @@ impl Eal {
         ports_of(&devargs).first().copied().ok_or_else(|| AttachError::NoPort(device.to_owned()))
     }
 
-    /// Detaches a device, named as for [`Eal::attach`] (its arguments do not matter). All its ports must be closed.
+    /// Detaches a device, named as for [`Eal::attach`] (its arguments do not matter). All its ports
+    /// must be closed.
     pub fn detach(&self, device: &str) -> Result<(), DetachError> {
         let Some(devargs) = to_c(device) else {
             return Err(DetachError::BadString(device.to_owned()));
@@ -96,14 +97,16 @@ impl Eal {
         let Some(parsed) = DevArgs::parse(&devargs) else {
             return Err(DetachError::BadString(device.to_owned()));
         };
-        // SAFETY: DPDK runs, both strings are terminated and live in `parsed`, and no port of the device is in use.
+        // SAFETY: DPDK runs, both strings are terminated and live in `parsed`, and no port of the
+        // device is in use.
         let code = unsafe { dpdk_sys::rte_eal_hotplug_remove(parsed.bus().as_ptr(), parsed.name().as_ptr()) };
         check(code)
             .map(drop)
             .map_err(|errno| DetachError::Refused { device: device.to_owned(), reason: setup.why(errno) })
     }
 
-    /// All ports that are there, started or not: those of devices given at the start, and those attached since.
+    /// All ports that are there, started or not: those of devices given at the start, and those
+    /// attached since.
     pub fn ports(&self) -> Vec<PortId> {
         // SAFETY: looks a number up; any is allowed.
         let valid = |&id: &u16| unsafe { dpdk_sys::rte_eth_dev_is_valid_port(id) } != 0;
@@ -130,7 +133,8 @@ fn ports_of(devargs: &CStr) -> Vec<PortId> {
     }
     // The last call, which says that there is no more, frees what the iterator holds.
     core::iter::from_fn(|| {
-        // SAFETY: initialised above, and never called again after the end (`from_fn` inside `collect` stops there).
+        // SAFETY: initialised above, and never called again after the end (`from_fn` inside
+        // `collect` stops there).
         let id = unsafe { dpdk_sys::rte_eth_iterator_next(iterator) };
         (u32::from(id) < dpdk_sys::RTE_MAX_ETHPORTS).then(|| PortId::new(id))
     })

@@ -1,8 +1,9 @@
 //! What C libraries print while a set-up call runs.
 //!
-//! libxdp, libbpf and DPDK's command line print on stdout and stderr, some of it by the page, and no setting of theirs
-//! stops all of it. While a [`Capture`] lives, both descriptors are a file in memory, from which an error may quote.
-//! They belong to the whole process, so nobody else should print meanwhile; the lock of `log.rs` keeps captures apart.
+//! libxdp, libbpf and DPDK's command line print on stdout and stderr, some of it by the page, and
+//! no setting of theirs stops all of it. While a [`Capture`] lives, both descriptors are a file in
+//! memory, from which an error may quote. They belong to the whole process, so nobody else should
+//! print meanwhile; the lock of `log.rs` keeps captures apart.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +19,8 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Puts `memory` in the place of stdout and stderr. What a descriptor cannot be kept of stays as it is.
+    /// Puts `memory` in the place of stdout and stderr. What a descriptor cannot be kept of stays
+    /// as it is.
     pub(crate) fn begin(memory: &File) -> Self {
         flush();
         let kept = STREAMS.map(|stream| {

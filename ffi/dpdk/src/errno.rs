@@ -9,7 +9,8 @@ use core::fmt;
 pub struct Errno(c_int);
 
 impl Errno {
-    /// From a return value, which DPDK gives as a negative error number (a few calls give a positive one).
+    /// From a return value, which DPDK gives as a negative error number (a few calls give a
+    /// positive one).
     #[cold]
     pub(crate) fn from_return(code: c_int) -> Self {
         if code == -1 { Self::last() } else { Self(code.saturating_abs()) }
@@ -35,7 +36,8 @@ impl fmt::Display for Errno {
         }
         // SAFETY: any number is valid; the text is a constant or in a thread-local buffer.
         let text = unsafe { dpdk_sys::rte_strerror(self.0) };
-        // SAFETY: rte_strerror never returns null and terminates its text; it is read before the next call.
+        // SAFETY: rte_strerror never returns null and terminates its text; it is read before the
+        // next call.
         let text = unsafe { CStr::from_ptr(text) };
         f.write_str(&text.to_string_lossy())
     }
@@ -57,8 +59,8 @@ pub(crate) fn forget() {
     unsafe { errno.write(0) };
 }
 
-/// What the last system call of this thread failed with since [`forget`], if it is a refusal: libraries look for many a
-/// file that need not be there, and that explains nothing.
+/// What the last system call of this thread failed with since [`forget`], if it is a refusal:
+/// libraries look for many a file that need not be there, and that explains nothing.
 #[cold]
 pub(crate) fn kernel() -> Option<Errno> {
     let code = std::io::Error::last_os_error().raw_os_error()?;

@@ -1,7 +1,8 @@
 //! Logical cores: the threads DPDK made at start, each pinned to one CPU, and work given to them.
 //!
-//! A worker must be one of these: only they have a packet cache of their own in each pool. The handle belongs to
-//! whoever launched the work; the closure and all it captured are dropped on the worker.
+//! A worker must be one of these: only they have a packet cache of their own in each pool. The
+//! handle belongs to whoever launched the work; the closure and all it captured are dropped on the
+//! worker.
 
 use core::any::Any;
 use core::ffi::c_int;
@@ -78,7 +79,8 @@ pub struct LcoreHandle<T = ()> {
 }
 
 impl<T> LcoreHandle<T> {
-    /// Sleeps until the work has ended and gives what it returned. The core is free again afterwards.
+    /// Sleeps until the work has ended and gives what it returned. The core is free again
+    /// afterwards.
     pub fn join(self) -> Result<T, JoinError> {
         self.outcome.wait().map_err(|panic| JoinError { lcore: self.lcore, message: panic_message(&*panic) })
     }
@@ -120,9 +122,11 @@ impl Eal {
         let arg = Box::into_raw(Box::new(job));
         let setup = Setup::begin();
         let code = loop {
-            // SAFETY: `lcore` is an enabled worker, checked above; `run_job` takes the box back exactly once.
+            // SAFETY: `lcore` is an enabled worker, checked above; `run_job` takes the box back
+            // exactly once.
             let code = unsafe { dpdk_sys::rte_eal_remote_launch(Some(run_job), arg.cast(), lcore.as_u32()) };
-            // No work of ours is left on it (`running`), so it is a few instructions from being idle.
+            // No work of ours is left on it (`running`), so it is a few instructions from being
+            // idle.
             if code != -libc::EBUSY {
                 break code;
             }
@@ -195,8 +199,9 @@ impl<T> Outcome<T> {
         Self { slot: Mutex::new(Slot::Pending), done: Condvar::new() }
     }
 
-    /// Called on the core, last. The core stops being busy before the result is seen, as whoever joins may tear
-    /// down at once, and after an unwanted result is dropped, as that may hold packets.
+    /// Called on the core, last. The core stops being busy before the result is seen, as whoever
+    /// joins may tear down at once, and after an unwanted result is dropped, as that may hold
+    /// packets.
     fn finish(&self, result: std::thread::Result<T>, running: Running) {
         let mut slot = self.lock();
         if matches!(*slot, Slot::Abandoned) {
@@ -220,7 +225,8 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// Takes what is there along, so that the core never drops a result after it stopped being busy.
+    /// Takes what is there along, so that the core never drops a result after it stopped being
+    /// busy.
     fn abandon(&self) {
         let left = core::mem::replace(&mut *self.lock(), Slot::Abandoned);
         drop(left);
@@ -232,7 +238,8 @@ impl<T> Outcome<T> {
 }
 
 fn next_worker(after: u32) -> Option<LcoreId> {
-    // SAFETY: walks a constant table; any start is allowed, and u32::MAX stands for "before the first".
+    // SAFETY: walks a constant table; any start is allowed, and u32::MAX stands for "before the
+    // first".
     let next = unsafe { dpdk_sys::rte_get_next_lcore(after, 1, 0) };
     (next < dpdk_sys::RTE_MAX_LCORE).then_some(LcoreId::new(next))
 }

@@ -1,15 +1,16 @@
-//! A small safe layer over DPDK: the environment ([`Eal`]), ports and their queues ([`Port`], [`RxQueue`],
-//! [`TxQueue`]), packet pools ([`Mempool`]) and packets ([`Mbuf`]).
+//! A small safe layer over DPDK: the environment ([`Eal`]), ports and their queues ([`Port`],
+//! [`RxQueue`], [`TxQueue`]), packet pools ([`Mempool`]) and packets ([`Mbuf`]).
 //!
 //! Nothing else in the workspace sees the raw bindings. What this crate promises:
 //!
-//! * a packet has one owner, always: [`Mbuf`] frees itself when dropped, is never cloned, and the transmit
-//!   queue forgets exactly those the device took;
-//! * a queue is used by one thread at a time, a port is stopped only when its last queue is gone, and a pool's
-//!   memory is given back only when every packet has come home;
+//! * a packet has one owner, always: [`Mbuf`] frees itself when dropped, is never cloned, and the
+//!   transmit queue forgets exactly those the device took;
+//! * a queue is used by one thread at a time, a port is stopped only when its last queue is gone,
+//!   and a pool's memory is given back only when every packet has come home;
 //! * set-up may fail, and says what failed and why in one line; the packet path cannot.
 //!
-//! Set-up allocates and locks. [`RxQueue::rx_burst`], [`TxQueue::tx_burst`] and everything on [`Mbuf`] do not.
+//! Set-up allocates and locks. [`RxQueue::rx_burst`], [`TxQueue::tx_burst`] and everything on
+//! [`Mbuf`] do not.
 
 mod attach;
 mod capture;

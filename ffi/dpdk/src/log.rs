@@ -1,9 +1,9 @@
 //! Where DPDK's log lines go.
 //!
-//! DPDK explains a failure in its log and returns little more than `EINVAL`; the libraries under it print. While a set-up
-//! call runs all of this goes to memory, so that the error can carry the words that say why; at all other times the log
-//! goes to stderr (DPDK's own default is stdout). The one lock here also keeps set-up calls apart: DPDK expects them one
-//! at a time.
+//! DPDK explains a failure in its log and returns little more than `EINVAL`; the libraries under it
+//! print. While a set-up call runs all of this goes to memory, so that the error can carry the
+//! words that say why; at all other times the log goes to stderr (DPDK's own default is stdout).
+//! The one lock here also keeps set-up calls apart: DPDK expects them one at a time.
 
 use core::fmt;
 use std::ffi::CStr;
@@ -82,7 +82,8 @@ impl Reason {
 }
 
 impl Reason {
-    /// What the kernel refused the last system call with, as far as that is known: often more than DPDK passes on.
+    /// What the kernel refused the last system call with, as far as that is known: often more than
+    /// DPDK passes on.
     pub fn kernel(&self) -> Option<Errno> {
         self.kernel
     }

@@ -1,8 +1,8 @@
 //! A pool of packet buffers of one size.
 //!
-//! Cheap to share: clones are handles to the same pool, from any thread, and each core keeps a cache of its own.
-//! Packets do not hold a handle, so when the last handle goes while some are still out, the pool is only retired
-//! and freed later ([`crate::eal::Alive::reap`]).
+//! Cheap to share: clones are handles to the same pool, from any thread, and each core keeps a
+//! cache of its own. Packets do not hold a handle, so when the last handle goes while some are
+//! still out, the pool is only retired and freed later ([`crate::eal::Alive::reap`]).
 
 use core::ptr::NonNull;
 use std::ffi::CString;
@@ -36,7 +36,8 @@ pub enum MempoolError {
         /// What was asked for.
         data_room: u16,
     },
-    /// The drivers that DPDK loads when it starts are missing, among them the one that every pool needs.
+    /// The drivers that DPDK loads when it starts are missing, among them the one that every pool
+    /// needs.
     #[error("DPDK has no drivers: {dir} is empty or missing; install DPDK's packages (scripts/setup does)")]
     NoDrivers {
         /// Where they should be.
@@ -75,8 +76,9 @@ impl Mempool {
     /// The usual room for a packet: more than an Ethernet frame needs, and what most NICs prefer.
     pub const DATA_ROOM: u16 = 2048;
 
-    /// Makes a pool of `count` packets (one less than a power of two wastes no memory) of `data_room` bytes each,
-    /// headroom not counted. Each core caches up to `cache` of them (at most 512).
+    /// Makes a pool of `count` packets (one less than a power of two wastes no memory) of
+    /// `data_room` bytes each, headroom not counted. Each core caches up to `cache` of them (at
+    /// most 512).
     pub fn new(eal: &Eal, name: &str, count: u32, cache: u32, data_room: u16) -> Result<Self, MempoolError> {
         eal.alive().reap();
         let Some(room) = data_room.checked_add(dpdk_sys::RTE_PKTMBUF_HEADROOM as u16) else {
@@ -129,7 +131,8 @@ impl Mempool {
         true
     }
 
-    /// How many packets are in the pool now, the cores' caches included. Slow, and out of date at once.
+    /// How many packets are in the pool now, the cores' caches included. Slow, and out of date at
+    /// once.
     pub fn available(&self) -> u32 {
         available(self.shared.pool)
     }
@@ -182,8 +185,9 @@ pub(crate) struct Retired {
 unsafe impl Send for Retired {}
 
 impl Retired {
-    /// Frees the pool if all its packets are back. To be called by [`Alive::reap`] only, which knows that no core
-    /// is still busy with giving one back, and drops the value if this says `true`.
+    /// Frees the pool if all its packets are back. To be called by [`Alive::reap`] only, which
+    /// knows that no core is still busy with giving one back, and drops the value if this says
+    /// `true`.
     pub(crate) fn try_free(&mut self) -> bool {
         if available(self.pool) < self.capacity {
             return false;

@@ -13,8 +13,8 @@ pub(crate) fn prefetch_at(_line: *const u8) {
     {
         use core::arch::x86_64::_MM_HINT_T0;
         use core::arch::x86_64::_mm_prefetch;
-        // SAFETY: a hint: it reads nothing into the program and does not fault, whatever the address
-        // (Intel SDM, PREFETCHh).
+        // SAFETY: a hint: it reads nothing into the program and does not fault, whatever the
+        // address (Intel SDM, PREFETCHh).
         unsafe { _mm_prefetch::<_MM_HINT_T0>(_line.cast()) };
     }
 }

@@ -1,7 +1,7 @@
 //! The few words of a long log that say why something failed.
 
-/// Picks them out of what DPDK and the libraries under it said: the kernel's own words first, then libbpf's, libxdp's and
-/// DPDK's. One line; `None` if nothing is worth quoting.
+/// Picks them out of what DPDK and the libraries under it said: the kernel's own words first, then
+/// libbpf's, libxdp's and DPDK's. One line; `None` if nothing is worth quoting.
 pub(crate) fn pick(text: &str) -> Option<String> {
     let mut kernel = Vec::new();
     let mut libraries = Vec::new();
@@ -32,7 +32,8 @@ fn add<'a>(lines: &mut Vec<&'a str>, line: &'a str) {
     }
 }
 
-/// Takes off what names the place in DPDK's source: `EAL: `, `rte_pmd_init_internals(): `, and a full stop.
+/// Takes off what names the place in DPDK's source: `EAL: `, `rte_pmd_init_internals(): `, and a
+/// full stop.
 fn without_origin(line: &str) -> &str {
     let mut line = line;
     while let Some((origin, rest)) = line.split_once(": ")

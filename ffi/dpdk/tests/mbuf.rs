@@ -1,4 +1,5 @@
-//! Packets and pools: growing and shrinking keeps the bytes and the sums right, and every packet comes home.
+//! Packets and pools: growing and shrinking keeps the bytes and the sums right, and every packet
+//! comes home.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Ports over software devices: what goes out comes in, nothing is lost, and weak devices are no error.
+//! Ports over software devices: what goes out comes in, nothing is lost, and weak devices are no
+//! error.
 
 mod common;
 

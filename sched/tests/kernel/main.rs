@@ -1,7 +1,7 @@
 //! Histories that Linux 6.1.176 went through, choice by choice.
 //!
-//! `linux-6.1.176.txt` was recorded in a user-mode Linux: random edits by `ipvsadm`, each connection
-//! one UDP datagram or TCP SYN, its destination read from `/proc/net/ip_vs_conn`. Lines:
+//! `linux-6.1.176.txt` was recorded in a user-mode Linux: random edits by `ipvsadm`, each
+//! connection one UDP datagram or TCP SYN, its destination read from `/proc/net/ip_vs_conn`. Lines:
 //!
 //! ```text
 //! service <scheduler> <flags> <protocol> <real server port>

@@ -1,7 +1,7 @@
 //! What arrives at one port of its own accord: a bounded receive queue as a NIC's.
 //!
-//! A packet has a kind and nothing else until the director takes it. What comes while the queue is full is
-//! lost, as by a NIC that has no free descriptor, and costs nothing but its count.
+//! A packet has a kind and nothing else until the director takes it. What comes while the queue is
+//! full is lost, as by a NIC that has no free descriptor, and costs nothing but its count.
 
 use std::collections::VecDeque;
 
@@ -104,8 +104,8 @@ impl Line {
         self.until = now;
     }
 
-    /// Lets arrive what came until `now`, and `answers` of newcomers somewhere among it; how many of these were
-    /// not lost.
+    /// Lets arrive what came until `now`, and `answers` of newcomers somewhere among it; how many
+    /// of these were not lost.
     #[inline]
     pub(in crate::bench) fn arrive(
         &mut self,

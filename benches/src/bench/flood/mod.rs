@@ -1,15 +1,20 @@
-//! Workload "flood": what a flood of new connections leaves of established ones, and how soon it is over. It is made of
-//! SYNs, of datagrams, or of pairs of SYN and ACK; "SYN" below stands for a packet of any of these.
+//! Workload "flood": what a flood of new connections leaves of established ones, and how soon it is
+//! over. It is made of SYNs, of datagrams, or of pairs of SYN and ACK; "SYN" below stands for a
+//! packet of any of these.
 //!
-//! 1. What established packets cost, and what a SYN from anywhere costs, with room in the table and with none.
-//! 2. The flood: established connections at a moderate rate, some clients that mean it, and [`FLOOD`] times as
-//!    many SYNs as the worker could go on making connections of, and ending them again, had it nothing else to do; or
-//!    as many as asked for. All wait in receive queues of [`line::DEPTH`] packets. Nobody answers the flood. Its
-//!    connections have timed out before, if it is one of SYNs; else the table is full of them already.
-//! 3. The same without the SYNs, until nothing is lost and newcomers are let in. What takes longer than
-//!    [`WATCHED`] is found out without packets of established connections, so that minutes pass in a moment.
+//! 1. What established packets cost, and what a SYN from anywhere costs, with room in the table and
+//!    with none.
+//! 2. The flood: established connections at a moderate rate, some clients that mean it, and
+//!    [`FLOOD`] times as many SYNs as the worker could go on making connections of, and ending them
+//!    again, had it nothing else to do; or as many as asked for. All wait in receive queues of
+//!    [`line::DEPTH`] packets. Nobody answers the flood. Its connections have timed out before, if
+//!    it is one of SYNs; else the table is full of them already.
+//! 3. The same without the SYNs, until nothing is lost and newcomers are let in. What takes longer
+//!    than [`WATCHED`] is found out without packets of established connections, so that minutes
+//!    pass in a moment.
 //!
-//! Making the packets is done by the worker's own core and counts as its work, before the flood as in it.
+//! Making the packets is done by the worker's own core and counts as its work, before the flood as
+//! in it.
 
 mod accounts;
 mod line;
@@ -58,13 +63,15 @@ const WATCHED: u32 = 100;
 const WINDOWS: u64 = 100;
 /// Longer than any timeout of a connection that was never established, in seconds.
 const PATIENCE: u64 = 200;
-/// Polls in one sample of what a SYN costs, at most, samples of each kind, and the seconds after which there are no more.
+/// Polls in one sample of what a SYN costs, at most, samples of each kind, and the seconds after
+/// which there are no more.
 const BATCH: u32 = 64;
 /// Connections that a poll may make, and samples that there should be before the table is full.
 const POLL: u32 = (ROUNDS * BURST) as u32;
 const LEAST_SAMPLES: u32 = 4;
 const SAMPLES: usize = 500;
-/// Polls under a flood that the director does not take for one yet, and seconds until it has forgotten the last.
+/// Polls under a flood that the director does not take for one yet, and seconds until it has
+/// forgotten the last.
 const SHORT: u32 = 6;
 const FORGOTTEN: u64 = 12;
 /// Of so many packets at least one makes a connection while there is room: of a pair, one does.
@@ -180,8 +187,8 @@ impl Scene<'_> {
             }
             let (cycles, syns) =
                 (self.offer().now() - begun, self.offer().accounts().taken[What::Syn] - taken);
-            // Full is what does not grow any more, wherever the director draws the line; and while it holds SYNs back it
-            // does not make connections of all.
+            // Full is what does not grow any more, wherever the director draws the line; and while
+            // it holds SYNs back it does not make connections of all.
             let grown = u64::from(self.stats.connections.get().saturating_sub(held));
             if grown == 0 {
                 when_full.add(cycles, syns);
@@ -193,8 +200,8 @@ impl Scene<'_> {
         (with_room.median().0, filled.then(|| when_full.median().0))
     }
 
-    /// The flood again, but never for so long that the director holds it back: cycles that a packet takes whose connection
-    /// takes the place of another.
+    /// The flood again, but never for so long that the director holds it back: cycles that a packet
+    /// takes whose connection takes the place of another.
     fn displace(&mut self) -> f64 {
         self.pause(FORGOTTEN);
         let mut samples = Samples::default();
@@ -219,7 +226,8 @@ impl Scene<'_> {
         self.offer().skip(cycles);
     }
 
-    /// Silence until the established connections are alone again: cycles that the end of each of the others took.
+    /// Silence until the established connections are alone again: cycles that the end of each of
+    /// the others took.
     fn let_time_out(&mut self, flows: u32) -> Result<f64, BenchError> {
         self.offer().set_rates([Rates::default(); 2]);
         let mut ends = Samples::default();
@@ -265,7 +273,8 @@ impl Scene<'_> {
         }
     }
 
-    /// After the flood: seconds until established packets are lost no more, and until newcomers are let in.
+    /// After the flood: seconds until established packets are lost no more, and until newcomers are
+    /// let in.
     fn recover(&mut self) -> (Option<f64>, Option<f64>) {
         let (begun, window) = (self.offer().now(), self.hz / WINDOWS);
         let mut calm = Recovery::default();

@@ -1,7 +1,7 @@
 //! Load that comes at its own pace, whether or not the director keeps up with it.
 //!
-//! Arrivals follow a clock that leaves out what the machine gave to others ([`ArrivalClock`]). Time may also be skipped,
-//! which brings timeouts and no packets.
+//! Arrivals follow a clock that leaves out what the machine gave to others ([`ArrivalClock`]). Time
+//! may also be skipped, which brings timeouts and no packets.
 
 use core::net::Ipv4Addr;
 use std::collections::VecDeque;
@@ -62,7 +62,8 @@ impl Ring {
 pub(in crate::bench) struct Offer {
     lines: [Line; PORTS as usize],
     templates: [Template; What::ALL.len()],
-    /// The second packet from each of the flood's senders, where there is one, and the sender that it is to come from.
+    /// The second packet from each of the flood's senders, where there is one, and the sender that
+    /// it is to come from.
     second: Option<Template>,
     begun: Option<Record>,
     requests: Ring,
@@ -85,7 +86,8 @@ pub(in crate::bench) struct Offer {
 }
 
 impl Offer {
-    /// Silence so far: established connections with these packets, of which the real servers' are `replies`.
+    /// Silence so far: established connections with these packets, of which the real servers' are
+    /// `replies`.
     pub(in crate::bench) fn new(
         args: &BenchArgs,
         (requests, replies): (Vec<Record>, Vec<Record>),
@@ -236,8 +238,8 @@ impl Offer {
             What::Newcomer => {
                 let record = rules::client(MOST_FLOWS + self.newcomers, self.services);
                 self.newcomers += 1;
-                // Whoever was not let in would not answer; whether this one was is not known yet, and an
-                // answer without a connection comes to nothing.
+                // Whoever was not let in would not answer; whether this one was is not known yet,
+                // and an answer without a connection comes to nothing.
                 self.coming.push_back((self.now() + self.hz / 1000 * ROUND_TRIP, record));
                 record
             }

@@ -16,7 +16,8 @@ const RECOVERED: f64 = 1.0;
 /// Kilobytes that the process may grow by: some pages of its stack and of the C library.
 const GROWN_KB: i64 = 1024;
 
-/// What became of packets of one kind while the flood lasted. The rest of `offered` waited in the queue at its end.
+/// What became of packets of one kind while the flood lasted. The rest of `offered` waited in the
+/// queue at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Fates {
     /// Arrived.
@@ -59,7 +60,8 @@ pub struct FloodReport {
     pub syn_rate_with_room: f64,
     /// SYNs that it can make connections of in a second, and end those again.
     pub syn_rate_sustained: f64,
-    /// SYNs that it can refuse in a second, or nearly: with the table full. `None`: it never was for long enough.
+    /// SYNs that it can refuse in a second, or nearly: with the table full. `None`: it never was
+    /// for long enough.
     pub syn_rate_when_full: Option<f64>,
     /// Established packets offered in a second.
     pub offered_established: f64,
@@ -88,7 +90,8 @@ pub struct FloodReport {
     pub memory_bytes_after: usize,
     /// What the process's memory in use grew by meanwhile.
     pub resident_grown_kb: i64,
-    /// From the flood's end until no packet of an established connection was lost any more; `None`: never.
+    /// From the flood's end until no packet of an established connection was lost any more; `None`:
+    /// never.
     pub lossless_after_seconds: Option<f64>,
     /// From the flood's end until new connections were taken again; `None`: never.
     pub admitting_after_seconds: Option<f64>,

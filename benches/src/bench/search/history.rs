@@ -59,8 +59,8 @@ impl History {
         bounds
     }
 
-    /// The part of the packets that is forwarded at `step` in the typical full-length trial: the conditional
-    /// throughput of RFC 9971, appendix B, as a part of the load.
+    /// The part of the packets that is forwarded at `step` in the typical full-length trial: the
+    /// conditional throughput of RFC 9971, appendix B, as a part of the load.
     pub(super) fn forwarding_ratio(&self, step: Step, target: &Target) -> f64 {
         let full = |trial: &&Trial| trial.duration >= target.trial;
         let mut trials: Vec<_> = self.0.get(&step).into_iter().flatten().filter(full).collect();

@@ -33,7 +33,8 @@ pub(in crate::bench) struct Grid {
 }
 
 impl Grid {
-    /// Loads from `min` to `max`, which is more, of which none is more than the part `width` below the next.
+    /// Loads from `min` to `max`, which is more, of which none is more than the part `width` below
+    /// the next.
     pub(in crate::bench) fn new(min: f64, max: f64, width: f64) -> Self {
         let steps = (max / min).ln() / -(1.0 - width).ln();
         Self { min, max, last: (steps.ceil() as u32).max(1) }

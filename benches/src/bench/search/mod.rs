@@ -1,28 +1,36 @@
-//! The search for throughput: which trial comes next, and what all of them say. Pure: trials are somebody else's affair.
+//! The search for throughput: which trial comes next, and what all of them say. Pure: trials are
+//! somebody else's affair.
 //!
-//! RFC 2544 §26.1 defines throughput as the highest rate at which nothing is lost, and has it searched for by trials.
-//! What is added here are the rules of Multiple Loss Ratio search, MLRsearch (RFC 9971, draft-ietf-bmwg-mlrsearch):
+//! RFC 2544 §26.1 defines throughput as the highest rate at which nothing is lost, and has it
+//! searched for by trials. What is added here are the rules of Multiple Loss Ratio search,
+//! MLRsearch (RFC 9971, draft-ietf-bmwg-mlrsearch):
 //!
 //! * There are several goals, each with its own loss ratio, and every trial counts for all of them.
-//! * A trial is high-loss for a goal when it lost a larger part than the goal's loss ratio, and short when it lasted
-//!   less than the goal's final trial duration.
-//! * One trial does not decide on a load. It is a *lower bound* when at most the goal's exceed ratio of the time spent
-//!   at it can still turn out to be high-loss by the time the goal's duration sum is full, an *upper bound* when
-//!   more of it must, and undecided before that (appendix A, [`history`]). Short trials can speak against a
-//!   load, never for it. An exceed ratio of 0 is the rule of RFC 2544.
-//! * The *relevant upper bound* is the smallest upper bound, the *relevant lower bound* the largest lower bound below it.
-//!   The goal is reached when they are no farther apart than its width, a part of the upper one. Where the
-//!   smallest load is an upper bound, or the largest a lower one, the goal's result is irregular: it lacks a bound.
-//! * Throughput is what is forwarded at the relevant lower bound: *conditional throughput* (appendix B).
+//! * A trial is high-loss for a goal when it lost a larger part than the goal's loss ratio, and
+//!   short when it lasted less than the goal's final trial duration.
+//! * One trial does not decide on a load. It is a *lower bound* when at most the goal's exceed
+//!   ratio of the time spent at it can still turn out to be high-loss by the time the goal's
+//!   duration sum is full, an *upper bound* when more of it must, and undecided before that
+//!   (appendix A, [`history`]). Short trials can speak against a load, never for it. An exceed
+//!   ratio of 0 is the rule of RFC 2544.
+//! * The *relevant upper bound* is the smallest upper bound, the *relevant lower bound* the largest
+//!   lower bound below it. The goal is reached when they are no farther apart than its width, a
+//!   part of the upper one. Where the smallest load is an upper bound, or the largest a lower one,
+//!   the goal's result is irregular: it lacks a bound.
+//! * Throughput is what is forwarded at the relevant lower bound: *conditional throughput*
+//!   (appendix B).
 //!
 //! RFC 9971 leaves open how loads are chosen. Here:
 //!
-//! * Loads are discrete ([`load`]): one step is the goals' width, so a goal's final bounds are neighbours.
-//! * The first trials are short: at the largest load, at the rate forwarded there, at the rate forwarded then.
-//! * Each goal goes through targets ([`goal`]), from a short trial and a wide interval to its own; each target starts
-//!   from the bounds of the one before. With both bounds, the middle is tried; with one, a load outward of
-//!   it, four times as far each time ([`seeker`]).
-//! * Of what the goals want, the shortest trial is made, and of equally short ones that of the goal named first.
+//! * Loads are discrete ([`load`]): one step is the goals' width, so a goal's final bounds are
+//!   neighbours.
+//! * The first trials are short: at the largest load, at the rate forwarded there, at the rate
+//!   forwarded then.
+//! * Each goal goes through targets ([`goal`]), from a short trial and a wide interval to its own;
+//!   each target starts from the bounds of the one before. With both bounds, the middle is tried;
+//!   with one, a load outward of it, four times as far each time ([`seeker`]).
+//! * Of what the goals want, the shortest trial is made, and of equally short ones that of the goal
+//!   named first.
 
 mod goal;
 mod history;

@@ -54,7 +54,8 @@ impl Seeker {
         }
     }
 
-    /// A load that is not decided on yet; nothing when the target is reached, or out of reach of the grid.
+    /// A load that is not decided on yet; nothing when the target is reached, or out of reach of
+    /// the grid.
     fn choose(&mut self, target: &Target, bounds: Bounds, last: Step) -> Option<Step> {
         let hints = self.hints;
         match (bounds.lower, bounds.upper) {

@@ -22,7 +22,8 @@ fn goals(exceed_ratio: f64) -> [Goal; 2] {
     })
 }
 
-/// Searches a device that says how much it loses of a trial's packets; gives the results and all trials.
+/// Searches a device that says how much it loses of a trial's packets; gives the results and all
+/// trials.
 fn search(exceed_ratio: f64, mut lost: impl FnMut(&Trial, u64) -> u64) -> (Vec<GoalResult>, Vec<Trial>) {
     let mut search = Search::new(Grid::new(MIN, MAX, WIDTH), &goals(exceed_ratio));
     let mut trials = Vec::new();

@@ -9,7 +9,8 @@ use clap::Parser;
 use daemon::log::Log;
 use daemon::{DaemonError, Options, run};
 
-/// The Vipline director: balances connections in user space, as Linux Virtual Server does in the kernel.
+/// The Vipline director: balances connections in user space, as Linux Virtual Server does in the
+/// kernel.
 #[derive(Debug, Parser)]
 #[command(name = "viplined", version)]
 struct Args {

@@ -1,6 +1,7 @@
 //! What `device = "…"` may say, and what DPDK is told for it.
 //!
-//! DPDK finds virtual devices by name, so each port gets a name of its own, numbered by the port's place in the file.
+//! DPDK finds virtual devices by name, so each port gets a name of its own, numbered by the port's
+//! place in the file.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -9,14 +10,16 @@ use std::str::FromStr;
 /// The device behind a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// A NIC bound to vfio, by its PCI address. `args` is whatever followed the address after a comma.
+    /// A NIC bound to vfio, by its PCI address. `args` is whatever followed the address after a
+    /// comma.
     Pci {
         /// `[domain:]bus:device.function`
         address: String,
         /// Driver arguments, empty for none.
         args: String,
     },
-    /// A Linux interface through AF_XDP: the driver stays bound, the kernel no longer sees the packets.
+    /// A Linux interface through AF_XDP: the driver stays bound, the kernel no longer sees the
+    /// packets.
     AfXdp {
         /// The interface.
         iface: String,
@@ -188,7 +191,8 @@ impl fmt::Display for Device {
     }
 }
 
-/// Says what keeps `name` from naming a Linux interface, by the kernel's own rule (`net/core/dev.c: dev_valid_name`).
+/// Says what keeps `name` from naming a Linux interface, by the kernel's own rule (`net/core/dev.c:
+/// dev_valid_name`).
 pub(super) fn check_interface(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("names no interface"),

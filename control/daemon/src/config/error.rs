@@ -1,4 +1,5 @@
-//! One line for each thing that can be wrong with a configuration: where it is, what it is, what was expected.
+//! One line for each thing that can be wrong with a configuration: where it is, what it is, what
+//! was expected.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -143,7 +144,8 @@ fn missing(said: &str) -> String {
     }
 }
 
-/// What serde found; it says `invalid type: string "x", expected u32`, and the type is of no use to the reader.
+/// What serde found; it says `invalid type: string "x", expected u32`, and the type is of no use to
+/// the reader.
 fn complaint(said: &str) -> Option<&str> {
     ["invalid type: ", "invalid value: ", "unknown variant "]
         .iter()

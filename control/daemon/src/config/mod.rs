@@ -1,8 +1,9 @@
 //! `vipline.toml`: the ports, the CPUs, the memory.
 //!
-//! [`Config::load`] reads a file, checks all that can be checked without touching a device, and returns either a
-//! configuration that makes sense on this machine or one line that says where it does not. Nothing is left half
-//! checked: what a [`Config`] holds may be used without looking again.
+//! [`Config::load`] reads a file, checks all that can be checked without touching a device, and
+//! returns either a configuration that makes sense on this machine or one line that says where it
+//! does not. Nothing is left half checked: what a [`Config`] holds may be used without looking
+//! again.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,8 @@ pub struct Config {
     pub max_destinations: u32,
     /// The size of the `mh` scheduler's tables.
     pub mh_size: MhSize,
-    /// The rules to load at start; an absolute path, or relative to the working directory like the file's own.
+    /// The rules to load at start; an absolute path, or relative to the working directory like the
+    /// file's own.
     pub rules: Option<PathBuf>,
     /// The mark rules to load at start; a path as `rules`.
     pub marks: Option<PathBuf>,
@@ -92,7 +94,8 @@ impl Config {
         Self::parse(&text, path, &affinity::allowed_cpus())
     }
 
-    /// Checks `text` for a machine with these CPUs. `path` is what errors name, and where relative paths start.
+    /// Checks `text` for a machine with these CPUs. `path` is what errors name, and where relative
+    /// paths start.
     pub fn parse(text: &str, path: &Path, allowed_cpus: &[usize]) -> Result<Self, ConfigError> {
         check::config(error::Source { path, text }, allowed_cpus)
     }

@@ -1,8 +1,8 @@
-//! What the ports stand on, looked at before anything is touched: interfaces, their MTU and receive queues, and the
-//! packet buffers that these ask for.
+//! What the ports stand on, looked at before anything is touched: interfaces, their MTU and receive
+//! queues, and the packet buffers that these ask for.
 //!
-//! DPDK's drivers over a Linux interface believe that its MTU is 1500 and that it has one queue, so the interface is
-//! asked here. `vipline check` and the daemon's start look with the same eyes.
+//! DPDK's drivers over a Linux interface believe that its MTU is 1500 and that it has one queue, so
+//! the interface is asked here. `vipline check` and the daemon's start look with the same eyes.
 
 mod error;
 
@@ -27,7 +27,8 @@ pub struct Ground {
     pub under: Option<Underlying>,
     /// The largest MTU that its buffers carry, for devices over a Linux interface.
     pub largest_mtu: Option<u32>,
-    /// DPDK's arguments: one device for each receive queue that the driver sees as a device of its own.
+    /// DPDK's arguments: one device for each receive queue that the driver sees as a device of its
+    /// own.
     pub devices: Vec<String>,
     /// Queues of each of these.
     pub queues: u16,
@@ -37,8 +38,8 @@ pub struct Ground {
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 /// What the kernel leaves free in front of a packet for XDP programs (`XDP_PACKET_HEADROOM`).
 const XDP_HEADROOM: u32 = 256;
-/// The most room of a buffer that, with its headers, is a chunk of `AF_XDP`'s: a page at most, and an odd number of
-/// cache lines, as DPDK lays out pools.
+/// The most room of a buffer that, with its headers, is a chunk of `AF_XDP`'s: a page at most, and
+/// an odd number of cache lines, as DPDK lays out pools.
 const XDP_MOST_ROOM: u16 = 4032 - (64 + 128 + 128);
 /// What `AF_PACKET` puts in front of a packet: its header and the link-layer address, aligned
 /// (`net/packet/af_packet.c: tpacket_rcv`).
@@ -47,7 +48,8 @@ const PACKET_HEADER: u32 = 66;
 const PACKET_SPARED: u32 = 32;
 /// The driver's own choice.
 const PACKET_FRAME: u32 = 2048;
-/// Frames of a ring lie in blocks without a gap, so they are powers of two; and a buffer's length has 16 bits.
+/// Frames of a ring lie in blocks without a gap, so they are powers of two; and a buffer's length
+/// has 16 bits.
 const PACKET_MOST_FRAME: u32 = 16_384;
 /// Receive queues of a port that one worker looks after.
 const MOST_QUEUES: u32 = 8;
@@ -74,7 +76,8 @@ impl Survey {
         Self::judge(config, found?)
     }
 
-    /// What a configuration asks for over interfaces with an MTU of 1500 and one queue, where they cannot be looked at.
+    /// What a configuration asks for over interfaces with an MTU of 1500 and one queue, where they
+    /// cannot be looked at.
     pub fn ordinary(config: &Config) -> Self {
         let ground = |_: &PortConfig| Ground { devices: vec![String::new()], queues: 1, ..Ground::default() };
         Self { grounds: config.ports.iter().map(ground).collect(), data_room: dpdk::Mempool::DATA_ROOM }
@@ -136,7 +139,8 @@ impl Survey {
         LEAST_PER_PORT * ports + LEAST_PER_QUEUE * (self.queues() - ports)
     }
 
-    /// Refuses large buffers and many queues that `memory_mb` has no room for: it is written for ordinary ones.
+    /// Refuses large buffers and many queues that `memory_mb` has no room for: it is written for
+    /// ordinary ones.
     fn memory(&self, config: &Config) -> Result<(), SurveyError> {
         let ports = self.grounds.len() as u64;
         let ordinary =

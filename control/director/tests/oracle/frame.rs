@@ -1,4 +1,5 @@
-//! Frames, built exactly as `scripts/oracle.d/guest.py` builds them, and what is read out of those that leave.
+//! Frames, built exactly as `scripts/oracle.d/guest.py` builds them, and what is read out of those
+//! that leave.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -111,8 +112,8 @@ pub fn answers_from(frame: &[u8], virtual_end: SocketAddrV4) -> SocketAddrV4 {
     SocketAddrV4::new(addr, u16::from_be_bytes([frame[start + 2], frame[start + 3]]))
 }
 
-/// The frame in hexadecimal, the payload at its end, which is all `x`, as a number; without what the director may choose:
-/// the IP id of what it makes itself.
+/// The frame in hexadecimal, the payload at its end, which is all `x`, as a number; without what
+/// the director may choose: the IP id of what it makes itself.
 pub fn masked(frame: &[u8]) -> String {
     let mut frame = frame.to_vec();
     if matches!(protocol(&frame), 1 | 4) {

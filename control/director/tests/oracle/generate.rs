@@ -1,8 +1,8 @@
-//! Random scenarios, the same for the same seed: one service, servers that come, go and change, connections held and
-//! closed.
+//! Random scenarios, the same for the same seed: one service, servers that come, go and change,
+//! connections held and closed.
 //!
-//! Linux ends connections late, by up to an eighth of their timeout, as its timers are coarse. A scenario therefore
-//! never looks while the end of anything is near: it waits until it is past.
+//! Linux ends connections late, by up to an eighth of their timeout, as its timers are coarse. A
+//! scenario therefore never looks while the end of anything is near: it waits until it is past.
 
 use crate::run::Scenario;
 
@@ -46,7 +46,8 @@ impl Random {
     }
 }
 
-/// Seconds after a packet between which Linux may or may not have ended what it belongs to, for each timeout.
+/// Seconds after a packet between which Linux may or may not have ended what it belongs to, for
+/// each timeout.
 const UNSURE: [(f64, f64); 7] =
     [(1.5, 2.5), (9.5, 11.2), (29.5, 31.2), (59.5, 65.7), (119.5, 125.7), (299.5, 305.7), (899.5, 941.5)];
 /// After this nothing is left of a service's connections, nor of their templates.
@@ -277,7 +278,8 @@ impl Writer {
         self.packet(&format!("{verb} {flow}{options}"));
     }
 
-    /// What else there is to a packet. Long ones must not be cut into fragments, which Vipline does not do.
+    /// What else there is to a packet. Long ones must not be cut into fragments, which Vipline does
+    /// not do.
     fn options(&mut self, verb: &str) -> String {
         // A reply without a connection is Linux's affair, and so is an error about it.
         let ttl = if verb.starts_with("reply") { 2 } else { 1 };

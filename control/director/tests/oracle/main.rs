@@ -1,9 +1,10 @@
-//! Connection for connection, Vipline picks the server that Linux IPVS picks: what Linux did is replayed in memory.
+//! Connection for connection, Vipline picks the server that Linux IPVS picks: what Linux did is
+//! replayed in memory.
 //!
-//! `scripts/oracle --record` has written down, in `recorded/`, what Linux answered to every scenario, those in
-//! `scenarios/` and random ones by their seeds. Without arguments the same scenarios are run here and must give the
-//! same. `scripts/oracle` uses the other doors: `run` runs scenarios from stdin, `generate SCHEDULER FIRST COUNT` makes
-//! random ones.
+//! `scripts/oracle --record` has written down, in `recorded/`, what Linux answered to every
+//! scenario, those in `scenarios/` and random ones by their seeds. Without arguments the same
+//! scenarios are run here and must give the same. `scripts/oracle` uses the other doors: `run` runs
+//! scenarios from stdin, `generate SCHEDULER FIRST COUNT` makes random ones.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "modules of one test")]

@@ -1,5 +1,5 @@
-//! The network around the director, as `scripts/oracle.d/guest.py` builds it of veth pairs: clients and their gateway on
-//! the port `wan`, real servers on `lan`, virtual addresses on `lo`.
+//! The network around the director, as `scripts/oracle.d/guest.py` builds it of veth pairs: clients
+//! and their gateway on the port `wan`, real servers on `lan`, virtual addresses on `lo`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,7 +45,8 @@ pub fn sim() -> Sim {
     Sim::new(&[port(WAN), port(LAN)], Arc::new(world()), size)
 }
 
-/// What Linux does with what Vipline leaves to it: packets for others are routed on; the rest is its own.
+/// What Linux does with what Vipline leaves to it: packets for others are routed on; the rest is
+/// its own.
 pub fn through_linux(outcome: Outcome) -> Outcome {
     let Outcome::Host(_, frame) = &outcome else { return outcome };
     let dst = Ipv4Addr::new(frame[30], frame[31], frame[32], frame[33]);

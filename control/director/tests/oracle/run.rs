@@ -1,5 +1,5 @@
-//! Runs a scenario against Vipline in memory. The language is described in `scripts/oracle.d/README.md`;
-//! `scripts/oracle.d/guest.py` runs the same against Linux.
+//! Runs a scenario against Vipline in memory. The language is described in
+//! `scripts/oracle.d/README.md`; `scripts/oracle.d/guest.py` runs the same against Linux.
 
 use std::collections::HashMap;
 use std::net::SocketAddrV4;

@@ -1,12 +1,13 @@
 //! How workers that rest let the pump sleep.
 //!
-//! A worker at work makes no system call, so the pump has to look at its rings every now and then. A worker that rests
-//! has only just slept in the kernel: for it one more call, when it finds work again, is no loss. While all workers
-//! rest the pump therefore waits for the bell.
+//! A worker at work makes no system call, so the pump has to look at its rings every now and then.
+//! A worker that rests has only just slept in the kernel: for it one more call, when it finds work
+//! again, is no loss. While all workers rest the pump therefore waits for the bell.
 //!
-//! **Invariant.** No frame lies in a ring unseen for longer than the pump would sleep anyway: either the pump sees that
-//! a worker is awake when it wants to listen, or that worker sees the pump listening when it has woken up, or the pump
-//! sees the frame when it looks once more before it sleeps. All accesses are sequentially consistent for that.
+//! **Invariant.** No frame lies in a ring unseen for longer than the pump would sleep anyway:
+//! either the pump sees that a worker is awake when it wants to listen, or that worker sees the
+//! pump listening when it has woken up, or the pump sees the frame when it looks once more before
+//! it sleeps. All accesses are sequentially consistent for that.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -45,7 +46,8 @@ impl Bell {
         }
     }
 
-    /// Whether the pump may sleep until it is rung for; it must look at all rings once more before it does.
+    /// Whether the pump may sleep until it is rung for; it must look at all rings once more before
+    /// it does.
     pub(super) fn listen(&self) -> bool {
         self.listening.store(true, Ordering::SeqCst);
         let may = self.awake.load(Ordering::SeqCst) == 0;

@@ -87,7 +87,8 @@ pub struct PumpTotals {
     pub parked: u64,
     /// Frames given their next hop, at once or after waiting.
     pub resolved: u64,
-    /// Frames whose next hop did not answer, or that the kernel gave up; back at the worker, which tells their senders.
+    /// Frames whose next hop did not answer, or that the kernel gave up; back at the worker, which
+    /// tells their senders.
     pub given_up: u64,
     /// Frames dropped, in the order of [`PumpDrop::ALL`].
     pub drops: [u64; PumpDrop::ALL.len()],

@@ -15,16 +15,20 @@
 //!          ◀─────────────── └──────┘ ──▶ resolve ──▶ kernel
 //! ```
 //!
-//! Buffers belong to the workers: the pump gets each from a ring, gives it back through a ring to the same worker, and
-//! so never touches a packet pool. A worker at work makes no system call and so cannot wake the pump; the pump looks at the
-//! rings by itself, in `pump/pace.rs`'s rhythm. Only while all workers rest does it wait until one rings (`pump/bell.rs`).
+//! Buffers belong to the workers: the pump gets each from a ring, gives it back through a ring to
+//! the same worker, and so never touches a packet pool. A worker at work makes no system call and
+//! so cannot wake the pump; the pump looks at the rings by itself, in `pump/pace.rs`'s rhythm. Only
+//! while all workers rest does it wait until one rings (`pump/bell.rs`).
 //!
-//! A frame whose next hop has no Ethernet address yet comes as [`dataplane::io::HostRequest::Resolve`], complete but for
-//! its first six bytes. It is parked while the kernel asks for the neighbour, and goes back through the FromHost ring
-//! when the mirror has the answer; or through the failed ring when there is none, and its worker tells the sender. These
-//! frames have rings of their own, and new next hops a budget (`resolve.rs`), so that made-up senders keep no ARP from Linux.
+//! A frame whose next hop has no Ethernet address yet comes as
+//! [`dataplane::io::HostRequest::Resolve`], complete but for its first six bytes. It is parked
+//! while the kernel asks for the neighbour, and goes back through the FromHost ring when the mirror
+//! has the answer; or through the failed ring when there is none, and its worker tells the sender.
+//! These frames have rings of their own, and new next hops a budget (`resolve.rs`), so that made-up
+//! senders keep no ARP from Linux.
 //!
-//! When a ring to the worker is full, frames stay in the TAP, whose queue then pushes back on Linux.
+//! When a ring to the worker is full, frames stay in the TAP, whose queue then pushes back on
+//! Linux.
 
 use std::io;
 use std::net::IpAddr;
@@ -60,8 +64,8 @@ pub struct Pump<F> {
 impl<F: HostBuffer + 'static> Pump<F> {
     /// Starts the pump in the network namespace of the calling thread, on its CPUs.
     ///
-    /// `taps` are the host interfaces, one a port; `workers` the pump's ends of each worker's rings, `bell`
-    /// what these ring.
+    /// `taps` are the host interfaces, one a port; `workers` the pump's ends of each worker's
+    /// rings, `bell` what these ring.
     pub fn start(
         taps: Vec<Tap>,
         workers: Vec<PumpEnd<F>>,
@@ -81,14 +85,16 @@ impl<F: HostBuffer + 'static> Pump<F> {
         Ok(Self { stop, wanted, counters, thread: Some(thread) })
     }
 
-    /// Stops, and gives the rings back, so that whoever owns the buffers can fetch those that are left in them.
+    /// Stops, and gives the rings back, so that whoever owns the buffers can fetch those that are
+    /// left in them.
     pub fn stop(mut self) -> Vec<PumpEnd<F>> {
         self.join()
     }
 }
 
 impl<F> Pump<F> {
-    /// From now on keep these next hops, each on a port, from being forgotten by the kernel; and no others.
+    /// From now on keep these next hops, each on a port, from being forgotten by the kernel; and no
+    /// others.
     pub fn keep_alive(&self, next_hops: Vec<(PortId, IpAddr)>) {
         // The pump is gone only when it is being dropped.
         let _ = self.wanted.send(next_hops);

@@ -1,9 +1,10 @@
 //! How long the pump sleeps when it finds nothing to do.
 //!
-//! A frame from Linux ends the sleep, for the pump sleeps in `ppoll` on the host interfaces. A frame from a worker does
-//! not: the worker writes a ring and makes no system call. So the sleep is the longest a frame may have to wait, and
-//! its length is a trade against what waking for nothing costs. Frames come in company (the three of a handshake, a
-//! ping every second but its request and its reply together), so the pump sleeps shorter after it had work.
+//! A frame from Linux ends the sleep, for the pump sleeps in `ppoll` on the host interfaces. A
+//! frame from a worker does not: the worker writes a ring and makes no system call. So the sleep is
+//! the longest a frame may have to wait, and its length is a trade against what waking for nothing
+//! costs. Frames come in company (the three of a handshake, a ping every second but its request and
+//! its reply together), so the pump sleeps shorter after it had work.
 
 use std::time::{Duration, Instant};
 

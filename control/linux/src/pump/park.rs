@@ -10,8 +10,8 @@ use super::counters::PumpDrop;
 pub(super) const PER_NEXT_HOP: usize = 16;
 /// Frames that may wait in all.
 pub(super) const IN_ALL: usize = 1024;
-/// Frames among these that may wait for next hops that are not wanted for destinations: made-up senders cannot take all
-/// the room.
+/// Frames among these that may wait for next hops that are not wanted for destinations: made-up
+/// senders cannot take all the room.
 pub(super) const STRANGERS: usize = IN_ALL / 2;
 /// How long a frame waits: as long as the kernel asks.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -52,8 +52,8 @@ impl<F> Park<F> {
         Self { queues: HashMap::new(), count: 0, strangers: 0, due: None }
     }
 
-    /// Takes a frame in; a frame that has to leave for it, perhaps itself, comes back. Of the next hop is said whether
-    /// the kernel has it as failed already, and whether it is a stranger.
+    /// Takes a frame in; a frame that has to leave for it, perhaps itself, comes back. Of the next
+    /// hop is said whether the kernel has it as failed already, and whether it is a stranger.
     pub(super) fn park(
         &mut self,
         hop: Hop,

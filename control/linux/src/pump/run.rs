@@ -28,7 +28,8 @@ use super::park::Park;
 const BURST: usize = 64;
 /// The same of frames whose next hop is to be resolved: each may take a request to the kernel.
 const RESOLVE_BURST: usize = 16;
-/// Sleeps of at least this length, which come after a while without work, become long ones while all workers rest.
+/// Sleeps of at least this length, which come after a while without work, become long ones while
+/// all workers rest.
 const PAUSE: Duration = Duration::from_micros(300);
 /// How long a sleep may be while all workers rest: what the mirror has to say waits no longer.
 const REST: Duration = Duration::from_millis(50);
@@ -86,7 +87,8 @@ impl<F: HostBuffer> Runner<F> {
         }
     }
 
-    /// Runs until `stop` is written to; then every buffer is back in a ring, as far as there is room.
+    /// Runs until `stop` is written to; then every buffer is back in a ring, as far as there is
+    /// room.
     pub(super) fn run(mut self, stop: &EventFd) -> Vec<PumpEnd<F>> {
         let mut pace = Pace::new(Instant::now());
         loop {
@@ -308,8 +310,8 @@ impl<F: HostBuffer> Runner<F> {
         }
     }
 
-    /// Sleeps until Linux sends something, a worker rings, or time is up; for long when no worker can have anything
-    /// without ringing. Says whether it is time to stop.
+    /// Sleeps until Linux sends something, a worker rings, or time is up; for long when no worker
+    /// can have anything without ringing. Says whether it is time to stop.
     fn sleep(&mut self, stop: &EventFd, time: Duration) -> bool {
         let mut time = time;
         if time >= PAUSE && self.park.is_empty() && self.bell.listen() {

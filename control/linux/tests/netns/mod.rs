@@ -1,6 +1,7 @@
 //! For tests that need root: each in a network namespace of its own.
 //!
-//! They are ignored unless asked for: `VIPLINE_ROOT_TESTS=1 cargo test -p linux`. Asked for without root, they fail.
+//! They are ignored unless asked for: `VIPLINE_ROOT_TESTS=1 cargo test -p linux`. Asked for without
+//! root, they fail.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
-/// Runs `test` in a thread with a network namespace of its own, and `lo` up. Threads and commands it starts share it.
+/// Runs `test` in a thread with a network namespace of its own, and `lo` up. Threads and commands
+/// it starts share it.
 ///
 /// One at a time: some of them measure what a thread costs, and would measure each other's.
 pub(crate) fn in_netns(test: impl FnOnce() + Send + 'static) {

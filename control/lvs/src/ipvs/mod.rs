@@ -2,11 +2,12 @@
 //! control socket.
 //!
 //! Three layers, each testable alone: [`parse`] turns arguments into a [`Command`] and knows no
-//! daemon; [`execute`] carries a command out through whoever can be asked ([`api::Ask`]) and prints; [`mod@format`] turns what the
-//! daemon said into ipvsadm's text. [`run`] is the whole program.
+//! daemon; [`execute`] carries a command out through whoever can be asked ([`api::Ask`]) and
+//! prints; [`mod@format`] turns what the daemon said into ipvsadm's text. [`run`] is the whole
+//! program.
 //!
-//! Beyond ipvsadm 1.31 there is FULLNAT, in the words of the LVS fork that has it: `--fullnat` (or `-b`
-//! with `-a` and `-e`), and `-P`, `-Q`, `-G` with `-z` for local addresses.
+//! Beyond ipvsadm 1.31 there is FULLNAT, in the words of the LVS fork that has it: `--fullnat` (or
+//! `-b` with `-a` and `-e`), and `-P`, `-Q`, `-G` with `-z` for local addresses.
 
 mod address;
 mod command;

@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-/// `strtol` base 10 over the whole text: leading blanks and a sign are fine, anything behind is not.
+/// `strtol` base 10 over the whole text: leading blanks and a sign are fine, anything behind is
+/// not.
 pub(super) fn number(text: &str, range: RangeInclusive<i64>) -> Option<i64> {
     let text = text.trim_start_matches(is_space);
     let value: i64 = text.parse().ok()?;

@@ -125,7 +125,8 @@ fn list(values: &Values<'_>) -> Result<Command, UsageError> {
     Ok(Command::List(Listing { service, mode, numeric, exact, unsorted }))
 }
 
-/// Which options go with this command. The first that does not, in the order of the table, is named.
+/// Which options go with this command. The first that does not, in the order of the table, is
+/// named.
 fn check_options(verb: Verb, values: &Values<'_>) -> Result<(), UsageError> {
     let mut exclusive: Option<Opt> = None;
     for option in Opt::ALL {

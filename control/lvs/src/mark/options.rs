@@ -1,8 +1,10 @@
-//! The options there are, and a command line taken apart into them, by the grammar of getopt as iptables uses it.
+//! The options there are, and a command line taken apart into them, by the grammar of getopt as
+//! iptables uses it.
 //!
-//! A long option may be cut short as long as it is one of one kind, values may be attached, and letters run together. Which
-//! options there are depends on what stands before: `-m multiport` and `-j MARK` bring theirs along, and `-p tcp` has its
-//! own once one is used that nothing else has. What they mean is the business of others.
+//! A long option may be cut short as long as it is one of one kind, values may be attached, and
+//! letters run together. Which options there are depends on what stands before: `-m multiport` and
+//! `-j MARK` bring theirs along, and `-p tcp` has its own once one is used that nothing else has.
+//! What they mean is the business of others.
 
 use std::collections::VecDeque;
 
@@ -75,8 +77,8 @@ enum Is {
     Verb(Verb),
     /// It has a value and is kept; `!` may stand before it if this says so.
     Kept(Opt, bool),
-    /// iptables has it and it changes nothing here: addresses are always numbers, nobody is waited for, and neither counters
-    /// nor comments are kept. It has so many values.
+    /// iptables has it and it changes nothing here: addresses are always numbers, nobody is waited
+    /// for, and neither counters nor comments are kept. It has so many values.
     Idle(usize),
     /// As idle, with one value; what `-m comment` needs.
     Comment,

@@ -4,8 +4,8 @@ use super::parse::{Command, UsageError, parse};
 use crate::ipvs::Names;
 use model::{MarkChange, MarkTable};
 
-/// Reads a file of rules; each change with its line, counted from 1. A file that was cut off is told by the `COMMIT` that
-/// its `*mangle` lacks.
+/// Reads a file of rules; each change with its line, counted from 1. A file that was cut off is
+/// told by the `COMMIT` that its `*mangle` lacks.
 pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>, UsageError> {
     let mut changes = Vec::new();
     let mut open = None;
@@ -25,7 +25,8 @@ pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>,
     }
 }
 
-/// Whether a file says anything at all: an empty one is more likely a mistake than the wish to have no rules.
+/// Whether a file says anything at all: an empty one is more likely a mistake than the wish to have
+/// no rules.
 pub(super) fn is_blank(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
 }
@@ -71,8 +72,8 @@ fn read(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
     }
 }
 
-/// The words of a line. Those in double quotes may have blanks, and \\ before what would mean something else: so
-/// iptables-save writes comments.
+/// The words of a line. Those in double quotes may have blanks, and \\ before what would mean
+/// something else: so iptables-save writes comments.
 fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut begun, mut quoted) = (String::new(), false, false);

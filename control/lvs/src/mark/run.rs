@@ -6,8 +6,8 @@ use crate::ipvs::Console;
 use api::{Ask, ClientError, Request, Response};
 use model::{MarkChange, MarkError, MarkRule};
 
-/// Runs the verb with the words behind it, and gives the exit code. `connect` is called once the words are
-/// known to mean something.
+/// Runs the verb with the words behind it, and gives the exit code. `connect` is called once the
+/// words are known to mean something.
 pub fn run<C: Ask>(
     words: &[String],
     console: &mut Console<'_>,

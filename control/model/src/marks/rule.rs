@@ -77,7 +77,8 @@ pub enum PortSide {
 pub enum MarkTarget {
     /// No rule after this one is looked at.
     Accept,
-    /// Clears the bits of `mask`, turns over those of `value`, and the rules after it are looked at.
+    /// Clears the bits of `mask`, turns over those of `value`, and the rules after it are looked
+    /// at.
     Mark {
         /// Bits turned over.
         value: u32,

@@ -1,4 +1,5 @@
-//! `vipline`, the operator's tool; also `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore` by those names.
+//! `vipline`, the operator's tool; also `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore` by those
+//! names.
 
 use std::process::ExitCode;
 

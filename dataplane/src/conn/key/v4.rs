@@ -1,7 +1,7 @@
 //! The key of an IPv4 flow: two words.
 //!
-//! Making a key is two loads, and rewriting a packet to a key is two stores. Turning a key round is two
-//! rotations in either byte order.
+//! Making a key is two loads, and rewriting a packet to a key is two stores. Turning a key round is
+//! two rotations in either byte order.
 
 use core::net::Ipv4Addr;
 
@@ -14,9 +14,9 @@ use crate::conn::key::KeyKind;
 pub struct FlowKey {
     /// Bytes 12..20 of the IPv4 header: source, then destination.
     addrs: u64,
-    /// Bytes 0..4 of the L4 header (source port, destination port) in the low half, then the protocol
-    /// in bits 32..40, the [`KeyKind`] in bits 40..48 and a serial number, 0 but for invalidated templates,
-    /// in bits 48..64.
+    /// Bytes 0..4 of the L4 header (source port, destination port) in the low half, then the
+    /// protocol in bits 32..40, the [`KeyKind`] in bits 40..48 and a serial number, 0 but for
+    /// invalidated templates, in bits 48..64.
     rest: u64,
 }
 

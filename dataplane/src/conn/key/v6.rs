@@ -13,8 +13,8 @@ pub struct FlowKey6 {
     src: [u64; 2],
     /// Bytes 24..40 of the IPv6 header.
     dst: [u64; 2],
-    /// Bytes 0..4 of the L4 header (source port, destination port) in the low half, then the protocol
-    /// in bits 32..40 and the [`KeyKind`] in bits 40..48.
+    /// Bytes 0..4 of the L4 header (source port, destination port) in the low half, then the
+    /// protocol in bits 32..40 and the [`KeyKind`] in bits 40..48.
     rest: u64,
 }
 

@@ -1,4 +1,5 @@
-//! What the table asks of the processor: compare the tags of a bucket at once, fetch a line ahead of time.
+//! What the table asks of the processor: compare the tags of a bucket at once, fetch a line ahead
+//! of time.
 //!
 //! The only unsafe code of the table; it is safe to call with anything.
 
@@ -57,8 +58,8 @@ pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing into the program and does not fault, whatever the address
-        // (Intel SDM, PREFETCHh).
+        // SAFETY: a prefetch reads nothing into the program and does not fault, whatever the
+        // address (Intel SDM, PREFETCHh).
         unsafe { _mm_prefetch::<_MM_HINT_T0>(_line.cast()) }
     }
 }

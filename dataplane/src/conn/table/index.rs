@@ -1,14 +1,15 @@
 //! The index: from a key's hash to the slots that may hold the key.
 //!
-//! A bucket is one cache line of ten lanes, each a 16-bit tag and a slot with a direction. A key has
-//! two buckets: its *home*, given by its hash, and the *other* one, given by home and tag in such a way
-//! that either gives the other. It is put at home when there is room, else into the other bucket, else
-//! a key of one of the two moves to that key's other bucket, else (seen at loads that a table does not
-//! reach) it waits in a small stash.
+//! A bucket is one cache line of ten lanes, each a 16-bit tag and a slot with a direction. A key
+//! has two buckets: its *home*, given by its hash, and the *other* one, given by home and tag in
+//! such a way that either gives the other. It is put at home when there is room, else into the
+//! other bucket, else a key of one of the two moves to that key's other bucket, else (seen at loads
+//! that a table does not reach) it waits in a small stash.
 //!
-//! **Invariants.** A lane is empty exactly when its tag is 0. `away` of a bucket counts the keys that
-//! have their home there and live elsewhere, so that most searches end at home. `guests` says which lanes hold keys
-//! that have their home elsewhere, so that a key can be moved without a look at it.
+//! **Invariants.** A lane is empty exactly when its tag is 0. `away` of a bucket counts the keys
+//! that have their home there and live elsewhere, so that most searches end at home. `guests` says
+//! which lanes hold keys that have their home elsewhere, so that a key can be moved without a look
+//! at it.
 
 use arrayvec::ArrayVec;
 
@@ -203,8 +204,8 @@ impl Index {
         self.slots_away(place).find(|slot| is_it(*slot))
     }
 
-    /// Where the key with this hash belongs: the bucket by a multiply and a shift, for any number of
-    /// buckets.
+    /// Where the key with this hash belongs: the bucket by a multiply and a shift, for any number
+    /// of buckets.
     #[inline]
     pub(super) fn place(&self, hash: Hash) -> Place {
         Place { home: scale(hash.0 >> 32, self.buckets.len()) as u32, tag: (hash.0 as u16).max(1) }
@@ -302,7 +303,8 @@ impl Index {
         false
     }
 
-    /// Moves a lane's key to its other bucket, if there is a lane for it; the old one is to be set then.
+    /// Moves a lane's key to its other bucket, if there is a lane for it; the old one is to be set
+    /// then.
     fn make_room(&mut self, bucket: usize, lane: usize) -> bool {
         let (tag, moved) = (self.buckets[bucket].tags.0[lane], self.buckets[bucket].slots[lane]);
         let target = self.other(Place { home: bucket as u32, tag });
@@ -323,8 +325,8 @@ impl Index {
         self.buckets[self.other(place)].slots_with(place.tag).chain(waiting)
     }
 
-    /// The second bucket of a key. Its own inverse: the two add up to a number that depends on the tag
-    /// alone, modulo the number of buckets.
+    /// The second bucket of a key. Its own inverse: the two add up to a number that depends on the
+    /// tag alone, modulo the number of buckets.
     #[inline]
     fn other(&self, Place { home, tag }: Place) -> usize {
         let sum = scale(u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32, self.buckets.len());

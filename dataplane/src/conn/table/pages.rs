@@ -1,10 +1,10 @@
 //! Memory for large arrays: hugepages when Linux has any to give.
 //!
-//! A table of a million connections covers twenty thousand ordinary pages, and a random look-up misses
-//! the processor's page cache as surely as its data cache. Arrays of two megabytes and more are
-//! therefore laid on hugepage boundaries and Linux is asked to use transparent hugepages, which needs
-//! no privilege; where it will not, they work the same and cost more time. Whoever makes an array owns it.
-//! Public for who measures the machine's memory, which must lie as the table does.
+//! A table of a million connections covers twenty thousand ordinary pages, and a random look-up
+//! misses the processor's page cache as surely as its data cache. Arrays of two megabytes and more
+//! are therefore laid on hugepage boundaries and Linux is asked to use transparent hugepages, which
+//! needs no privilege; where it will not, they work the same and cost more time. Whoever makes an
+//! array owns it. Public for who measures the machine's memory, which must lie as the table does.
 
 #![allow(unsafe_code, reason = "memory is taken with an alignment of its own, and advice given on it")]
 

@@ -284,8 +284,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Against a `HashMap` from keys to slots. Confirmations of one burst of guesses are spread over the changes
-/// that follow it, as in a burst.
+/// Against a `HashMap` from keys to slots. Confirmations of one burst of guesses are spread over
+/// the changes that follow it, as in a burst.
 fn is_a_map<K: Sample>(seed: u64, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let capacity = 15;
     let mut table = FlowTable::<K>::new(capacity, seed);
@@ -361,7 +361,8 @@ proptest! {
         is_a_map::<FlowKey6>(seed, ops)?;
     }
 
-    /// The index beyond the load a table gives it: 40 lanes and 32 places in the stash for 100 keys.
+    /// The index beyond the load a table gives it: 40 lanes and 32 places in the stash for 100
+    /// keys.
     #[test]
     fn an_overfull_index_loses_nothing(seed: u64, ops in proptest::collection::vec((0..100_u32, 0..3), 1..400)) {
         let hasher = Hasher::new(seed);

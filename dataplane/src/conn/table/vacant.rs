@@ -1,7 +1,7 @@
 //! The vacant slots, in the order in which they will be used: first in, first out.
 //!
-//! They lie in a ring of their own rather than being linked through the slots, so that which ones come next is known
-//! without waiting for their lines.
+//! They lie in a ring of their own rather than being linked through the slots, so that which ones
+//! come next is known without waiting for their lines.
 
 use crate::conn::entry::ConnId;
 use crate::conn::table::pages::Pages;

@@ -1,11 +1,13 @@
-//! What to tell DPDK at start, by name instead of by flag. Owned by whoever starts the process; read once.
+//! What to tell DPDK at start, by name instead of by flag. Owned by whoever starts the process;
+//! read once.
 
 use std::path::Path;
 use std::path::PathBuf;
 
 /// The environment's set-up: CPUs, memory, devices, logging.
 ///
-/// The defaults ask for hugepages that vanish with the process, no PCI device, no worker core and a quiet log.
+/// The defaults ask for hugepages that vanish with the process, no PCI device, no worker core and a
+/// quiet log.
 #[derive(Clone, Debug)]
 pub struct EalArgs {
     main_cpu: Option<u32>,
@@ -43,7 +45,8 @@ impl EalArgs {
         }
     }
 
-    /// The CPU that counts as the main core's. The calling thread is not pinned to it. Default: one it may run on.
+    /// The CPU that counts as the main core's. The calling thread is not pinned to it. Default: one
+    /// it may run on.
     #[must_use]
     pub fn main_cpu(mut self, cpu: u32) -> Self {
         self.main_cpu = Some(cpu);
@@ -57,22 +60,24 @@ impl EalArgs {
         self
     }
 
-    /// Memory to take at start. With hugepages DPDK takes more when needed; without, this is all there is (64 MB
-    /// unless said otherwise).
+    /// Memory to take at start. With hugepages DPDK takes more when needed; without, this is all
+    /// there is (64 MB unless said otherwise).
     #[must_use]
     pub fn memory_mb(mut self, mb: u32) -> Self {
         self.memory_mb = Some(mb);
         self
     }
 
-    /// Whether to use hugepages. Without them each look-up in a large table costs more, and no PCI device works.
+    /// Whether to use hugepages. Without them each look-up in a large table costs more, and no PCI
+    /// device works.
     #[must_use]
     pub fn hugepages(mut self, yes: bool) -> Self {
         self.hugepages = yes;
         self
     }
 
-    /// Whether to leave no file behind, however the process ends. Other DPDK processes cannot attach then.
+    /// Whether to leave no file behind, however the process ends. Other DPDK processes cannot
+    /// attach then.
     #[must_use]
     pub fn in_memory(mut self, yes: bool) -> Self {
         self.in_memory = yes;
@@ -93,8 +98,9 @@ impl EalArgs {
         self
     }
 
-    /// Where DPDK keeps its runtime files, in a directory `dpdk`; nobody else should be able to write there. Default: below
-    /// `/run` for root, and for others below `$XDG_RUNTIME_DIR` or `/tmp`, where the first user shuts the next one out.
+    /// Where DPDK keeps its runtime files, in a directory `dpdk`; nobody else should be able to
+    /// write there. Default: below `/run` for root, and for others below `$XDG_RUNTIME_DIR` or
+    /// `/tmp`, where the first user shuts the next one out.
     #[must_use]
     pub fn runtime_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.runtime_dir = Some(dir.into());
@@ -154,7 +160,8 @@ impl EalArgs {
             format!("--file-prefix={}", self.file_prefix),
             format!("--log-level={}", self.log_level.name()),
         ];
-        // 22.11 refuses --in-memory without hugepages; --no-shconf is the part of it that still matters there.
+        // 22.11 refuses --in-memory without hugepages
+        // there.
         match (self.hugepages, self.in_memory) {
             (true, true) => flags.push("--in-memory".to_owned()),
             (true, false) => {}

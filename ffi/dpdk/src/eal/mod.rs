@@ -1,7 +1,8 @@
 //! DPDK's environment: started once a process, it owns the memory, the cores and the devices.
 //!
-//! [`Eal`] is the proof that it runs. Ports, pools and running work keep it alive through [`Alive`], so that
-//! [`Eal::cleanup`] refuses while any is left. It may be used from any thread; set-up calls take turns.
+//! [`Eal`] is the proof that it runs. Ports, pools and running work keep it alive through
+//! [`Alive`], so that [`Eal::cleanup`] refuses while any is left. It may be used from any thread;
+//! set-up calls take turns.
 
 pub(crate) mod args;
 
@@ -29,7 +30,8 @@ use crate::log::Setup;
 use crate::mempool::Retired;
 use crate::port::PortId;
 
-/// Why the environment did not start. DPDK can be tried once a process: start a new one to try again.
+/// Why the environment did not start. DPDK can be tried once a process: start a new one to try
+/// again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EalInitError {
@@ -73,7 +75,8 @@ pub struct Eal {
 }
 
 impl Eal {
-    /// Starts DPDK. The calling thread counts as the main core from now on, but may run where it might before.
+    /// Starts DPDK. The calling thread counts as the main core from now on, but may run where it
+    /// might before.
     pub fn init(args: EalArgs) -> Result<Self, EalInitError> {
         let affinity = Affinity::of_this_thread();
         let home = affinity.as_ref().and_then(Affinity::first_cpu).unwrap_or(0);
@@ -91,8 +94,9 @@ impl Eal {
 
         let own = args.own_runtime_dir().and_then(|dir| CString::new(dir.as_os_str().as_bytes()).ok());
         if let Some(dir) = &own {
-            // DPDK takes systemd's variable for its own (`eal_create_runtime_dir`).
-            // SAFETY: two terminated strings, which are copied. The environment is read by DPDK on this thread only.
+            // DPDK takes systemd's variable for its own (`eal_create_runtime_dir`). SAFETY: two
+            // terminated strings, which are copied. The environment is read by DPDK on this thread
+            // only.
             unsafe { libc::setenv(c"RUNTIME_DIRECTORY".as_ptr(), dir.as_ptr(), 1) };
         }
         log::set_verbose(args.is_verbose());
@@ -101,7 +105,8 @@ impl Eal {
         let argv: &'static mut [*mut c_char] =
             argv.into_iter().map(CString::into_raw).collect::<Vec<_>>().leak();
         let argc = argv.len() as c_int;
-        // SAFETY: argv holds argc terminated strings that live for ever; STARTED makes this the only call.
+        // SAFETY: argv holds argc terminated strings that live for ever; STARTED makes this the
+        // only call.
         let code = unsafe { dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) };
         let result = check(code).map_err(|errno| EalInitError::Refused { reason: setup.why(errno) });
         drop(setup);
@@ -116,8 +121,9 @@ impl Eal {
         Ok(Self { alive: Arc::new(Alive::default()), tsc_hz, cpus: args.cpus(home) })
     }
 
-    /// Takes DPDK down: closes what devices are left and gives the memory back. Refuses while anything still uses
-    /// it; the environment then stays as it is until the process ends, which is always safe.
+    /// Takes DPDK down: closes what devices are left and gives the memory back. Refuses while
+    /// anything still uses it; the environment then stays as it is until the process ends,
+    /// which is always safe.
     pub fn cleanup(self) -> Result<(), CleanupError> {
         let others = Arc::strong_count(&self.alive) - 1;
         if others > 0 {
@@ -129,7 +135,8 @@ impl Eal {
             return Err(CleanupError::PacketsOut(left));
         }
         let _setup = Setup::begin();
-        // SAFETY: no port, pool, packet or job is left (checked above), and `self` is gone after this.
+        // SAFETY: no port, pool, packet or job is left (checked above), and `self` is gone after
+        // this.
         check(unsafe { dpdk_sys::rte_eal_cleanup() }).map(drop).map_err(CleanupError::Refused)
     }
 
@@ -156,8 +163,8 @@ impl Eal {
     }
 }
 
-/// Removes the directory that DPDK makes for its files, if it is empty, as it stays when no file is to be left behind; and
-/// the one around it if that is ours.
+/// Removes the directory that DPDK makes for its files, if it is empty, as it stays when no file is
+/// to be left behind; and the one around it if that is ours.
 fn remove_runtime_dir(ours: bool) {
     // SAFETY: returns a buffer that is empty until rte_eal_init has made the directory.
     let dir = unsafe { dpdk_sys::rte_eal_get_runtime_dir() };
@@ -188,9 +195,10 @@ pub(crate) struct Alive {
 impl Alive {
     /// Frees the retired pools that all packets have come back to.
     ///
-    /// A core that is giving back the last packet touches the pool's cache a moment longer than the count shows, so
-    /// this waits until no core works, and leaves the main core's cache to the main thread. Any other thread has no
-    /// cache: it returns packets through the pool's ring, which counts them only when it is done.
+    /// A core that is giving back the last packet touches the pool's cache a moment longer than the
+    /// count shows, so this waits until no core works, and leaves the main core's cache to the
+    /// main thread. Any other thread has no cache: it returns packets through the pool's ring,
+    /// which counts them only when it is done.
     pub(crate) fn reap(&self) {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if !busy.is_empty() || !on_main_lcore() {
@@ -207,7 +215,8 @@ fn on_main_lcore() -> bool {
     here == unsafe { dpdk_sys::rte_get_main_lcore() }
 }
 
-/// The CPUs a thread may run on. `rte_eal_init` pins its caller, and every thread made later would inherit that.
+/// The CPUs a thread may run on. `rte_eal_init` pins its caller, and every thread made later would
+/// inherit that.
 struct Affinity(libc::cpu_set_t);
 
 impl Affinity {
@@ -227,7 +236,8 @@ impl Affinity {
     }
 
     fn restore(&self) {
-        // SAFETY: a valid set of the given size. Failure leaves the thread pinned, which is only slower.
+        // SAFETY: a valid set of the given size. Failure leaves the thread pinned, which is only
+        // slower.
         unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &self.0) };
     }
 }

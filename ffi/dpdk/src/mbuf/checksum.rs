@@ -20,7 +20,8 @@ pub enum Sum {
     Bad,
     /// Right.
     Good,
-    /// Not filled in, but the data is intact: it came from a guest or a container on the same machine.
+    /// Not filled in, but the data is intact: it came from a guest or a container on the same
+    /// machine.
     None,
     /// The device did not look.
     Unknown,
@@ -28,9 +29,9 @@ pub enum Sum {
 
 /// Which checksums the device fills in when it sends a packet.
 ///
-/// Only for ports that were granted the matching offload. With [`TxL4::Tcp`] or [`TxL4::Udp`] the packet's own
-/// checksum field must hold the pseudo-header's sum (not complemented); with [`TxIp::V4Checksum`] the IPv4 header's
-/// must hold zero.
+/// Only for ports that were granted the matching offload. With [`TxL4::Tcp`] or [`TxL4::Udp`] the
+/// packet's own checksum field must hold the pseudo-header's sum (not complemented); with
+/// [`TxIp::V4Checksum`] the IPv4 header's must hold zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxChecksum {
     /// Bytes before the IP header, at most 127.
@@ -81,7 +82,8 @@ impl Mbuf {
         };
         let raw = self.raw_mut();
         raw.ol_flags = raw.ol_flags & !TX_CHECKSUM_FLAGS | ip | l4;
-        // l2_len is the field's lowest 7 bits, l3_len the next 9; the rest is for segmentation and tunnels.
+        // l2_len is the field's lowest 7 bits, l3_len the next 9; the rest is for segmentation and
+        // tunnels.
         raw.__bindgen_anon_3.tx_offload =
             u64::from(what.l2_len) & L2_LEN_MASK | (u64::from(what.l3_len) & L3_LEN_MASK) << L2_LEN_BITS;
     }
@@ -92,7 +94,8 @@ impl Mbuf {
         self.raw_mut().ol_flags &= !TX_CHECKSUM_FLAGS;
     }
 
-    /// What the device found out about the checksums. All unknown unless the port was granted `rx_checksum`.
+    /// What the device found out about the checksums. All unknown unless the port was granted
+    /// `rx_checksum`.
     #[inline]
     pub fn rx_checksum(&self) -> RxChecksum {
         let flags = self.raw().ol_flags;

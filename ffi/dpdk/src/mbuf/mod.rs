@@ -1,12 +1,12 @@
 //! A packet: one buffer of a pool, owned by whoever holds this value and by nobody else.
 //!
-//! Made by a pool or a receive queue; ended by a transmit queue, or by dropping it, which gives it back to its
-//! pool. It may go from thread to thread but is never in two at once. The bytes between head- and tailroom are the
-//! packet; a packet in several pieces ([`Mbuf::segments`]) shows only its first. Everything here is plain field
-//! access, without a call into DPDK, but for freeing.
+//! Made by a pool or a receive queue; ended by a transmit queue, or by dropping it, which gives it
+//! back to its pool. It may go from thread to thread but is never in two at once. The bytes between
+//! head- and tailroom are the packet; a packet in several pieces ([`Mbuf::segments`]) shows only
+//! its first. Everything here is plain field access, without a call into DPDK, but for freeing.
 //!
-//! Invariant: `data_off + data_len <= buf_len`, and `pkt_len` is the sum over all pieces. Drivers establish it;
-//! every method here keeps it.
+//! Invariant: `data_off + data_len <= buf_len`, and `pkt_len` is the sum over all pieces. Drivers
+//! establish it; every method here keeps it.
 
 pub(crate) mod checksum;
 
@@ -24,7 +24,8 @@ use crate::prefetch::prefetch_at;
 #[repr(transparent)]
 pub struct Mbuf(NonNull<rte_mbuf>);
 
-// SAFETY: an Mbuf is the only way to its buffer, so it may change threads; pools take packets back from any thread.
+// SAFETY: an Mbuf is the only way to its buffer, so it may change threads; pools take packets back
+// from any thread.
 unsafe impl Send for Mbuf {}
 
 // The transmit and receive queues hand arrays of Mbuf to DPDK as arrays of pointers.
@@ -47,7 +48,8 @@ impl Mbuf {
         let count = frames.len() as u32;
         // SAFETY: 0 is below the capacity; the packets are given up before they are freed.
         unsafe { frames.set_len(0) };
-        // SAFETY: the array's first `count` pointers are packets that were owned by it until the line above.
+        // SAFETY: the array's first `count` pointers are packets that were owned by it until the
+        // line above.
         unsafe { dpdk_sys::rte_pktmbuf_free_bulk(frames.as_mut_ptr().cast(), count) };
     }
 
@@ -55,13 +57,13 @@ impl Mbuf {
     #[inline]
     pub fn data_mut(&mut self) -> &mut [u8] {
         let (start, len) = (self.start(), usize::from(self.raw().data_len));
-        // SAFETY: the bytes are inside the buffer (module invariant), initialised since the pool was made, and
-        // borrowed as long as this packet is.
+        // SAFETY: the bytes are inside the buffer (module invariant), initialised since the pool
+        // was made, and borrowed as long as this packet is.
         unsafe { core::slice::from_raw_parts_mut(start, len) }
     }
 
-    /// Grows the packet by `n` bytes in front and gives those, whose content is arbitrary. Nothing if there is not
-    /// so much headroom.
+    /// Grows the packet by `n` bytes in front and gives those, whose content is arbitrary. Nothing
+    /// if there is not so much headroom.
     #[inline]
     #[must_use]
     pub fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
@@ -76,8 +78,9 @@ impl Mbuf {
         self.data_mut().get_mut(..n)
     }
 
-    /// Grows the packet by `n` bytes in front, whose content is arbitrary, and cuts it to `len` bytes. False, and no
-    /// change, if there is not so much headroom, it would not be as long, or it is in pieces.
+    /// Grows the packet by `n` bytes in front, whose content is arbitrary, and cuts it to `len`
+    /// bytes. False, and no change, if there is not so much headroom, it would not be as long,
+    /// or it is in pieces.
     #[inline]
     #[must_use]
     pub fn reframe(&mut self, n: usize, len: usize) -> bool {
@@ -87,7 +90,8 @@ impl Mbuf {
         };
         if fits {
             let raw = self.raw_mut();
-            // Neither is cut off: n is at most data_off, and len at most data_len + n, which the buffer holds.
+            // Neither is cut off: n is at most data_off, and len at most data_len + n, which the
+            // buffer holds.
             raw.data_off -= n as u16;
             raw.data_len = len as u16;
             raw.pkt_len = len as u32;
@@ -95,8 +99,8 @@ impl Mbuf {
         fits
     }
 
-    /// Grows the packet by `n` bytes at the end and gives those, whose content is arbitrary. Nothing if there is
-    /// not so much tailroom, or the packet is in pieces.
+    /// Grows the packet by `n` bytes at the end and gives those, whose content is arbitrary.
+    /// Nothing if there is not so much tailroom, or the packet is in pieces.
     #[inline]
     #[must_use]
     pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
@@ -124,8 +128,8 @@ impl Mbuf {
         true
     }
 
-    /// Cuts the end off so that `len` bytes stay, for example to lose Ethernet padding. `false`, and no change, if
-    /// the packet is shorter, or is in pieces.
+    /// Cuts the end off so that `len` bytes stay, for example to lose Ethernet padding. `false`,
+    /// and no change, if the packet is shorter, or is in pieces.
     #[inline]
     #[must_use]
     pub fn truncate(&mut self, len: usize) -> bool {
@@ -157,7 +161,8 @@ impl Mbuf {
         self.len() == 0
     }
 
-    /// In how many pieces the packet is. More than one only on ports that were granted `rx_scatter`.
+    /// In how many pieces the packet is. More than one only on ports that were granted
+    /// `rx_scatter`.
     #[inline]
     pub fn segments(&self) -> u16 {
         self.raw().nb_segs
@@ -209,7 +214,8 @@ impl Mbuf {
         (raw.ol_flags & RX_VLAN_STRIPPED != 0).then_some(raw.vlan_tci)
     }
 
-    /// Has the device put a VLAN tag (host order) in when it sends. For ports that were granted `tx_vlan_insert`.
+    /// Has the device put a VLAN tag (host order) in when it sends. For ports that were granted
+    /// `tx_vlan_insert`.
     #[inline]
     pub fn set_vlan_insert(&mut self, tci: u16) {
         let raw = self.raw_mut();

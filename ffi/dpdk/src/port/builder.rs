@@ -1,7 +1,7 @@
 //! Starting a port: ask what the device offers, settle for what it has, say what came of it.
 //!
-//! Weak devices are the normal case: one queue, no offload, no RSS, a fixed MTU. None of that is an error. Runs on
-//! the control side; the device is not polled yet.
+//! Weak devices are the normal case: one queue, no offload, no RSS, a fixed MTU. None of that is an
+//! error. Runs on the control side; the device is not polled yet.
 
 use core::fmt;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ use crate::port::rss::RssGranted;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PortStartError {
-    /// Frames would not fit into the pool's packets, and the device cannot spread them over several.
+    /// Frames would not fit into the pool's packets, and the device cannot spread them over
+    /// several.
     #[error("{device}: mtu {mtu} does not fit packets of {data_room} bytes")]
     BufferTooSmall {
         /// Which device.
@@ -150,7 +151,8 @@ impl PortBuilder {
         self
     }
 
-    /// Where received packets live. The device holds up to all its receive descriptors' worth of them.
+    /// Where received packets live. The device holds up to all its receive descriptors' worth of
+    /// them.
     pub fn mempool(mut self, pool: &Mempool) -> Self {
         self.pool = Some(pool.clone());
         self
@@ -168,7 +170,8 @@ impl PortBuilder {
         self
     }
 
-    /// The largest IP packet. Over a Linux interface this changes that interface's own MTU. Default: leave it.
+    /// The largest IP packet. Over a Linux interface this changes that interface's own MTU.
+    /// Default: leave it.
     pub fn mtu(mut self, mtu: u16) -> Self {
         self.mtu = Some(mtu);
         self
@@ -202,8 +205,8 @@ impl PortBuilder {
         {
             return Err(PortStartError::BufferTooSmall { device, mtu, data_room: pool.data_room() });
         }
-        // Some drivers offer what they then refuse. What matters is that packets flow, so the MTU goes first, then
-        // all the rest; the first refusal is the one to report.
+        // Some drivers offer what they then refuse. What matters is that packets flow, so the MTU
+        // goes first, then all the rest; the first refusal is the one to report.
         let attempts = [plan.clone(), Plan { mtu: None, ..plan.clone() }, plan.modest()];
         let mut outcomes = attempts.iter().map(|plan| plan.carry_out(&pool).map_err(refusal));
         let first = outcomes.next().unwrap_or(Ok(plan));

@@ -13,7 +13,8 @@ pub struct Granted {
     pub wanted: Offloads,
     /// What of it the device does.
     pub offloads: Offloads,
-    /// How packets are spread over the receive queues; none if the device does not say that it does.
+    /// How packets are spread over the receive queues; none if the device does not say that it
+    /// does.
     pub rss: Option<RssGranted>,
     /// Receive queues.
     pub rx_queues: u16,
@@ -29,8 +30,8 @@ pub struct Granted {
     pub promiscuous: bool,
 }
 
-/// One line, for example `1 rx queue of 512, 1 tx queue of 512, mtu 1500, no rss, offloads: none (not offered: rx
-/// checksum)`.
+/// One line, for example `1 rx queue of 512, 1 tx queue of 512, mtu 1500, no rss, offloads: none
+/// (not offered: rx checksum)`.
 impl fmt::Display for Granted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queues = |n: u16| if n == 1 { "queue" } else { "queues" };

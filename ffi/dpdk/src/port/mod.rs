@@ -1,8 +1,8 @@
 //! A started port: a network device with its receive and transmit queues.
 //!
-//! [`PortBuilder`](builder::PortBuilder) makes it. Its owner takes the queues out and gives each to one worker. The
-//! device runs until the port and all its queues are gone; the last of them to go, on whatever thread that is,
-//! stops and closes it and lets go of its pool.
+//! [`PortBuilder`](builder::PortBuilder) makes it. Its owner takes the queues out and gives each to
+//! one worker. The device runs until the port and all its queues are gone; the last of them to go,
+//! on whatever thread that is, stops and closes it and lets go of its pool.
 
 pub(crate) mod builder;
 pub(crate) mod granted;
@@ -47,7 +47,8 @@ impl PortId {
     /// The name of the device behind it, while there is one.
     pub(crate) fn device(self) -> Option<String> {
         let mut name: [c_char; NAME_LEN] = [0; NAME_LEN];
-        // SAFETY: `name` has the size that the call is documented to need; a bad number is an error.
+        // SAFETY: `name` has the size that the call is documented to need; a bad number is an
+        // error.
         let code = unsafe { dpdk_sys::rte_eth_dev_get_name_by_port(self.0, name.as_mut_ptr()) };
         check(code).ok()?;
         // SAFETY: the call succeeded, so it wrote a terminated string.
@@ -117,8 +118,8 @@ impl Port {
         self.mac
     }
 
-    /// The largest IP packet the port carries, as the device sees it. Software devices over a Linux interface may
-    /// say 1500 whatever the interface's own limit.
+    /// The largest IP packet the port carries, as the device sees it. Software devices over a Linux
+    /// interface may say 1500 whatever the interface's own limit.
     pub fn mtu(&self) -> u16 {
         self.granted.mtu
     }
@@ -138,7 +139,8 @@ impl Port {
         self.interface
     }
 
-    /// Has the device let all frames in, for whatever MAC; whether it does. Taken back when the port is closed.
+    /// Has the device let all frames in, for whatever MAC; whether it does. Taken back when the
+    /// port is closed.
     pub fn let_all_in(&self) -> bool {
         // SAFETY: the port is started, and claimed as long as this lives.
         unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id().as_u16()) == 0 }

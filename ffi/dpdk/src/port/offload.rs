@@ -1,4 +1,5 @@
-//! Work that a device can do for us: what is wanted, and how DPDK spells it. Set up once, by control.
+//! Work that a device can do for us: what is wanted, and how DPDK spells it. Set up once, by
+//! control.
 
 use core::fmt;
 

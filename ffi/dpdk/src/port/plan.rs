@@ -1,7 +1,7 @@
 //! What a device is told, and telling it: configure, set up each queue, start.
 //!
-//! Made by the builder from what is wanted and what the device offers; carried out on the control side, while the
-//! builder holds the claim on the port and the set-up lock.
+//! Made by the builder from what is wanted and what the device offers; carried out on the control
+//! side, while the builder holds the claim on the port and the set-up lock.
 
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -34,7 +34,8 @@ impl Plan {
         Self { offloads: Offloads::NONE, rss_fields: RssFields::NONE, mtu: None, ..self.clone() }
     }
 
-    /// Configures and starts the device; gives the plan with the numbers that the device settled on.
+    /// Configures and starts the device; gives the plan with the numbers that the device settled
+    /// on.
     pub(crate) fn carry_out(&self, pool: &Mempool) -> Result<Self, (Step, Errno)> {
         let mut done = self.clone();
         done.configure().map_err(|errno| (Step::Configure, errno))?;
@@ -42,7 +43,8 @@ impl Plan {
         // SAFETY: asks a configured port; -1 stands for "any" here and below.
         let socket = unsafe { dpdk_sys::rte_eth_dev_socket_id(id) } as u32;
         for queue in 0..done.rx_queues {
-            // SAFETY: the port is configured for this queue; Running will keep the pool longer than the port.
+            // SAFETY: the port is configured for this queue; Running will keep the pool longer than
+            // the port.
             let code = unsafe {
                 dpdk_sys::rte_eth_rx_queue_setup(
                     id,
@@ -82,7 +84,8 @@ impl Plan {
                 conf.rx_adv_conf.rss_conf.rss_key_len = self.rss_key.len() as u8;
             }
         }
-        // SAFETY: the port is stopped and claimed; `conf` and the key it points to outlive the call.
+        // SAFETY: the port is stopped and claimed; `conf` and the key it points to outlive the
+        // call.
         check(unsafe { dpdk_sys::rte_eth_dev_configure(id, self.rx_queues, self.tx_queues, &conf) })?;
         // SAFETY: the port is configured; the call clamps both numbers.
         check(unsafe {

@@ -1,7 +1,7 @@
 //! A port's queues: where packets come in and go out, a burst at a time.
 //!
-//! One thread uses a queue at a time, which `&mut self` and the lack of `Sync` see to; it may change threads between
-//! bursts. A queue keeps its port running.
+//! One thread uses a queue at a time, which `&mut self` and the lack of `Sync` see to; it may
+//! change threads between bursts. A queue keeps its port running.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -31,10 +31,11 @@ impl RxQueue {
         Self { port, queue, _running: Arc::clone(running), _one_thread: PhantomData }
     }
 
-    /// Puts what has come in behind what `out` holds, as far as there is room, and says how many that were.
+    /// Puts what has come in behind what `out` holds, as far as there is room, and says how many
+    /// that were.
     ///
-    /// Some drivers work in groups of 4, 8 or even 32 and give nothing when there is less room: call it with room
-    /// for a whole burst.
+    /// Some drivers work in groups of 4, 8 or even 32 and give nothing when there is less room:
+    /// call it with room for a whole burst.
     #[inline]
     pub fn rx_burst<const N: usize>(&mut self, out: &mut ArrayVec<Mbuf, N>) -> usize {
         const { assert!(N <= u16::MAX as usize, "A burst's length is 16 bits") };
@@ -42,14 +43,15 @@ impl RxQueue {
         // SAFETY: `held` is at most the capacity.
         let free = unsafe { out.as_mut_ptr().add(held) };
         // Mbuf is a transparent NonNull<rte_mbuf>: an array of the one is an array of the other.
-        // SAFETY: the port runs (`_running`), this queue is set up and ours alone (`&mut self`), and `free` has
-        // space for `room` pointers.
+        // SAFETY: the port runs (`_running`), this queue is set up and ours alone (`&mut self`),
+        // and `free` has space for `room` pointers.
         let count = unsafe {
             dpdk_sys::rte_eth_rx_burst(self.port.as_u16(), self.queue.as_u16(), free.cast(), room as u16)
         };
         let count = usize::from(count);
         debug_assert!(count <= room);
-        // SAFETY: the driver wrote `count` packets that are now ours, at most `room`, behind the `held` ones.
+        // SAFETY: the driver wrote `count` packets that are now ours, at most `room`, behind the
+        // `held` ones.
         unsafe { out.set_len(held + count) };
         count
     }
@@ -83,14 +85,16 @@ impl TxQueue {
         Self { port, queue, _running: Arc::clone(running), _one_thread: PhantomData }
     }
 
-    /// Sends from the front of `frames` and says how many the device took; the rest stays, in order.
+    /// Sends from the front of `frames` and says how many the device took; the rest stays, in
+    /// order.
     #[inline]
     pub fn tx_burst<const N: usize>(&mut self, frames: &mut ArrayVec<Mbuf, N>) -> usize {
         const { assert!(N <= u16::MAX as usize, "A burst's length is 16 bits") };
         let offered = frames.len();
         let start = frames.as_mut_ptr();
-        // SAFETY: the port runs (`_running`), this queue is set up and ours alone (`&mut self`), and `start` points
-        // to `offered` packets (Mbuf is a transparent NonNull<rte_mbuf>).
+        // SAFETY: the port runs (`_running`), this queue is set up and ours alone (`&mut self`),
+        // and
+        // `start` points to `offered` packets (Mbuf is a transparent NonNull<rte_mbuf>).
         let taken = unsafe {
             dpdk_sys::rte_eth_tx_burst(self.port.as_u16(), self.queue.as_u16(), start.cast(), offered as u16)
         };
@@ -100,10 +104,12 @@ impl TxQueue {
         if left > 0 {
             // SAFETY: `taken` is below the length.
             let rest = unsafe { start.add(taken) };
-            // SAFETY: moves the last `left` of `offered` packets to the front, over those the device owns now.
+            // SAFETY: moves the last `left` of `offered` packets to the front, over those the
+            // device owns now.
             unsafe { ptr::copy(rest, start, left) };
         }
-        // SAFETY: the first `left` are the packets that are still ours; the others are forgotten, not freed.
+        // SAFETY: the first `left` are the packets that are still ours; the others are forgotten,
+        // not freed.
         unsafe { frames.set_len(left) };
         taken
     }

@@ -1,7 +1,9 @@
-//! Receive-side scaling: how a device spreads packets over its queues, so that software can compute the same.
+//! Receive-side scaling: how a device spreads packets over its queues, so that software can compute
+//! the same.
 //!
-//! A device hashes some fields with its key (Toeplitz) and looks the low bits up in its indirection table. The
-//! answer decides which worker owns a connection, so key and table are asked back from the device after the start.
+//! A device hashes some fields with its key (Toeplitz) and looks the low bits up in its indirection
+//! table. The answer decides which worker owns a connection, so key and table are asked back from
+//! the device after the start.
 
 use core::fmt;
 use core::ops::BitAnd;
@@ -78,7 +80,8 @@ impl RssFields {
         self.0 & other.0 == other.0
     }
 
-    /// What a device that offers `offered` can hash of this; nothing if no field is left to narrow down.
+    /// What a device that offers `offered` can hash of this; nothing if no field is left to narrow
+    /// down.
     pub(crate) fn offered(self, offered: u64) -> Self {
         let both = Self(self.0 & offered);
         if both.0 & !Self::NARROWING.0 == 0 { Self::NONE } else { both }
@@ -112,7 +115,8 @@ impl fmt::Debug for RssFields {
 pub struct RssGranted {
     /// What it hashes.
     pub fields: RssFields,
-    /// Its key; empty if the driver does not say. Only the first 40 bytes reach IP addresses and ports.
+    /// Its key; empty if the driver does not say. Only the first 40 bytes reach IP addresses and
+    /// ports.
     pub key: Vec<u8>,
     /// Hash modulo the table's length to queue; empty if the driver does not say.
     pub table: Vec<u16>,

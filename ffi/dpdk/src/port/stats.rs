@@ -8,7 +8,8 @@ use crate::errno::Errno;
 use crate::errno::check;
 use crate::port::Port;
 
-/// A device's counters since it was started or reset. Which of them it keeps is the driver's choice.
+/// A device's counters since it was started or reset. Which of them it keeps is the driver's
+/// choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStats {
     /// Packets received.

@@ -11,7 +11,8 @@ use model::{
     Method, PersistenceMask, ServiceFlags, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
 };
 
-/// `-L`: the title, and every service with its destinations. The [`banner`](super::banner) is not part of it.
+/// `-L`: the title, and every service with its destinations. The [`banner`](super::banner) is not
+/// part of it.
 pub fn services(list: &[ServiceView], listing: &Listing, names: &dyn Names) -> String {
     let mut order: Vec<&ServiceView> = list.iter().collect();
     if !listing.unsorted {
@@ -179,7 +180,8 @@ fn columns(traffic: &Traffic, listing: &Listing) -> String {
     numbers.iter().map(|number| large(*number, listing.exact)).collect()
 }
 
-/// A number in nine columns: in thousands, millions … when it would not fit, unless it must be exact.
+/// A number in nine columns: in thousands, millions … when it would not fit, unless it must be
+/// exact.
 fn large(number: u64, exact: bool) -> String {
     let (number, unit) = match number {
         _ if exact => {
