@@ -160,8 +160,7 @@ impl EalArgs {
             format!("--file-prefix={}", self.file_prefix),
             format!("--log-level={}", self.log_level.name()),
         ];
-        // 22.11 refuses --in-memory without hugepages
-        // there.
+        // DPDK 22.11 refuses --in-memory without hugepages. Its part --no-shconf is still wanted then.
         match (self.hugepages, self.in_memory) {
             (true, true) => flags.push("--in-memory".to_owned()),
             (true, false) => {}
