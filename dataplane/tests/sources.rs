@@ -11,6 +11,7 @@ use std::sync::Arc;
 use dataplane::io::PortId;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::route::Input;
+use dataplane::snapshot::route::PortSet;
 use dataplane::snapshot::route::RouteTarget;
 use dataplane::snapshot::route::Routes;
 use dataplane::snapshot::route::RpFilter;
@@ -129,21 +130,48 @@ fn packets_of_a_standing_connection_keep_to_their_ports_where_linux_is_strict() 
     }
 }
 
-/// Two ways to the same clients: the kernel takes packets by either.
-#[test]
-fn a_route_with_several_next_hops_makes_no_port_wrong() {
+/// A director whose Linux is strict, and whose clients are behind `target`.
+fn strict_with_clients_behind(target: RouteTarget) -> Rig {
     let mut rig = director(Method::Masquerade, filter(RpFilter::Strict));
     rig.master.paths_mut().routes = Arc::new(Routes::new(&[
         (rip(1), rip(254), RouteTarget::OnLink { port: LAN, mtu: 1500 }),
-        (a("192.168.0.0"), a("192.168.255.255"), RouteTarget::Spread(0)),
+        (a("192.168.0.0"), a("192.168.255.255"), target),
     ]));
     rig.publish();
+    rig
+}
+
+/// Two ways to the same clients: the kernel takes packets by either.
+#[test]
+fn every_port_of_a_route_with_several_next_hops_is_right() {
+    let mut rig = strict_with_clients_behind(RouteTarget::Spread(0, [WAN, LAN].into_iter().collect()));
     for port in [WAN, LAN, WAN] {
         let from = |flags| tcp(MACS[port.index()], (CLIENT, 5000), (VIP, 80), flags, b"");
         rig.put(port, &from(SYN)).one();
         rig.put(port, &from(ACK)).one();
     }
     assert_eq!((rig.drops(DropReason::RpFilter), rig.connections()), (0, 1));
+}
+
+/// As in `net/ipv4/fib_semantics.c: fib_info_nh_uses_dev`: one of the next hops must be there.
+#[test]
+fn a_port_of_none_of_the_next_hops_is_wrong() {
+    let ports = [WAN].into_iter().collect();
+    for target in [RouteTarget::Spread(0, ports), RouteTarget::OnLinks { port: LAN, mtu: 1500, ports }] {
+        let mut rig = strict_with_clients_behind(target);
+        assert_eq!(syn(&mut rig, LAN, CLIENT), Some(DropReason::RpFilter), "{target:?}");
+        assert_eq!(syn(&mut rig, WAN, CLIENT), None, "{target:?}");
+    }
+}
+
+/// A macvlan upon WAN: what comes by WAN came by the macvlan for Linux.
+#[test]
+fn senders_behind_an_interface_upon_a_port_come_by_that_port() {
+    let mut rig = strict_with_clients_behind(RouteTarget::Host([WAN].into_iter().collect()));
+    assert_eq!(syn(&mut rig, LAN, CLIENT), Some(DropReason::RpFilter));
+    assert_eq!(syn(&mut rig, WAN, CLIENT), None);
+    let mut rig = strict_with_clients_behind(RouteTarget::Host(PortSet::default()));
+    assert_eq!(syn(&mut rig, WAN, CLIENT), Some(DropReason::RpFilter));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use dataplane::local::LocalAddress;
 use dataplane::snapshot::Snapshot;
 use dataplane::snapshot::dest::{DestInfo, Method as PathMethod};
 use dataplane::snapshot::master::{Master, ServiceSpec as PathSpec};
-use dataplane::snapshot::route::Input;
+use dataplane::snapshot::route::{Input, Paths};
 use dataplane::snapshot::service::{Persistence, ServiceId as PathServiceId, ServiceKey as PathKey};
 use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
@@ -121,6 +121,11 @@ impl Director {
         self.publish();
     }
 
+    /// Routes, next hops and ports, as the packet path has them.
+    pub fn paths(&self) -> &Paths {
+        &self.master.snapshot().paths
+    }
+
     /// The MACs under which frames for a port come, besides its own.
     pub fn more_macs(&self, port: PortId) -> &[Mac] {
         self.master.snapshot().paths.more_macs(port)
@@ -154,9 +159,11 @@ impl Director {
         local.leave_to_linux(self.linux_ports.clone().filter(|_| shared));
     }
 
-    /// The next hops of all destinations: what Linux must keep resolved.
+    /// The next hops that Linux must keep resolved: those of all destinations, and the gateways
+    /// behind which clients are. Each is told once.
     pub fn next_hops(&self) -> Vec<(PortId, Ipv4Addr)> {
-        let mut hops: Vec<_> = self.ways.values().filter_map(|way| way.next_hop).collect();
+        let of_destinations = self.ways.values().filter_map(|way| way.next_hop);
+        let mut hops: Vec<_> = of_destinations.chain(self.paths.gateways()).collect();
         hops.sort_unstable();
         hops.dedup();
         hops

@@ -4,17 +4,19 @@
 //! are no longer wanted are given out again only together with a new generation of the rules, so
 //! that no connection uses one for what it no longer is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use dataplane::conn::entry::NONE;
 use dataplane::io::PortId;
 use dataplane::snapshot::master::Master;
-use dataplane::snapshot::route::{Adjacency, Input, PortFacts, Reach, RouteTarget, Routes, RpFilter};
+use dataplane::snapshot::route::{
+    Adjacency, Input, PortFacts, PortSet, Reach, RouteTarget, Routes, RpFilter,
+};
 use dataplane::wire::ether::{IPV4, Mac};
 
-use linux::{self as linux, Generations, Lookup, MirrorState};
+use linux::{self as linux, FlatRoute, Generations, Lookup, MirrorState};
 
 /// A port as its paths are compiled.
 #[derive(Clone, Debug)]
@@ -53,16 +55,21 @@ pub(super) struct PathCompiler {
     free: Vec<u32>,
     next: u32,
     seen: Option<Generations>,
+    /// The gateways of routes, each behind its port: those that most addresses are behind.
+    gateways: BTreeSet<(PortId, Ipv4Addr)>,
 }
 
 /// The adjacency that means "Linux itself".
 const HOST: u32 = 0;
+/// How many gateways of routes are kept resolved.
+const GATEWAYS: usize = 256;
 
 impl PathCompiler {
     /// A compiler for these ports, in the order of their numbers.
     pub(super) fn new(ports: Vec<PortPath>) -> Self {
         let (numbers, wanted) = (HashMap::new(), HashMap::new());
-        Self { ports, numbers, wanted, free: Vec::new(), next: HOST + 1, seen: None }
+        let (free, gateways) = (Vec::new(), BTreeSet::new());
+        Self { ports, numbers, wanted, free, next: HOST + 1, seen: None, gateways }
     }
 
     /// Brings the paths of `master` up to `state`; false when nothing that matters has changed.
@@ -81,12 +88,13 @@ impl PathCompiler {
         set(master, HOST, Adjacency { reach: Reach::Host, mtu: u16::MAX, ..Adjacency::default() });
         // Numbers stay with next hops that are wanted again.
         self.wanted.clear();
-        let ranges: Vec<_> = state
-            .routes_v4()
-            .into_iter()
+        let flat = state.routes_v4();
+        self.gateways = gateways(&flat, &links);
+        let ranges: Vec<_> = flat
+            .iter()
             .map(|flat| {
                 let (first, last) = (Ipv4Addr::from_bits(flat.start), Ipv4Addr::from_bits(flat.end));
-                (first, last, self.target(&links, flat.target))
+                (first, last, self.target(state, &links, &flat.target))
             })
             .collect();
         let neighbours = self.neighbours(state, &links);
@@ -134,17 +142,31 @@ impl PathCompiler {
         }
     }
 
-    fn target(&mut self, links: &HashMap<u32, PortId>, target: linux::RouteTarget) -> RouteTarget {
+    fn target(
+        &mut self,
+        state: &MirrorState,
+        links: &HashMap<u32, PortId>,
+        target: &linux::RouteTarget,
+    ) -> RouteTarget {
         match target {
-            linux::RouteTarget::Unicast { ifindex, gateway, mtu, several, .. } => {
-                match (links.get(&ifindex), gateway) {
+            linux::RouteTarget::Unicast { ifindex, gateway, mtu, links: all, .. } => {
+                let ports = || -> PortSet {
+                    let all = if all.is_empty() { std::slice::from_ref(ifindex) } else { all };
+                    all.iter().filter_map(|ifindex| taken_from(state, links, *ifindex)).collect()
+                };
+                match (links.get(ifindex), gateway) {
                     (Some(&port), Some(IpAddr::V4(gateway))) => {
-                        let number = self.number((port, gateway, clamp(mtu)));
-                        if several { RouteTarget::Spread(number) } else { RouteTarget::Gateway(number) }
+                        let number = self.number((port, *gateway, clamp(*mtu)));
+                        if all.is_empty() {
+                            RouteTarget::Gateway(number)
+                        } else {
+                            RouteTarget::Spread(number, ports())
+                        }
                     }
-                    (Some(&port), None) => RouteTarget::OnLink { port, mtu: clamp(mtu) },
+                    (Some(&port), None) if all.is_empty() => RouteTarget::OnLink { port, mtu: clamp(*mtu) },
+                    (Some(&port), None) => RouteTarget::OnLinks { port, mtu: clamp(*mtu), ports: ports() },
                     // Another interface of the machine, or an IPv6 next hop of an IPv4 route.
-                    _ => RouteTarget::Host,
+                    _ => RouteTarget::Host(ports()),
                 }
             }
             linux::RouteTarget::Local => RouteTarget::Own,
@@ -218,6 +240,11 @@ impl PathCompiler {
         Adjacency { header, reach, mtu, next_hop: Some(next_hop) }
     }
 
+    /// The gateways of routes that Linux must keep resolved.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = (PortId, Ipv4Addr)> {
+        self.gateways.iter().copied()
+    }
+
     /// Takes over which senders Linux takes packets from, by port; whether anything has changed.
     pub(super) fn set_input(&mut self, input: impl IntoIterator<Item = Input>) -> bool {
         let mut changed = false;
@@ -285,6 +312,28 @@ const STOREYS: usize = 4;
 fn base(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -> Option<PortId> {
     let below = |ifindex: &u32| state.ifaces.get(ifindex)?.lower;
     std::iter::successors(Some(ifindex), below).take(STOREYS).find_map(|ifindex| links.get(&ifindex).copied())
+}
+
+/// The port by which Linux's packets of a link come, untagged. With a VLAN between, they come with
+/// a tag, and frames with a tag are Linux's.
+fn taken_from(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -> Option<PortId> {
+    let below = |ifindex: &u32| state.ifaces.get(ifindex).filter(|iface| !iface.tagged)?.lower;
+    std::iter::successors(Some(ifindex), below).take(STOREYS).find_map(|ifindex| links.get(&ifindex).copied())
+}
+
+/// The gateways behind ports, no more than [`GATEWAYS`]: those that most addresses are behind.
+fn gateways(flat: &[FlatRoute], links: &HashMap<u32, PortId>) -> BTreeSet<(PortId, Ipv4Addr)> {
+    let mut behind: HashMap<(PortId, Ipv4Addr), u64> = HashMap::new();
+    for FlatRoute { start, end, target } in flat {
+        if let linux::RouteTarget::Unicast { ifindex, gateway: Some(IpAddr::V4(gateway)), .. } = target
+            && let Some(&port) = links.get(ifindex)
+        {
+            *behind.entry((port, *gateway)).or_default() += u64::from(end - start) + 1;
+        }
+    }
+    let mut all: Vec<_> = behind.into_iter().collect();
+    all.sort_unstable_by_key(|&(gateway, addresses)| (std::cmp::Reverse(addresses), gateway));
+    all.into_iter().take(GATEWAYS).map(|(gateway, _)| gateway).collect()
 }
 
 /// Writes an adjacency if it is another than before: an unchanged one costs no copy.

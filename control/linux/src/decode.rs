@@ -35,7 +35,10 @@ pub(super) fn link(message: &LinkMessage) -> (u32, Iface) {
             LinkAttribute::Mtu(mtu) => iface.mtu = *mtu,
             LinkAttribute::Link(ifindex) => lower = Some(*ifindex),
             LinkAttribute::LinkNetNsId(_) => foreign = true,
-            LinkAttribute::LinkInfo(infos) => stacked = infos.iter().any(lies_upon_another),
+            LinkAttribute::LinkInfo(infos) => {
+                stacked = infos.iter().any(lies_upon_another);
+                iface.tagged = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
+            }
             _ => {}
         }
     }
@@ -124,7 +127,7 @@ pub(super) fn route(message: &RouteMessage) -> Option<Route> {
         mtu: None,
         table: Table::Main,
         scope: header.scope.into(),
-        hops: 1,
+        links: Vec::new(),
         dead: header.flags.contains(RouteFlags::Dead),
     };
     for attribute in &message.attributes {
@@ -148,7 +151,9 @@ pub(super) fn route(message: &RouteMessage) -> Option<Route> {
         }
     }
     if !hops.is_empty() {
-        route.hops = u16::try_from(hops.len()).unwrap_or(u16::MAX);
+        if hops.len() > 1 {
+            route.links = hops.iter().map(|hop| hop.interface_index).collect();
+        }
         let live = hops.iter().find(|hop| !hop.flags.contains(RouteNextHopFlags::Dead));
         route.dead = live.is_none();
         let hop = live.or(hops.first())?;
@@ -241,4 +246,23 @@ pub(super) fn built_in_rule(message: &RuleMessage) -> bool {
 
 fn mac(bytes: &[u8]) -> Option<Mac> {
     bytes.try_into().ok().map(Mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_links_upon_another_a_vlan_alone_has_tags() {
+        let upon = |kind| {
+            let mut message = LinkMessage::default();
+            let infos = vec![LinkInfo::Kind(kind)];
+            message.attributes = vec![LinkAttribute::Link(7), LinkAttribute::LinkInfo(infos)];
+            let (_, iface) = link(&message);
+            (iface.lower, iface.tagged)
+        };
+        assert_eq!(upon(InfoKind::Vlan), (Some(7), true));
+        assert_eq!(upon(InfoKind::MacVlan), (Some(7), false));
+        assert_eq!(upon(InfoKind::Veth), (None, false));
+    }
 }

@@ -12,7 +12,7 @@ use super::lookup::RouteTarget;
 use super::state::{MirrorState, Route, RouteKind, Table};
 
 /// Where the packets for a range of IPv4 addresses go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlatRoute {
     /// The first address, in host byte order.
     pub start: u32,

@@ -34,7 +34,7 @@ pub enum Lookup {
 }
 
 /// A [`Lookup`] for many destinations at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteTarget {
     /// As [`Lookup::Local`].
     Local,
@@ -50,8 +50,9 @@ pub enum RouteTarget {
         pref_src: Option<IpAddr>,
         /// The longest packet.
         mtu: u32,
-        /// Whether there are other next hops, which are not used.
-        several: bool,
+        /// The links of all next hops when there are several; else empty. Only the first that lives
+        /// is used.
+        links: Vec<u32>,
     },
     /// As [`Lookup::Unreachable`].
     Unreachable,
@@ -63,8 +64,8 @@ pub enum RouteTarget {
 
 impl RouteTarget {
     /// What it means for one destination.
-    pub fn towards(self, dst: IpAddr) -> Lookup {
-        match self {
+    pub fn towards(&self, dst: IpAddr) -> Lookup {
+        match *self {
             Self::Local => Lookup::Local,
             Self::Broadcast => Lookup::Broadcast,
             Self::Unicast { ifindex, gateway, pref_src, mtu, .. } => {
@@ -106,7 +107,7 @@ impl MirrorState {
                     gateway: route.gateway,
                     pref_src: route.pref_src.or_else(|| source::select(self, route, dst)),
                     mtu: route.mtu.map_or(link, |mtu| mtu.min(link)),
-                    several: route.hops > 1,
+                    links: route.links.clone(),
                 }
             }
         })

@@ -132,7 +132,7 @@ impl RouteTable {
                 Followed::Changed
             }
             (Some(other), None) if *other == route => Followed::Unchanged,
-            (Some(other), None) if replace && route.hops == 1 && other.hops == 1 => {
+            (Some(other), None) if replace && route.links.is_empty() && other.links.is_empty() => {
                 *other = route;
                 Followed::Changed
             }
@@ -152,7 +152,8 @@ impl RouteTable {
         };
         // A dying route may be announced with other flags than it was added with; its next hop must
         // agree.
-        if other.hops > 1 || route.hops > 1 || (other.gateway, other.kind) != (route.gateway, route.kind) {
+        let several = !other.links.is_empty() || !route.links.is_empty();
+        if several || (other.gateway, other.kind) != (route.gateway, route.kind) {
             return Followed::Unclear;
         }
         there.get_mut().remove(index);

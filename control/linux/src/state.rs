@@ -63,6 +63,8 @@ pub struct Iface {
     /// The link of this namespace that it lies upon and takes its frames from: of a macvlan, a VLAN
     /// and their like.
     pub lower: Option<u32>,
+    /// Its frames carry a VLAN tag on the link below.
+    pub tagged: bool,
 }
 
 /// An address on a link.
@@ -155,8 +157,9 @@ pub struct Route {
     pub table: Table,
     /// rtnetlink's scope.
     pub scope: u8,
-    /// How many next hops there are. `gateway` and `ifindex` are the first that lives.
-    pub hops: u16,
+    /// The links of all next hops, dead ones too, when the route has several; else empty.
+    /// `gateway` and `ifindex` are those of the first next hop that lives.
+    pub links: Vec<u32>,
     /// Every next hop is dead: a lookup passes over the route.
     pub dead: bool,
 }

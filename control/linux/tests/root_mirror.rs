@@ -250,6 +250,23 @@ fn every_change_is_followed() {
 
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
+fn the_links_of_all_next_hops_of_a_route_are_known() {
+    in_netns(|| {
+        links();
+        ip("route add 192.0.2.0/24 nexthop via 10.2.0.99 nexthop via 10.1.0.99");
+        ip("route add 198.51.100.0/24 nexthop via 10.2.0.99");
+        let mirror = Mirror::start().unwrap();
+        let state = mirror.handle().state();
+        let links = |dest: &str| {
+            let route = state.routes.find(dest.parse().unwrap()).unwrap();
+            route.links.iter().map(|index| state.ifaces[index].name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((links("192.0.2.1"), links("198.51.100.1").len()), (vec!["d2".into(), "d1".into()], 0));
+    });
+}
+
+#[test]
+#[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn generations_tell_what_changed() {
     in_netns(|| {
         links();

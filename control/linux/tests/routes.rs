@@ -32,7 +32,7 @@ prop_compose! {
             kind, table, ifindex, metric, dead,
             gateway: gateway.then_some(IpAddr::from([10, 9, 8, 7])),
             pref_src: Some(IpAddr::from([10, 0, 0, ifindex as u8])),
-            mtu: None, scope: 0, hops: 1,
+            mtu: None, scope: 0, links: Vec::new(),
         }
     }
 }

@@ -68,17 +68,51 @@ pub enum RouteTarget {
         /// Largest IP packet, in bytes.
         mtu: u16,
     },
-    /// To Linux, which sends it out of an interface that is not a port's.
-    Host,
+    /// As [`RouteTarget::OnLink`], for a route with several next hops. Linux takes packets by all of
+    /// their ports.
+    OnLinks {
+        /// The port whose link is used.
+        port: PortId,
+        /// Largest IP packet, in bytes.
+        mtu: u16,
+        /// The ports of all next hops.
+        ports: PortSet,
+    },
+    /// To Linux, which sends it out of an interface that is not a port's. Linux takes packets from
+    /// there by these ports: the interface lies upon their host interface, or the route has other
+    /// next hops that lead there.
+    Host(PortSet),
     /// To Linux, whose address it is.
     Own,
     /// To Linux: a broadcast address of one of its networks.
     Broadcast,
-    /// As [`RouteTarget::Gateway`], the one that is used of several; what comes back may come by
-    /// any of them.
-    Spread(u32),
+    /// As [`RouteTarget::Gateway`], for a route with several next hops. The adjacency is the one that
+    /// is used. The ports are those of all next hops: Linux takes packets by any of them.
+    Spread(u32, PortSet),
     /// Unreachable, prohibited, blackholed.
     Nowhere,
+}
+
+/// Some of the ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortSet(u32);
+
+impl PortSet {
+    /// Whether `port` is one of them.
+    pub fn contains(self, port: PortId) -> bool {
+        bit(port) & self.0 != 0
+    }
+}
+
+impl FromIterator<PortId> for PortSet {
+    fn from_iter<I: IntoIterator<Item = PortId>>(ports: I) -> Self {
+        Self(ports.into_iter().fold(0, |set, port| set | bit(port)))
+    }
+}
+
+/// A port's bit; none for a port that DPDK cannot have (`RTE_MAX_ETHPORTS` is 32).
+fn bit(port: PortId) -> u32 {
+    1_u32.checked_shl(u32::from(port.as_u16())).unwrap_or(0)
 }
 
 /// All routes: disjoint ranges of addresses, sorted, in host order.
@@ -181,9 +215,11 @@ impl Paths {
     /// The next hop of a packet to `addr`.
     pub fn next_hop(&self, addr: Ipv4Addr) -> NextHop {
         match self.routes.lookup(addr) {
-            RouteTarget::Gateway(id) | RouteTarget::Spread(id) => NextHop::Known(id),
-            RouteTarget::OnLink { port, mtu } => self.neighbour(port, addr, mtu),
-            RouteTarget::Host | RouteTarget::Own | RouteTarget::Broadcast => NextHop::Host,
+            RouteTarget::Gateway(id) | RouteTarget::Spread(id, _) => NextHop::Known(id),
+            RouteTarget::OnLink { port, mtu } | RouteTarget::OnLinks { port, mtu, .. } => {
+                self.neighbour(port, addr, mtu)
+            }
+            RouteTarget::Host(_) | RouteTarget::Own | RouteTarget::Broadcast => NextHop::Host,
             RouteTarget::Nowhere => NextHop::Nowhere,
         }
     }
@@ -216,11 +252,16 @@ impl Paths {
             RpFilter::Strict | RpFilter::Loose => Some(DropReason::RpFilter),
         };
         let strict = input.rp_filter == RpFilter::Strict;
-        let (next, behind) = match target {
-            RouteTarget::Gateway(id) => (NextHop::Known(id), self.adjacency(id).and_then(Adjacency::port)),
-            RouteTarget::Spread(id) => (NextHop::Known(id), Some(port)),
-            RouteTarget::OnLink { port, mtu } => (self.neighbour(port, sender, mtu), Some(port)),
-            RouteTarget::Host => (NextHop::Host, None),
+        let (next, right) = match target {
+            RouteTarget::Gateway(id) => {
+                (NextHop::Known(id), self.adjacency(id).and_then(Adjacency::port) == Some(port))
+            }
+            RouteTarget::Spread(id, ports) => (NextHop::Known(id), ports.contains(port)),
+            RouteTarget::OnLink { port: link, mtu } => (self.neighbour(link, sender, mtu), link == port),
+            RouteTarget::OnLinks { port: link, mtu, ports } => {
+                (self.neighbour(link, sender, mtu), ports.contains(port))
+            }
+            RouteTarget::Host(ports) => (NextHop::Host, ports.contains(port)),
             RouteTarget::Own | RouteTarget::Broadcast if input.accept_local => {
                 return Ok(NextHop::Host);
             }
@@ -228,7 +269,7 @@ impl Paths {
             RouteTarget::Nowhere => return wrong.map_or(Ok(NextHop::Nowhere), Err),
         };
         match wrong {
-            Some(reason) if strict && behind != Some(port) => Err(reason),
+            Some(reason) if strict && !right => Err(reason),
             _ => Ok(next),
         }
     }
@@ -260,11 +301,11 @@ mod tests {
     fn lookup_finds_the_range_that_covers_and_no_other() {
         let a = |s: &str| s.parse::<Ipv4Addr>().unwrap();
         let routes = Routes::new(&[
-            (a("10.0.0.0"), a("10.0.0.255"), RouteTarget::Host),
+            (a("10.0.0.0"), a("10.0.0.255"), RouteTarget::Own),
             (a("10.0.1.0"), a("10.0.1.0"), RouteTarget::Gateway(7)),
             (a("192.168.0.0"), a("255.255.255.255"), RouteTarget::Gateway(9)),
         ]);
-        assert_eq!(routes.lookup(a("10.0.0.255")), RouteTarget::Host);
+        assert_eq!(routes.lookup(a("10.0.0.255")), RouteTarget::Own);
         assert_eq!(routes.lookup(a("10.0.1.0")), RouteTarget::Gateway(7));
         assert_eq!(routes.lookup(a("10.0.1.1")), RouteTarget::Nowhere);
         assert_eq!(routes.lookup(a("255.255.255.255")), RouteTarget::Gateway(9));

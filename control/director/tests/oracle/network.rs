@@ -77,6 +77,7 @@ fn world() -> MirrorState {
         up: true,
         carrier: true,
         lower: None,
+        tagged: false,
     };
     let ifaces = BTreeMap::from([
         (LO, iface("lo", None, 65536)),
@@ -131,6 +132,6 @@ fn route(
 ) -> Route {
     let dest = dest.parse().unwrap_or_else(|_| IpNet::from(dest.parse::<IpAddr>().unwrap()));
     let table = if kind == RouteKind::Unicast { Table::Main } else { Table::Local };
-    let (metric, mtu, scope, hops, dead) = (0, None, 0, 1, false);
-    Route { dest, kind, gateway, ifindex, metric, pref_src, mtu, table, scope, hops, dead }
+    let (metric, mtu, scope, links, dead) = (0, None, 0, Vec::new(), false);
+    Route { dest, kind, gateway, ifindex, metric, pref_src, mtu, table, scope, links, dead }
 }
