@@ -3,7 +3,7 @@
 //! [`Flows::steady`] does at once what [`super::flows`] does step by step, for packets about which
 //! nothing has to be decided: the connection is judged by the present rules, the way is known and
 //! the packet fits. For any other packet it changes nothing, and the steps are taken one by one.
-//! What both do must be the same: `dataplane/tests/steady.rs` compares them.
+//! What both do must be the same: `dataplane/tests/all/steady.rs` compares them.
 
 use sched::DestId;
 

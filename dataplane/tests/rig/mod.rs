@@ -2,10 +2,7 @@
 //! independent library. Every test states what it expects to leave and what it expects to be
 //! counted.
 #![allow(unreachable_pub, reason = "shared by test binaries")]
-#![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test rig fails by panicking")]
-
-pub mod arena;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -303,7 +300,10 @@ impl Rig {
         self.master.set_dests(service, list, edit).unwrap();
         self.publish();
     }
+}
 
+#[allow(dead_code, reason = "of `tests/allocations` alone")]
+impl Rig {
     /// Another director over `io`, with the same rules and marks and a table of its own.
     pub fn over<Io: PacketIo>(&mut self, io: Io, capacity: u32) -> (Publisher<Snapshot>, Worker<Io>) {
         let (_, publisher, worker) = self.another(io, capacity);
@@ -340,7 +340,9 @@ impl Rig {
             }
         }
     }
+}
 
+impl Rig {
     /// Lets time pass, polling often enough that everything due is done.
     pub fn wait(&mut self, seconds: u32) {
         self.wait_ticks(seconds * Ticks::PER_SECOND);

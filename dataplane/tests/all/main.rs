@@ -1,0 +1,47 @@
+//! The tests of the packet path, in one program: each program is linked anew whenever the crate
+//! changes. What needs an allocator of its own is in `tests/allocations`, what needs a model
+//! checker in `tests/epoch_loom.rs`.
+
+mod bursts;
+mod counts;
+mod epoch;
+mod flood;
+mod fragments;
+mod frames;
+mod fuzz;
+mod icmp;
+mod lifecycle;
+mod limits;
+mod local_ports;
+mod marks;
+mod marks_oracle;
+mod methods;
+mod one_packet;
+mod openings;
+mod patient;
+mod persistence;
+mod rates;
+mod reuse;
+#[path = "../rig/mod.rs"]
+mod rig;
+mod round_trip;
+mod rules;
+mod sources;
+mod steady;
+mod tcp;
+mod thresholds;
+mod timers;
+mod tunnel_errors;
+mod unfinished;
+mod unreachable;
+
+/// A file without a line above would never be compiled, and its tests never be run.
+#[test]
+fn every_file_here_is_a_module() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");
+    for entry in std::fs::read_dir(here).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = format!("\nmod {};\n", name.trim_end_matches(".rs"));
+        assert!(name == "main.rs" || include_str!("main.rs").contains(&module), "{name} is no module here");
+    }
+}

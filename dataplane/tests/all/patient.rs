@@ -1,0 +1,328 @@
+//! A patient attacker, with hardly more than 1 Mbit/s, after the table or the local ports have been
+//! filled: new clients are served all the same, and connections with traffic lose nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use dataplane::mem::MemFrame;
+use dataplane::snapshot::dest::Method;
+use dataplane::verdict::DropReason;
+use sched::Kind;
+
+use crate::rig::*;
+
+/// What the flood is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flood {
+    Syn,
+    Udp,
+    /// Datagrams that real servers answer, each from another forged address.
+    Answered,
+    /// A SYN and then, from the same forged address, an ACK.
+    SynAck,
+}
+
+/// Real servers from 11 on.
+const SERVERS: u8 = 11;
+const WEB: u16 = 80;
+const DNS: u16 = 53;
+/// Packets of the flood in a tick: 3500 a second, where 1 Mbit/s holds 1488 of the smallest.
+const RATE: u32 = 35;
+/// Of datagrams that are answered: 1 Mbit/s.
+const RATE_ANSWERED: u32 = 14;
+/// While the table is filled.
+const FAST: u32 = 200;
+const SECONDS: u32 = 60;
+const TICKS: u32 = SECONDS * 100;
+/// New clients while the flood lasts.
+const NEWCOMERS: u32 = 100;
+/// Ticks between a client's packet and what it makes of the answer.
+const ROUND_TRIP: u32 = 5;
+
+/// A client that means it.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    end: (Ipv4Addr, u16),
+    udp: bool,
+    /// What its real server sees, once it has.
+    seen: Option<((Ipv4Addr, u16), u8)>,
+}
+
+struct Scene {
+    rig: Rig,
+    method: Method,
+    flood: Flood,
+    sent: u32,
+    /// The flood's packets but for their senders.
+    frames: [Vec<u8>; 2],
+}
+
+impl Scene {
+    fn new(method: Method, flood: Flood, sticky: bool, capacity: u32) -> Self {
+        let mut rig = Rig::with_capacity(capacity);
+        for (protocol, port) in [(TCP, WEB), (UDP, DNS)] {
+            let service = rig.service_with(protocol, port, Kind::Wlc, |spec| {
+                spec.persistence = if sticky { persistence(360) } else { None };
+            });
+            for server in 11..=SERVERS {
+                rig.dest(service, server, port, method, 1);
+            }
+        }
+        let from = (Ipv4Addr::UNSPECIFIED, 0);
+        let frames = match flood {
+            Flood::Udp | Flood::Answered => [udp(MACS[0], from, (VIP, DNS), b""), Vec::new()],
+            _ => [SYN, ACK].map(|flags| tcp(MACS[0], from, (VIP, WEB), flags, b"")),
+        };
+        Self { rig, method, flood, sent: 0, frames }
+    }
+
+    /// So many packets of the flood, in one poll.
+    fn flood(&mut self, packets: u32) {
+        for _ in 0..packets {
+            let (nth, second) = match self.flood {
+                Flood::SynAck => (self.sent / 2, self.sent % 2 == 1),
+                _ => (self.sent, false),
+            };
+            self.sent += 1;
+            // Any address and port; a multiplication by an odd number repeats none.
+            let drawn = nth.wrapping_mul(0x9e37_79b1);
+            let mut frame = self.frames[usize::from(second)].clone();
+            frame[26..30].copy_from_slice(&(0x2000_0000 | drawn >> 8).to_be_bytes());
+            frame[34..36].copy_from_slice(&(1024 + (drawn & 0xff) as u16).to_be_bytes());
+            fix_ip(&mut frame);
+            self.rig.worker.io_mut().rx[WAN.index()].push_back(MemFrame::new(&frame));
+        }
+        while self.rig.worker.io_mut().rx.iter().any(|queue| !queue.is_empty()) {
+            self.rig.worker.poll(self.rig.now);
+        }
+        let out = self.rig.out();
+        if self.flood == Flood::Answered {
+            for (_, frame) in out.sent.iter().filter(|(port, _)| *port == LAN) {
+                let [a, b, c, d, .., high, low] = frame[26..36] else { continue };
+                let to = (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]));
+                let answer = udp(MACS[1], (rip(frame[5]), DNS), to, b"");
+                self.rig.worker.io_mut().rx[LAN.index()].push_back(MemFrame::new(&answer));
+            }
+            while self.rig.worker.io_mut().rx.iter().any(|queue| !queue.is_empty()) {
+                self.rig.worker.poll(self.rig.now);
+            }
+            self.rig.out();
+        }
+    }
+
+    /// A client's packet; whether it reaches a real server, always the same one.
+    fn say(&mut self, client: &mut Client, flags: u8) -> bool {
+        let frame = if client.udp {
+            udp(MACS[0], client.end, (VIP, DNS), b"query")
+        } else {
+            tcp(MACS[0], client.end, (VIP, WEB), flags, b"")
+        };
+        let out = self.rig.put(WAN, &frame);
+        let Some((_, frame)) = out.sent.first().filter(|(port, _)| *port == LAN) else { return false };
+        let seen = (read(frame).src, frame[5]);
+        *client.seen.get_or_insert(seen) == seen
+    }
+
+    /// Its real server's packet; whether it reaches the client. With direct routing it goes another
+    /// way.
+    fn answer(&mut self, client: &Client, flags: u8) -> bool {
+        if self.method == Method::DirectRoute {
+            return true;
+        }
+        let Some((to, server)) = client.seen else { return false };
+        let frame = if client.udp {
+            udp(MACS[1], (rip(server), DNS), to, b"answer")
+        } else {
+            tcp(MACS[1], (rip(server), WEB), to, flags, b"")
+        };
+        let out = self.rig.put(LAN, &frame);
+        out.sent.iter().any(|(port, frame)| *port == WAN && read(frame).dst == client.end)
+    }
+
+    /// A connection that comes to more than a handshake.
+    fn connect(&mut self, end: (Ipv4Addr, u16), udp: bool) -> Client {
+        let mut client = Client { end, udp, seen: None };
+        for (flags, reply) in [(SYN, SYN | ACK), (ACK, ACK), (ACK, ACK)] {
+            assert!(self.say(&mut client, flags) && self.answer(&client, reply));
+        }
+        client
+    }
+
+    /// Connections in every state that carries traffic, so many of each.
+    fn standing(&mut self, each: u16) -> Vec<Client> {
+        let mut all = Vec::new();
+        for n in 0..each {
+            let end = |kind: u8| (Ipv4Addr::new(192, 168, 7, kind), 5000 + n);
+            all.push(self.connect(end(1), false));
+            // The client is done, and its real server goes on (CLOSE_WAIT, with direct routing
+            // FIN_WAIT).
+            let mut done = self.connect(end(2), false);
+            assert!(self.say(&mut done, FIN | ACK));
+            all.push(done);
+            // The real server is done, and the client goes on (FIN_WAIT).
+            let other = self.connect(end(3), false);
+            assert!(self.answer(&other, FIN | ACK));
+            all.push(other);
+            all.push(self.connect(end(4), true));
+        }
+        all
+    }
+
+    /// A packet each way of all of them; how many were lost.
+    fn talk(&mut self, clients: &mut [Client]) -> u32 {
+        let mut lost = 0;
+        for client in clients {
+            lost += u32::from(!self.say(client, ACK)) + u32::from(!self.answer(client, ACK));
+        }
+        lost
+    }
+}
+
+/// What a newcomer does `step` round trips after its first packet, and whether that went well. It
+/// never tries again.
+fn step(scene: &mut Scene, client: &mut Client, step: u32) -> bool {
+    match (client.udp, step) {
+        (false, 0) => scene.say(client, SYN) && scene.answer(client, SYN | ACK),
+        (false, 1) => scene.say(client, ACK) && scene.say(client, ACK) && scene.answer(client, ACK),
+        (false, _) => scene.say(client, ACK) && scene.answer(client, ACK),
+        (true, _) => scene.say(client, 0) && scene.answer(client, 0),
+    }
+}
+
+fn besiege(method: Method, flood: Flood, sticky: bool) {
+    // With FULLNAT the ports of the one local address are fewer than the table's slots.
+    let (capacity, wanted) = if method == Method::FullNat { (100_000, 150_000) } else { (20_000, 50_000) };
+    let mut scene = Scene::new(method, flood, sticky, capacity);
+    if flood == Flood::Answered {
+        // As where Linux has the local address too.
+        let local = scene.rig.master.snapshot().locals.get(0).unwrap().clone().unwrap();
+        local.leave_to_linux(Some(32_768..=60_999));
+    }
+    let mut standing = scene.standing(100);
+    let mut lost = 0;
+    while scene.sent < wanted {
+        scene.rig.now = scene.rig.now.plus(1);
+        scene.flood(FAST);
+        if scene.sent.is_multiple_of(FAST * 100) {
+            lost += scene.talk(&mut standing);
+        }
+    }
+    let mut under_way: BTreeMap<u32, (Client, u32)> = BTreeMap::new();
+    let mut served = 0;
+    for tick in 0..TICKS {
+        scene.rig.now = scene.rig.now.plus(1);
+        scene.flood(if flood == Flood::Answered { RATE_ANSWERED } else { RATE });
+        if tick % 100 == 0 {
+            lost += scene.talk(&mut standing);
+        }
+        if tick % (TICKS / NEWCOMERS) == 0 {
+            let nth = tick / (TICKS / NEWCOMERS);
+            let end = (Ipv4Addr::new(192, 168, 8, 1 + (nth / 4) as u8), 7000 + nth as u16);
+            under_way.insert(tick, (Client { end, udp: nth % 2 == 1, seen: None }, 0));
+        }
+        let due: Vec<u32> = under_way.range(..=tick).map(|(at, _)| *at).collect();
+        for at in due {
+            let Some((mut client, nth)) = under_way.remove(&at) else { continue };
+            if !step(&mut scene, &mut client, nth) {
+                continue;
+            }
+            if nth == 4 {
+                served += 1;
+            } else {
+                let mut at = tick + ROUND_TRIP;
+                while under_way.contains_key(&at) {
+                    at += 1;
+                }
+                under_way.insert(at, (client, nth + 1));
+            }
+        }
+    }
+    let stats = &scene.rig.stats;
+    let what = format!("{method:?} {flood:?} sticky {sticky}: {served} served, {lost} lost");
+    assert!(served >= NEWCOMERS * 95 / 100, "{what}");
+    assert_eq!(lost, 0, "{what}");
+    assert!(stats.displaced.get() > 0, "{what}: nothing was filled");
+    assert_eq!(stats.displaced_silent.get(), 0, "{what}");
+    assert!(stats.host.get() == 0, "{what}: Linux answers nothing");
+    let drops: u64 =
+        [DropReason::TableFull, DropReason::NoLocalPort].map(|why| scene.rig.drops(why)).iter().sum();
+    assert!(drops <= 5, "{what}, {drops} dropped");
+    scene.rig.assert_accounted();
+}
+
+#[test]
+fn nat_outlasts_syns() {
+    besiege(Method::Masquerade, Flood::Syn, false);
+}
+
+#[test]
+fn nat_outlasts_datagrams() {
+    besiege(Method::Masquerade, Flood::Udp, false);
+}
+
+#[test]
+fn nat_outlasts_forged_handshakes() {
+    besiege(Method::Masquerade, Flood::SynAck, false);
+}
+
+#[test]
+fn nat_outlasts_forged_handshakes_that_stick() {
+    besiege(Method::Masquerade, Flood::SynAck, true);
+}
+
+#[test]
+fn direct_routing_outlasts_syns() {
+    besiege(Method::DirectRoute, Flood::Syn, false);
+}
+
+#[test]
+fn direct_routing_outlasts_datagrams() {
+    besiege(Method::DirectRoute, Flood::Udp, false);
+}
+
+#[test]
+fn direct_routing_outlasts_forged_handshakes() {
+    besiege(Method::DirectRoute, Flood::SynAck, false);
+}
+
+#[test]
+fn direct_routing_outlasts_forged_handshakes_that_stick() {
+    besiege(Method::DirectRoute, Flood::SynAck, true);
+}
+
+#[test]
+fn one_local_address_outlasts_syns() {
+    besiege(Method::FullNat, Flood::Syn, false);
+}
+
+#[test]
+fn one_local_address_outlasts_datagrams() {
+    besiege(Method::FullNat, Flood::Udp, false);
+}
+
+#[test]
+fn one_local_address_outlasts_forged_handshakes() {
+    besiege(Method::FullNat, Flood::SynAck, false);
+}
+
+#[test]
+fn one_local_address_outlasts_forged_handshakes_that_stick() {
+    besiege(Method::FullNat, Flood::SynAck, true);
+}
+
+#[test]
+fn nat_outlasts_datagrams_that_are_answered() {
+    besiege(Method::Masquerade, Flood::Answered, false);
+}
+
+#[test]
+fn one_local_address_outlasts_datagrams_that_are_answered() {
+    besiege(Method::FullNat, Flood::Answered, false);
+}
+
+#[test]
+fn nat_outlasts_datagrams_that_are_answered_and_stick() {
+    besiege(Method::Masquerade, Flood::Answered, true);
+}

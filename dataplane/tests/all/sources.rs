@@ -1,0 +1,230 @@
+//! Packets that say they come from whom they cannot, or by a way of their own: what Linux 6.1 did
+//! with the same ones.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use dataplane::io::PortId;
+use dataplane::snapshot::dest::Method;
+use dataplane::snapshot::route::Input;
+use dataplane::snapshot::route::PortSet;
+use dataplane::snapshot::route::RouteTarget;
+use dataplane::snapshot::route::Routes;
+use dataplane::snapshot::route::RpFilter;
+use dataplane::verdict::DropReason;
+use sched::Kind;
+
+use crate::rig::*;
+
+const MODES: [RpFilter; 3] = [RpFilter::Off, RpFilter::Strict, RpFilter::Loose];
+
+fn director(method: Method, input: Input) -> Rig {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, Kind::Rr);
+    rig.dest(service, 11, if method.is_translated() { 8080 } else { 80 }, method, 1);
+    let mut ports = rig.master.paths_mut().ports.to_vec();
+    ports.iter_mut().for_each(|port| port.input = input);
+    rig.master.paths_mut().ports = ports.into();
+    rig.publish();
+    rig
+}
+
+fn filter(rp_filter: RpFilter) -> Input {
+    Input { rp_filter, ..Input::default() }
+}
+
+fn a(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+/// Whether a SYN of `src` by `port` is scheduled, and why not.
+fn syn(rig: &mut Rig, port: PortId, src: Ipv4Addr) -> Option<DropReason> {
+    let before = DropReason::ALL.iter().map(|reason| rig.drops(*reason)).collect::<Vec<_>>();
+    let out = rig.put(port, &tcp(MACS[port.index()], (src, 5000), (VIP, 80), SYN, b""));
+    let dropped = DropReason::ALL.iter().zip(before).find(|(reason, before)| rig.drops(**reason) != *before);
+    rig.assert_accounted();
+    match dropped {
+        Some((reason, _)) => {
+            assert_eq!((out.sent.len(), out.host.len()), (0, 0), "{src}");
+            Some(*reason)
+        }
+        None => {
+            out.one();
+            None
+        }
+    }
+}
+
+#[test]
+fn own_addresses_and_broadcast_ones_are_nobodys() {
+    for mode in MODES {
+        for port in [WAN, LAN] {
+            let mut rig = director(Method::Masquerade, filter(mode));
+            for src in [VIP, WIP, a("10.0.0.255"), a("127.0.0.1"), a("255.255.255.255"), a("224.0.0.1")] {
+                assert_eq!(syn(&mut rig, port, src), Some(DropReason::Martian), "{mode:?} {src}");
+            }
+            assert_eq!(rig.connections(), 0);
+        }
+        let input = Input { accept_local: true, ..filter(RpFilter::Off) };
+        let mut rig = director(Method::Masquerade, input);
+        assert_eq!(syn(&mut rig, WAN, WIP), None, "accept_local");
+    }
+}
+
+#[test]
+fn a_sender_must_be_behind_its_port_where_rp_filter_says_so() {
+    use DropReason::RpFilter as Wrong;
+    let known = (CLIENT, rip(50), a("240.0.0.1"));
+    // By WAN: a client behind the gateway there, a server's neighbour, one without a route; then
+    // the client by LAN.
+    let expected = [
+        (RpFilter::Off, [None, None, None, None]),
+        (RpFilter::Strict, [None, Some(Wrong), Some(Wrong), Some(Wrong)]),
+        (RpFilter::Loose, [None, None, Some(Wrong), None]),
+    ];
+    for (mode, verdicts) in expected {
+        let mut rig = director(Method::DirectRoute, filter(mode));
+        let (client, neighbour, nowhere) = known;
+        let found = [
+            syn(&mut rig, WAN, client),
+            syn(&mut rig, WAN, neighbour),
+            syn(&mut rig, WAN, nowhere),
+            // Another one, for the first has a connection by now.
+            syn(&mut rig, LAN, a("192.168.7.3")),
+        ];
+        assert_eq!(found, verdicts, "{mode:?}");
+    }
+}
+
+/// Replies and requests of a standing connection by the wrong port: Linux takes them, but where it
+/// is strict.
+#[test]
+fn packets_of_a_standing_connection_keep_to_their_ports_where_linux_is_strict() {
+    for method in [Method::Masquerade, Method::FullNat, Method::DirectRoute, Method::Tunnel] {
+        for mode in MODES {
+            let mut rig = director(method, filter(mode));
+            let there = rig.tcp(5000, 80, SYN);
+            rig.tcp(5000, 80, ACK).one();
+            let strict = mode == RpFilter::Strict;
+            let request = |mac: usize, flags| tcp(MACS[mac], (CLIENT, 5000), (VIP, 80), flags, b"data");
+            let wrong = [rig.put(LAN, &request(1, ACK)), rig.put(LAN, &request(1, SYN))];
+            for out in wrong {
+                assert_eq!(out.sent.is_empty(), strict, "{method:?} {mode:?} request");
+            }
+            rig.put(WAN, &request(0, ACK)).one();
+            let mut refused = 2;
+            if method.is_translated() {
+                let asker = there.seen().src;
+                let reply = |mac: usize| tcp(MACS[mac], (rip(11), 8080), asker, ACK, b"answer");
+                let spoofed = rig.put(WAN, &reply(0));
+                assert_eq!(spoofed.sent.is_empty(), strict, "{method:?} {mode:?} reply");
+                assert_eq!(rig.put(LAN, &reply(1)).seen().src, (VIP, 80));
+                refused += 1;
+            }
+            assert_eq!(rig.drops(DropReason::RpFilter), if strict { refused } else { 0 });
+            rig.assert_accounted();
+        }
+    }
+}
+
+/// A director whose Linux is strict, and whose clients are behind `target`.
+fn strict_with_clients_behind(target: RouteTarget) -> Rig {
+    let mut rig = director(Method::Masquerade, filter(RpFilter::Strict));
+    rig.master.paths_mut().routes = Arc::new(Routes::new(&[
+        (rip(1), rip(254), RouteTarget::OnLink { port: LAN, mtu: 1500 }),
+        (a("192.168.0.0"), a("192.168.255.255"), target),
+    ]));
+    rig.publish();
+    rig
+}
+
+/// Two ways to the same clients: the kernel takes packets by either.
+#[test]
+fn every_port_of_a_route_with_several_next_hops_is_right() {
+    let mut rig = strict_with_clients_behind(RouteTarget::Spread(0, [WAN, LAN].into_iter().collect()));
+    for port in [WAN, LAN, WAN] {
+        let from = |flags| tcp(MACS[port.index()], (CLIENT, 5000), (VIP, 80), flags, b"");
+        rig.put(port, &from(SYN)).one();
+        rig.put(port, &from(ACK)).one();
+    }
+    assert_eq!((rig.drops(DropReason::RpFilter), rig.connections()), (0, 1));
+}
+
+/// As in `net/ipv4/fib_semantics.c: fib_info_nh_uses_dev`: one of the next hops must be there.
+#[test]
+fn a_port_of_none_of_the_next_hops_is_wrong() {
+    let ports = [WAN].into_iter().collect();
+    for target in [RouteTarget::Spread(0, ports), RouteTarget::OnLinks { port: LAN, mtu: 1500, ports }] {
+        let mut rig = strict_with_clients_behind(target);
+        assert_eq!(syn(&mut rig, LAN, CLIENT), Some(DropReason::RpFilter), "{target:?}");
+        assert_eq!(syn(&mut rig, WAN, CLIENT), None, "{target:?}");
+    }
+}
+
+/// A macvlan upon WAN: what comes by WAN came by the macvlan for Linux.
+#[test]
+fn senders_behind_an_interface_upon_a_port_come_by_that_port() {
+    let mut rig = strict_with_clients_behind(RouteTarget::Host([WAN].into_iter().collect()));
+    assert_eq!(syn(&mut rig, LAN, CLIENT), Some(DropReason::RpFilter));
+    assert_eq!(syn(&mut rig, WAN, CLIENT), None);
+    let mut rig = strict_with_clients_behind(RouteTarget::Host(PortSet::default()));
+    assert_eq!(syn(&mut rig, WAN, CLIENT), Some(DropReason::RpFilter));
+}
+
+#[test]
+fn errors_from_the_wrong_side_are_not_believed_where_linux_is_strict() {
+    for mode in MODES {
+        let mut rig = director(Method::Masquerade, filter(mode));
+        let forwarded = rig.tcp(5000, 80, SYN).one().1[14..42].to_vec();
+        let mut icmp = vec![3, 1, 0, 0, 0, 0, 0, 0];
+        icmp.extend_from_slice(&forwarded);
+        let sum = dataplane::wire::checksum::compute(&icmp);
+        icmp[2..4].copy_from_slice(&sum);
+        let mut frame = tcp(MACS[0], (rip(11), 0), (CLIENT, 0), 0, b"")[..34].to_vec();
+        frame[16..18].copy_from_slice(&(20 + icmp.len() as u16).to_be_bytes());
+        frame[23] = 1;
+        fix_ip(&mut frame);
+        frame.extend_from_slice(&icmp);
+        let out = rig.put(WAN, &frame);
+        assert_eq!(out.sent.is_empty(), mode == RpFilter::Strict, "{mode:?}");
+    }
+}
+
+/// A SYN with IP options, padded to whole words.
+fn with_options(options: &[u8]) -> Vec<u8> {
+    let mut frame = tcp(MACS[0], (CLIENT, 5000), (VIP, 80), SYN, b"");
+    let mut padded = options.to_vec();
+    padded.resize(options.len().next_multiple_of(4), 0);
+    frame[14] += (padded.len() / 4) as u8;
+    frame.splice(34..34, padded.iter().copied());
+    let len = frame.len() as u16 - 14;
+    frame[16..18].copy_from_slice(&len.to_be_bytes());
+    fix_ip(&mut frame);
+    frame
+}
+
+#[test]
+fn source_routed_packets_are_refused_unless_they_are_accepted() {
+    let routes: [&[u8]; 3] =
+        [&[131, 7, 8, 10, 0, 0, 9], &[137, 7, 4, 10, 0, 1, 9], &[1, 1, 131, 7, 8, 10, 0, 0, 9]];
+    for route in routes {
+        let mut rig = director(Method::Masquerade, Input::default());
+        rig.put(WAN, &with_options(route)).nothing();
+        assert_eq!((rig.drops(DropReason::SourceRoute), rig.connections()), (1, 0));
+        let input = Input { accept_source_route: true, ..Input::default() };
+        director(Method::Masquerade, input).put(WAN, &with_options(route)).one();
+    }
+    // A record of the way, a time stamp, what nobody knows, and what comes after the end.
+    let harmless: [&[u8]; 4] =
+        [&[7, 7, 4, 0, 0, 0, 0], &[68, 8, 5, 0, 0, 0, 0, 0], &[99, 4, 4, 0], &[0, 131, 7, 8]];
+    for options in harmless {
+        director(Method::Masquerade, Input::default()).put(WAN, &with_options(options)).one();
+    }
+    for options in [&[7, 40, 4, 0], &[99, 1, 4, 0], &[1, 1, 1, 7]] {
+        let mut rig = director(Method::Masquerade, Input::default());
+        rig.put(WAN, &with_options(options)).nothing();
+        assert_eq!(rig.drops(DropReason::Malformed), 1, "{options:?}");
+    }
+}

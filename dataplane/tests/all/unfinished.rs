@@ -1,0 +1,134 @@
+//! Peers that leave checksums to a device: virtual machines and containers on the same host.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use dataplane::io::PortId;
+use dataplane::snapshot::dest::Method;
+use dataplane::wire::checksum;
+use sched::Kind;
+
+use crate::rig::*;
+
+const ALL: [Method; 4] = [Method::Masquerade, Method::DirectRoute, Method::Tunnel, Method::FullNat];
+
+/// The frame as its sender leaves it when a device is to finish it.
+fn unfinished(mut frame: Vec<u8>) -> Vec<u8> {
+    let protocol = frame[23];
+    let addrs = frame[26..34].try_into().unwrap();
+    let field = if protocol == TCP { 50 } else { 40 };
+    let sum = checksum::pseudo_v4(addrs, protocol, (frame.len() - 34) as u16);
+    frame[field..field + 2].copy_from_slice(&sum.to_ne_bytes());
+    frame
+}
+
+/// What leaves for a frame, read with all checksums recomputed; what is inside for a tunnel.
+fn sent(rig: &mut Rig, port: PortId, frame: &[u8]) -> Seen {
+    let out = rig.put(port, frame);
+    let (_, bytes) = out.one();
+    match bytes[23] {
+        4 => read(&[&bytes[..14], &bytes[34..]].concat()),
+        _ => read(bytes),
+    }
+}
+
+fn director(protocol: u8, method: Method) -> Rig {
+    let mut rig = Rig::new();
+    let service = rig.service(protocol, 80, Kind::Rr);
+    rig.dest(service, 11, if method.is_translated() { 8080 } else { 80 }, method, 1);
+    rig
+}
+
+#[test]
+fn packets_of_virtual_peers_leave_finished_in_both_directions() {
+    for method in ALL {
+        let mut rig = director(TCP, method);
+        let from = |flags, data: &[u8]| unfinished(tcp(MACS[0], (CLIENT, 5000), (VIP, 80), flags, data));
+        let there = sent(&mut rig, WAN, &from(SYN, b""));
+        let mut count = 1;
+        if method.is_translated() {
+            let back = unfinished(tcp(MACS[1], (rip(11), 8080), there.src, SYN | ACK, b""));
+            assert_eq!(sent(&mut rig, LAN, &back).src, (VIP, 80), "{method:?}");
+            count += 1;
+        }
+        for data in [b"".as_slice(), b"odd", b"a longer request"] {
+            assert_eq!(sent(&mut rig, WAN, &from(ACK, data)).payload, data, "{method:?}");
+            count += 1;
+        }
+        assert_eq!(rig.stats.unfinished.get(), count);
+        assert_eq!(rig.stats.unfinished_ports.get(), if method.is_translated() { 3 } else { 1 });
+        rig.assert_accounted();
+    }
+}
+
+#[test]
+fn datagrams_too_and_what_is_linuxs() {
+    let mut rig = director(UDP, Method::Masquerade);
+    let query = unfinished(udp(MACS[0], (CLIENT, 5000), (VIP, 80), b"query"));
+    assert_eq!(sent(&mut rig, WAN, &query).payload, b"query");
+    let ssh = tcp(MACS[0], (CLIENT, 5000), (WIP, 22), SYN, b"");
+    let out = rig.put(WAN, &unfinished(ssh.clone()));
+    out.to_host();
+    assert_eq!(out.host[0].2, ssh, "Linux checks what it gets");
+    rig.assert_accounted();
+}
+
+/// A port where nothing unfinished was found is looked at once a tick, so that a busy one hardly
+/// notices.
+#[test]
+fn a_busy_port_is_looked_at_once_a_tick_and_closely_after_a_repeated_syn() {
+    let mut rig = director(TCP, Method::Masquerade);
+    let open = |cport| tcp(MACS[0], (CLIENT, cport), (VIP, 80), SYN, b"");
+    let answer = |cport| tcp(MACS[1], (rip(11), 8080), (CLIENT, cport), SYN | ACK, b"");
+    // Others' packets have been looked at in this tick.
+    rig.put(WAN, &open(4000)).one();
+    rig.put(LAN, &answer(4000)).one();
+    rig.put(WAN, &open(5000)).one();
+    rig.put(LAN, &unfinished(answer(5000))).one();
+    assert_eq!(rig.stats.unfinished.get(), 0, "not looked at");
+    rig.wait_ticks(100);
+    rig.put(WAN, &open(4000)).one();
+    rig.put(LAN, &answer(4000)).one();
+    // Its client tries again, and the answer is found among others in the same tick.
+    rig.put(WAN, &open(5000)).one();
+    rig.put(LAN, &answer(4000)).one();
+    assert_eq!(sent(&mut rig, LAN, &unfinished(answer(5000))).src, (VIP, 80));
+    assert_eq!((rig.stats.unfinished.get(), rig.stats.unfinished_ports.get()), (1, 2));
+    // From then on all of that port's are.
+    rig.wait(5);
+    rig.put(LAN, &answer(4000)).one();
+    assert_eq!(sent(&mut rig, LAN, &unfinished(answer(5000))).src, (VIP, 80));
+}
+
+#[test]
+fn a_repeated_syn_has_ports_looked_at_for_a_while_and_not_for_ever() {
+    let mut rig = director(TCP, Method::Masquerade);
+    let again = |rig: &mut Rig| rig.tcp(5000, 80, SYN).one().1.to_vec();
+    again(&mut rig);
+    again(&mut rig);
+    rig.wait_ticks(30);
+    let answer = tcp(MACS[1], (rip(11), 8080), (CLIENT, 5000), SYN | ACK, b"");
+    rig.put(LAN, &answer).one();
+    again(&mut rig);
+    rig.put(LAN, &unfinished(answer.clone())).one();
+    assert_eq!(rig.stats.unfinished.get(), 0, "a second has not passed since");
+    rig.wait_ticks(75);
+    again(&mut rig);
+    rig.put(LAN, &answer).one();
+    assert_eq!(sent(&mut rig, LAN, &unfinished(answer)).src, (VIP, 80));
+}
+
+/// One of 65 536 finished packets looks unfinished: a busy port brings one soon, and is not to be
+/// blamed for it.
+#[test]
+fn finished_checksums_that_look_unfinished_say_nothing_of_a_port() {
+    let mut rig = director(TCP, Method::Masquerade);
+    rig.tcp(5000, 80, SYN).one();
+    let looks_so = (0..=u16::MAX).find_map(|n| {
+        let frame = tcp(MACS[0], (CLIENT, 5000), (VIP, 80), ACK, &n.to_be_bytes());
+        (unfinished(frame.clone()) == frame).then_some(frame)
+    });
+    rig.wait(1);
+    assert_eq!(sent(&mut rig, WAN, &looks_so.unwrap()).src, (CLIENT, 5000));
+    assert_eq!((rig.stats.unfinished.get(), rig.stats.unfinished_ports.get()), (0, 0));
+    rig.assert_accounted();
+}

@@ -1,0 +1,267 @@
+//! SYNs from everywhere, many times what the table holds: what is established goes on, nothing
+//! grows, and newcomers are let in, as many as the table holds when the half-open connections have
+//! timed out.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::Ipv4Addr;
+
+use dataplane::io::Burst;
+use dataplane::io::Frame;
+use dataplane::io::HostFrame;
+use dataplane::io::PacketIo;
+use dataplane::io::PortId;
+use dataplane::snapshot::dest::Method;
+use dataplane::time::Ticks;
+use dataplane::verdict::DropReason;
+use dataplane::worker::Worker;
+use sched::Kind;
+use sched::Random;
+use sched::XorShift;
+
+use crate::arena::Slot;
+use crate::counting;
+use crate::rig::*;
+
+const CAPACITY: u32 = 2000;
+/// Connections that are there before the flood.
+const STANDING: u16 = 500;
+/// SYNs of the flood that wait at a time.
+const FLOODING: usize = 24_000;
+/// SYNs of the flood: this many times the table.
+const TIMES: u64 = 100;
+
+/// Two ports that bring frames made here and count what is sent, by whether it is a SYN.
+struct Ports {
+    free: Vec<Slot>,
+    /// Frames that wait, and the port they come from.
+    coming: Vec<Slot>,
+    from: PortId,
+    syns: u64,
+    others: u64,
+    host: u64,
+}
+
+impl Ports {
+    fn new() -> Self {
+        let (free, coming) = (Slot::arena(2 * FLOODING), Vec::with_capacity(FLOODING));
+        Self { free, coming, from: WAN, syns: 0, others: 0, host: 0 }
+    }
+
+    fn give_back(&mut self, frames: &mut Burst<Slot>) {
+        self.free.extend(frames.drain(..));
+    }
+}
+
+impl PacketIo for Ports {
+    type Frame = Slot;
+
+    fn ports(&self) -> u16 {
+        2
+    }
+
+    fn receive(&mut self, port: PortId, burst: &mut Burst<Slot>) {
+        if port == self.from {
+            let waiting = self.coming.len().min(burst.remaining_capacity());
+            burst.extend(self.coming.drain(..waiting));
+        }
+    }
+
+    fn transmit(&mut self, _: PortId, burst: &mut Burst<Slot>) {
+        let syns = burst.iter().filter(|frame| flags_of(frame.bytes()) & SYN != 0).count();
+        self.syns += syns as u64;
+        self.others += (burst.len() - syns) as u64;
+        self.give_back(burst);
+    }
+
+    fn to_host(&mut self, frame: HostFrame<Slot>) -> Result<(), Slot> {
+        self.host += 1;
+        self.free.push(frame.frame);
+        Ok(())
+    }
+
+    fn from_host(&mut self) -> Option<(PortId, Slot)> {
+        None
+    }
+
+    fn release(&mut self, burst: &mut Burst<Slot>) {
+        self.give_back(burst);
+    }
+}
+
+/// TCP flags of a frame, behind an outer header if there is one.
+fn flags_of(frame: &[u8]) -> u8 {
+    let outer = if frame[14 + 9] == 4 { 20 } else { 0 };
+    frame[outer + 14 + 20 + 13]
+}
+
+/// A director, the frames it is given, and the time.
+struct Siege {
+    worker: Worker<Ports>,
+    syn: Vec<u8>,
+    ack: Vec<u8>,
+    reply: Vec<u8>,
+    now: Ticks,
+    random: XorShift,
+    /// Frames that come at a time.
+    batch: usize,
+}
+
+impl Siege {
+    /// Puts a frame in whose other end, at `at` in the IP header, is `end`.
+    fn come(&mut self, template: &[u8], at: usize, end: (Ipv4Addr, u16)) {
+        let io = self.worker.io_mut();
+        let mut slot = io.free.pop().unwrap();
+        slot.fill(template);
+        let bytes = slot.bytes_mut();
+        bytes[at..at + 4].copy_from_slice(&end.0.octets());
+        let port = if at == 26 { 34 } else { 36 };
+        bytes[port..port + 2].copy_from_slice(&end.1.to_be_bytes());
+        fix_ip(bytes);
+        io.coming.push(slot);
+        if io.coming.len() == self.batch {
+            self.poll();
+        }
+    }
+
+    fn poll(&mut self) {
+        self.worker.poll(self.now);
+    }
+
+    fn request(&mut self, frame: &[u8], nth: u16) {
+        self.worker.io_mut().from = WAN;
+        self.come(frame, 26, (CLIENT, 5000 + nth));
+    }
+
+    /// A packet in each direction of each standing connection; how many were sent on.
+    fn talk(&mut self, both: bool) -> u64 {
+        let sent = self.worker.io_mut().others;
+        let (ack, reply) = (core::mem::take(&mut self.ack), core::mem::take(&mut self.reply));
+        for nth in 0..STANDING {
+            self.request(&ack, nth);
+        }
+        self.poll();
+        for nth in 0..if both { STANDING } else { 0 } {
+            self.worker.io_mut().from = LAN;
+            self.come(&reply, 30, (CLIENT, 5000 + nth));
+        }
+        self.poll();
+        (self.ack, self.reply) = (ack, reply);
+        self.worker.io_mut().others - sent
+    }
+
+    /// SYNs from anywhere, more at a time than are taken in a poll.
+    fn flood(&mut self, count: u64) {
+        self.batch = FLOODING;
+        let syn = core::mem::take(&mut self.syn);
+        self.worker.io_mut().from = WAN;
+        for _ in 0..count {
+            let drawn = self.random.below_inclusive(u64::MAX);
+            let [a, b, c, d, e, ..] = drawn.to_be_bytes();
+            self.come(&syn, 26, (Ipv4Addr::new(20 + a % 100, b, c, d), 1024 + u16::from(e)));
+        }
+        while !self.worker.io_mut().coming.is_empty() {
+            self.poll();
+        }
+        self.batch = 32;
+        self.syn = syn;
+    }
+
+    /// Lets so many seconds pass.
+    fn wait(&mut self, seconds: u32) {
+        for _ in 0..seconds * 4 {
+            self.now = self.now.plus(Ticks::PER_SECOND / 4);
+            while self.worker.poll(self.now) != 0 {}
+        }
+    }
+
+    /// How many of so many new clients are let in.
+    fn newcomers(&mut self, count: u16) -> u64 {
+        let (syn, before) = (core::mem::take(&mut self.syn), self.worker.io_mut().syns);
+        for nth in 0..count {
+            self.request(&syn, 10_000 + nth);
+        }
+        self.poll();
+        self.syn = syn;
+        self.worker.io_mut().syns - before
+    }
+}
+
+fn stands_a_flood(method: Method, kind: Kind) {
+    let mut rig = Rig::new();
+    let service = rig.service(TCP, 80, kind);
+    let dest = rig.dest(service, 11, 80, method, 1);
+    let (_publisher, worker) = rig.over(Ports::new(), CAPACITY);
+    let stats = worker.stats().clone();
+    let frame = |flags| tcp(MACS[0], (CLIENT, 1), (VIP, 80), flags, b"");
+    let reply = tcp(MACS[1], (rip(11), 80), (CLIENT, 1), ACK, b"");
+    let (now, random) = (rig.now, XorShift::new(5));
+    let mut siege = Siege { worker, syn: frame(SYN), ack: frame(ACK), reply, now, random, batch: 32 };
+    let both = method == Method::Masquerade;
+    let each = u64::from(STANDING) * if both { 2 } else { 1 };
+
+    let syn = siege.syn.clone();
+    for nth in 0..STANDING {
+        siege.request(&syn, nth);
+    }
+    siege.poll();
+    // More than a handshake, or they would count for nothing in a full table.
+    for _ in 0..2 {
+        assert_eq!((siege.talk(both), stats.connections.get()), (each, u32::from(STANDING)));
+    }
+    let memory = siege.worker.flows().memory_bytes();
+
+    let calls = counting::calls(|| {
+        for _ in 0..TIMES / 10 {
+            siege.flood(u64::from(CAPACITY) * 10);
+            siege.now = siege.now.plus(1);
+            assert_eq!(siege.talk(both), each, "packets of established connections");
+            assert!(stats.connections.get() <= CAPACITY);
+        }
+    });
+    assert_eq!(calls, 0, "calls of the allocator");
+    assert_eq!(siege.worker.flows().memory_bytes(), memory);
+    let (refused, came) = (TIMES * u64::from(CAPACITY), u64::from(STANDING) + TIMES * u64::from(CAPACITY));
+    assert!(stats.drops(DropReason::SynFlood).get() > refused * 8 / 10, "held back while packets wait");
+    assert!(stats.half_open.get() > CAPACITY / 8);
+    let sent = siege.worker.io_mut().syns;
+    let dropped = stats.drops(DropReason::TableFull).get() + stats.drops(DropReason::SynFlood).get();
+    assert!(sent + dropped <= came);
+
+    // What comes one by one is let in, and in the end takes the place of others.
+    for _ in 0..CAPACITY {
+        siege.flood(1);
+    }
+    assert_eq!((stats.connections.get(), stats.half_open.get()), (CAPACITY, CAPACITY - u32::from(STANDING)));
+    assert!(stats.displaced.get() > 0);
+    assert_eq!(siege.talk(both), each);
+
+    siege.wait(62);
+    assert_eq!(stats.connections.get(), u32::from(STANDING), "half-open connections time out");
+    let free = CAPACITY as u16 - STANDING;
+    assert_eq!(siege.newcomers(free), u64::from(free), "newcomers are let in");
+    assert_eq!(siege.talk(both), each);
+    assert_eq!(stats.dest(dest).unwrap().active.get(), CAPACITY);
+    let ended = stats.transmitted.get() + stats.host.get() + stats.resolve.get() + stats.dropped();
+    assert_eq!(stats.received.get() + stats.icmp_sent.get(), ended);
+    assert_eq!(siege.worker.io_mut().host, 0);
+}
+
+#[test]
+fn nat_stands_a_flood() {
+    stands_a_flood(Method::Masquerade, Kind::Wlc);
+}
+
+#[test]
+fn direct_routing_stands_a_flood() {
+    stands_a_flood(Method::DirectRoute, Kind::Rr);
+}
+
+#[test]
+fn a_tunnel_stands_a_flood() {
+    stands_a_flood(Method::Tunnel, Kind::Sh);
+}
+
+#[test]
+fn full_nat_stands_a_flood() {
+    stands_a_flood(Method::FullNat, Kind::Rr);
+}
