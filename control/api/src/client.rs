@@ -17,7 +17,9 @@ use super::runtime::SOCKET;
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
-    stream: UnixStream,
+    /// The connection. There is none after an error: what came by it later would be taken for the
+    /// answer to the next request.
+    stream: Option<UnixStream>,
     used: Instant,
     patience: Duration,
 }
@@ -95,7 +97,12 @@ impl Client {
     pub fn connect_within(runtime_dir: &Path, patience: Duration) -> Result<Self, ClientError> {
         let path = runtime_dir.join(SOCKET);
         let stream = open(&path, patience)?;
-        Ok(Self { path, stream, used: Instant::now(), patience })
+        Ok(Self { path, stream: Some(stream), used: Instant::now(), patience })
+    }
+
+    /// The same client with another patience.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Asks, and waits for the answer. A listing is answered by its first page; see [`pages`].
@@ -104,24 +111,23 @@ impl Client {
         let body = body.map_err(|error| ClientError::Garbled(error.to_string()))?;
         // The daemon hangs up on those who are silent for long, as `ipvsadm -R` on a terminal may
         // be.
-        if self.used.elapsed() > FRESH {
-            self.stream = open(&self.path, self.patience)?;
-        }
+        let fresh = self.stream.take().filter(|_| self.used.elapsed() <= FRESH);
+        let stream = fresh.map_or_else(|| open(&self.path, self.patience), Ok)?;
         // The daemon may have refused the connection already: then its reason is there to be read.
-        let sent = frame::write(&mut Timed::new(&self.stream, self.patience), &body);
+        let sent = frame::write(&mut Timed::new(&stream, self.patience), &body);
         if let Err(error) = &sent
             && is_late(error)
         {
             return Err(silent(&self.path, self.patience));
         }
-        let body = match frame::read(&mut Timed::new(&self.stream, self.patience), MAX_RESPONSE) {
+        let body = match frame::read(&mut Timed::new(&stream, self.patience), MAX_RESPONSE) {
             Ok(Some(body)) => body,
             Err(FrameError::Io(error)) if is_late(&error) => return Err(silent(&self.path, self.patience)),
             Ok(None) => return Err(sent.map_or_else(ClientError::Io, |()| ClientError::Closed)),
             Err(FrameError::Io(error)) => return Err(ClientError::Io(error)),
             Err(error) => return Err(ClientError::Garbled(error.to_string())),
         };
-        self.used = Instant::now();
+        (self.stream, self.used) = (Some(stream), Instant::now());
         let envelope: Envelope<Response> =
             serde_json::from_slice(&body).map_err(|error| ClientError::Garbled(error.to_string()))?;
         Ok(envelope.message)

@@ -4,6 +4,9 @@
 //! loop as [`Job`]s and writes what comes back. The control loop never waits for a client: a reply
 //! goes into a channel that has room for it. Clients may be wrong, slow, gone or too many, and
 //! nobody else notices.
+//!
+//! A client that was told that its request failed must be able to believe it. So either the control
+//! loop begins a job or the connection's thread gives it up, whichever comes first, and never both.
 
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -31,9 +34,25 @@ pub struct Job {
     /// What is asked.
     pub request: Request,
     reply: Sender<Response>,
+    /// Somebody has decided what becomes of it: it was begun, or given up.
+    decided: Arc<AtomicBool>,
+    client: Arc<UnixStream>,
 }
 
 impl Job {
+    /// Call this before the request is carried out. When it returns false nobody waits for the
+    /// answer any more: then nothing may be done. When it returns true the client waits until the
+    /// job is answered or dropped.
+    pub fn begin(&self) -> bool {
+        !has_gone(&self.client) && !self.decided.swap(true, Ordering::SeqCst)
+    }
+
+    /// Whether nobody waits for the answer any more. For jobs that are never begun, because they
+    /// change nothing.
+    pub fn is_given_up(&self) -> bool {
+        self.decided.load(Ordering::SeqCst) || has_gone(&self.client)
+    }
+
     /// Answers. Never waits; that the client has gone is no concern of the caller.
     pub fn answer(self, response: Response) {
         let _ = self.reply.try_send(response);
@@ -49,7 +68,7 @@ pub struct ServerOptions {
     pub idle: Duration,
     /// How long a reply may take to be read.
     pub reply: Duration,
-    /// How long the control loop may take to answer.
+    /// How long the control loop may take until it begins with a request.
     pub answer: Duration,
 }
 
@@ -165,6 +184,7 @@ fn admit(number: u64, stream: UnixStream, shared: &Arc<Shared>, jobs: &Sender<Jo
         open.insert(number, handle);
     }
     let (for_thread, jobs) = (Arc::clone(shared), jobs.clone());
+    let stream = Arc::new(stream);
     let thread = thread::Builder::new().name("api-client".into()).spawn(move || {
         serve(&stream, &for_thread.options, &jobs);
         for_thread.open().remove(&number);
@@ -175,7 +195,7 @@ fn admit(number: u64, stream: UnixStream, shared: &Arc<Shared>, jobs: &Sender<Jo
 }
 
 /// Serves one client until it leaves, stalls or stops making sense.
-fn serve(stream: &UnixStream, options: &ServerOptions, jobs: &Sender<Job>) {
+fn serve(stream: &Arc<UnixStream>, options: &ServerOptions, jobs: &Sender<Job>) {
     loop {
         let body = match frame::read(&mut Timed::new(stream, options.idle), MAX_REQUEST) {
             Ok(Some(body)) => body,
@@ -185,13 +205,13 @@ fn serve(stream: &UnixStream, options: &ServerOptions, jobs: &Sender<Job>) {
                 return;
             }
         };
-        // Whoever gave up waiting, while this process was stopped, has been told that it failed: so
-        // nothing is done.
+        // While this process was stopped the client may have given up. Its user has been told that
+        // the request failed, so nothing is done.
         if has_gone(stream) {
             return;
         }
         let response = match request(&body) {
-            Ok(request) => ask(request, options, jobs),
+            Ok(request) => ask(request, stream, options, jobs),
             Err(text) => Response::Failed(text),
         };
         if respond(stream, options.reply, &response).is_err() {
@@ -221,16 +241,24 @@ fn request(body: &[u8]) -> Result<Request, String> {
     Ok(envelope.message)
 }
 
-fn ask(request: Request, options: &ServerOptions, jobs: &Sender<Job>) -> Response {
+fn ask(request: Request, client: &Arc<UnixStream>, options: &ServerOptions, jobs: &Sender<Job>) -> Response {
     let (reply, answer) = bounded(1);
-    if jobs.send_timeout(Job { request, reply }, options.answer).is_err() {
+    let decided = Arc::new(AtomicBool::new(false));
+    let job = Job { request, reply, decided: Arc::clone(&decided), client: Arc::clone(client) };
+    if jobs.send_timeout(job, options.answer).is_err() {
         return Response::Failed("The daemon is stopping or does not keep up".into());
     }
-    match answer.recv_timeout(options.answer) {
-        Ok(response) => response,
-        Err(RecvTimeoutError::Timeout) => Response::Failed("The daemon does not keep up".into()),
-        Err(RecvTimeoutError::Disconnected) => Response::Failed("The daemon is stopping".into()),
-    }
+    let answered = match answer.recv_timeout(options.answer) {
+        Err(RecvTimeoutError::Timeout) => {
+            if !decided.swap(true, Ordering::SeqCst) {
+                return Response::Failed("The daemon does not keep up, and nothing was done".into());
+            }
+            // The control loop has begun with it: only the answer says what was done.
+            answer.recv().ok()
+        }
+        answered => answered.ok(),
+    };
+    answered.unwrap_or_else(|| Response::Failed("The daemon is stopping".into()))
 }
 
 fn respond(stream: &UnixStream, within: Duration, response: &Response) -> io::Result<()> {

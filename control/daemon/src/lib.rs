@@ -51,7 +51,7 @@ use self::workers::{Clock, Leash, Pace};
 use crate::config::{Config, RxChecksum};
 use crate::log::Log;
 use api::words::{counted, duration};
-use api::{Request, RuntimeDir};
+use api::{Job, Request, RuntimeDir};
 use director::answer::empty_trash;
 use director::compile::Director;
 use director::paths::PortPath;
@@ -275,13 +275,14 @@ impl Daemon {
                 recv(jobs) -> job => match job {
                     Ok(job) => match job.request.clone() {
                         Request::Connections(query) => listing.want(job, query),
-                        request => job.answer(self.answer(request)),
+                        request if job.begin() => job.answer(self.answer(request)),
+                        _ => {}
                     },
                     Err(_) => return Err(runtime("the control socket's thread has ended")),
                 },
                 recv(next_page) -> _ => {
                     page_due = Instant::now() + PAGE_PACE;
-                    if let Some((job, page)) = listing.go_on(self.director.model(), Instant::now()) {
+                    if let Some((job, page)) = listing.go_on(self.director.model(), Instant::now(), Job::is_given_up) {
                         job.answer(page);
                     }
                 }

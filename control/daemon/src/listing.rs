@@ -44,8 +44,16 @@ impl<T> Listing<T> {
     }
 
     /// Takes what has come; gives the page that is complete, if one is, or the word that it does
-    /// not come.
-    pub(super) fn go_on(&mut self, model: &Model, now: Instant) -> Option<(T, Response)> {
+    /// not come. Pages of clients that are `gone` are not gathered.
+    pub(super) fn go_on(
+        &mut self,
+        model: &Model,
+        now: Instant,
+        gone: impl Fn(&T) -> bool,
+    ) -> Option<(T, Response)> {
+        while self.waiting.front().is_some_and(|(who, _)| gone(who)) {
+            self.next();
+        }
         let (_, query) = self.waiting.front()?;
         // The cursor is the worker's number and its next slot.
         let cursor = query.from.unwrap_or(0);
@@ -75,9 +83,14 @@ impl<T> Listing<T> {
     }
 
     fn done(&mut self, response: Response) -> Option<(T, Response)> {
+        self.next().map(|who| (who, response))
+    }
+
+    /// Takes the first that waits away, and begins anew for the next.
+    fn next(&mut self) -> Option<T> {
         (self.deadline, self.asked) = (None, false);
         self.views.clear();
-        Some((self.waiting.pop_front()?.0, response))
+        self.waiting.pop_front().map(|(who, _)| who)
     }
 }
 
@@ -133,20 +146,20 @@ mod tests {
         let mut polls = |listing: &mut Listing<char>, model: &Model, now| {
             (0..1000).find_map(|_| {
                 worker.poll(Ticks::default());
-                listing.go_on(model, now)
+                listing.go_on(model, now, |_| false)
             })
         };
         let model = Model::new(ModelOptions::all());
         let mut listing = Listing::new(vec![reader]);
         let begun = Instant::now();
-        assert!(!listing.is_busy() && listing.go_on(&model, begun).is_none());
+        assert!(!listing.is_busy() && listing.go_on(&model, begun, |_| false).is_none());
 
         // Two clients take turns, and a worker that does not poll keeps nobody.
         listing.want('a', from(0));
         listing.want('b', from(PAGE));
         assert!(listing.is_busy());
-        assert_eq!(listing.go_on(&model, begun), None);
-        assert_eq!(listing.go_on(&model, begun), None);
+        assert_eq!(listing.go_on(&model, begun, |_| false), None);
+        assert_eq!(listing.go_on(&model, begun, |_| false), None);
         assert_eq!(polls(&mut listing, &model, begun), Some(('a', empty(PAGE))));
         listing.want('a', from(PAGE));
         assert_eq!(polls(&mut listing, &model, begun), Some(('b', empty(2 * PAGE))));
@@ -154,11 +167,20 @@ mod tests {
 
         // It is given up; what it says afterwards is nobody's page.
         listing.want('c', from(3 * PAGE));
-        assert_eq!(listing.go_on(&model, begun), None);
-        let (who, response) = listing.go_on(&model, begun + PATIENCE).unwrap();
+        assert_eq!(listing.go_on(&model, begun, |_| false), None);
+        let (who, response) = listing.go_on(&model, begun + PATIENCE, |_| false).unwrap();
         assert!(who == 'c' && matches!(response, Response::Failed(_)), "{response:?}");
         listing.want('d', from(5 * PAGE));
         assert_eq!(polls(&mut listing, &model, begun), Some(('d', empty(6 * PAGE))));
         assert!(!listing.is_busy());
+
+        // Whoever has gone gets no page, whether the worker was asked for it or not.
+        listing.want('e', from(0));
+        assert_eq!(listing.go_on(&model, begun, |_| false), None);
+        listing.want('f', from(0));
+        assert_eq!(listing.go_on(&model, begun, |who| "ef".contains(*who)), None);
+        assert!(!listing.is_busy());
+        listing.want('g', from(PAGE));
+        assert_eq!(polls(&mut listing, &model, begun), Some(('g', empty(2 * PAGE))));
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use api::{
-    ConnectionRow, ListQuery, Load, Observed, Request, Response, RuntimeDir, Server, ServerOptions, Status,
-    Totals, Traffic, page,
+    ConnectionRow, Job, ListQuery, Load, Observed, Request, Response, RuntimeDir, Server, ServerOptions,
+    Status, Totals, Traffic, page,
 };
 use model::{MarkTable, Model, ModelOptions, ServiceId};
 use sched::DestId;
@@ -65,7 +65,7 @@ impl Daemon {
         let control = std::thread::spawn(move || {
             let mut model = Model::new(model);
             let mut marks = MarkTable::new(vec!["wan0".into(), "lan0".into()], 8);
-            for job in jobs {
+            for job in jobs.into_iter().filter(Job::begin) {
                 let response = match job.request.clone() {
                     Request::Marks => Response::Marks(marks.rules().to_vec()),
                     Request::ChangeMarks(changes) => Response::from_marks(marks.apply_all(changes)),
