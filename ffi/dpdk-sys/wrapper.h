@@ -1,6 +1,6 @@
 /*
- * The DPDK headers that build/inventory.rs picks from, and one function for each macro that bindgen cannot see.
- * Inline functions become callable through a shim that bindgen writes and cc compiles.
+ * The DPDK headers with the names in build/inventory.rs, and one function for each macro that bindgen cannot see.
+ * For inline functions, bindgen writes a shim, and cc compiles it.
  */
 #include <rte_config.h>
 #include <rte_bus.h>

@@ -1,16 +1,15 @@
-//! What each scheduler does, as sequences of picks: three servers, one of which leaves in the
-//! middle.
+//! Shows what each scheduler does, as sequences of picks. There are three servers; one of them
+//! leaves in the middle.
 //!
 //! `cargo run -p sched --example sequence`
 //!
 //! A line is `scheduler`, `what happened`, `picks`, with tabs between. A pick is a server, or `-`
-//! for none; `!` marks one that differs from that of the row above it is compared with, though the
-//! server there was still in the service. The line `note` of a scheduler is a measurement.
+//! for none. Some rows are compared with a row above them: there, `!` marks a pick that changed
+//! although its server was still in the service. A line `note` is a measurement.
 //! `scripts/draw-schedulers` draws the pictures of `docs/schedulers.md` from these lines.
 //!
 //! Servers A, B and C have the weights 4, 3 and 2 and stand in the list in this order. They were
-//! added one at a time, every connection stays open, and the edits go the way they go in the
-//! director.
+//! added one at a time. Every connection stays open. Edits go the same way as in the director.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
 
@@ -118,7 +117,7 @@ impl Farm {
         Some(id)
     }
 
-    /// A row of `now`; what differs from `before`, though not for the sake of B, is marked.
+    /// Prints the picks `now`. A pick that differs from `before` is marked, unless it was B before.
     fn show(&self, what: &str, now: &[Option<DestId>], before: &[Option<DestId>]) {
         let picks = now.iter().enumerate().map(|(at, pick)| {
             let name = pick.map_or("-", name);
@@ -159,7 +158,7 @@ impl Loads for Table {
     }
 }
 
-/// Those that count: so many picks, then a server leaves, then so many more.
+/// For schedulers that count: `first` picks, then a server leaves, then more picks.
 fn counting(kind: Kind, first: u32, leaver: DestId, then: u32) {
     let mut farm = Farm::new(kind, Flags::NONE);
     let mut start = "A 4, B 3, C 2".to_owned();
@@ -183,7 +182,8 @@ fn counting(kind: Kind, first: u32, leaver: DestId, then: u32) {
     farm.show(&format!("{} has left", name(leaver)), &picks, &[]);
 }
 
-/// Those that hash: what becomes of the same addresses when B leaves, and when it is quiesced.
+/// For schedulers that hash: the picks for the same addresses when B leaves, and when B is
+/// quiesced.
 fn hashing(kind: Kind, what: &str, key: fn(u32) -> Key) {
     let mut farm = Farm::new(kind, Flags::NONE);
     let before = farm.picks((0..ROW).map(key));
@@ -212,7 +212,7 @@ fn hashing(kind: Kind, what: &str, key: fn(u32) -> Key) {
     }
 }
 
-/// Those that remember: many addresses, and a single one that all clients want.
+/// For schedulers that remember: many addresses, and one address that all clients want.
 fn remembering(kind: Kind) {
     let mut farm = Farm::new(kind, Flags::NONE);
     let first = farm.picks((0..12).map(target));
@@ -260,7 +260,7 @@ fn main() {
 const A: DestId = DestId::new(0);
 const B: DestId = DestId::new(1);
 const C: DestId = DestId::new(2);
-/// Picks in a row of those that hash.
+/// Picks in a row, for schedulers that hash.
 const ROW: u32 = 24;
-/// Addresses that the share of the moved is counted of.
+/// How many addresses the share that moved is measured with.
 const MANY: u32 = 100_000;

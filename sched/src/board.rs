@@ -12,20 +12,19 @@ use crate::tree::Tree;
 
 /// The standing of all destinations, for schedulers that look for the best.
 ///
-/// Few destinations are compared anew for each choice. Of many, the scores are kept in a tournament
-/// tree, so that a choice reads the root and a changed load replays one path to it.
+/// A short list is compared anew for each choice. For a longer list the scores are kept in a
+/// tournament tree: a choice reads the root, and a changed load replays one path to the root.
 #[derive(Debug)]
 pub(crate) struct Board {
     tree: Tree,
     survey: u64,
     /// All scores, and the survey, must be taken anew before the next choice.
     stale: bool,
-    /// All scores must be, by the survey there is: that is taken when the loads are measured and
-    /// not when they change.
+    /// All scores must be taken anew, with the present survey. The survey itself changes only when
+    /// the loads are measured.
     moved: bool,
-    /// Destinations whose loads changed since the last choice, and whose scores are yet to be taken
-    /// anew; as many as it has capacity for. More of them and taking all scores anew is as
-    /// cheap.
+    /// Destinations whose loads changed since the last choice; their scores must be taken anew. It
+    /// never grows beyond its capacity: with more changes, taking all scores anew is as cheap.
     changed: Vec<DestId>,
 }
 
@@ -52,10 +51,10 @@ impl Board {
         }
     }
 
-    /// The load of `dest` changed. Looked at when the next choice is made.
+    /// Notes that the load of `dest` changed. The next choice takes its score anew.
     pub(crate) fn load_changed(&mut self, plan: &Plan, dest: DestId) {
-        // A new connection changes its destination's load twice in a row: as it is bound, and as it
-        // becomes active.
+        // A new connection changes its destination's load twice in a row: when it is bound, and
+        // when it becomes active.
         if self.stale || self.moved || self.changed.last() == Some(&dest) || self.scans(plan) {
             return;
         }
@@ -66,7 +65,7 @@ impl Board {
         }
     }
 
-    /// Has all scores be those of this moment.
+    /// Brings all scores up to date.
     fn catch_up<M: Measure>(&mut self, plan: &Plan, loads: &impl Loads) {
         if self.stale {
             self.survey = M::survey(plan.dests(), loads);
@@ -86,7 +85,7 @@ impl Board {
         }
     }
 
-    /// Any score may have changed.
+    /// Notes that any score may have changed.
     pub(crate) const fn invalidate(&mut self) {
         self.stale = true;
     }
@@ -105,7 +104,7 @@ impl Board {
         (self.stale, self.moved) = (false, false);
     }
 
-    /// Whether choices compare all destinations; also the way out if there is no room for a tree.
+    /// Whether choices compare all destinations: the list is short, or the tree has no room for it.
     fn scans(&self, plan: &Plan) -> bool {
         let len = plan.dests().len();
         len <= FEW || len > self.tree.room()
@@ -129,9 +128,10 @@ pub(crate) const fn room_wanted(len: usize) -> usize {
     if len <= FEW { 0 } else { (len + len / 2).next_power_of_two() }
 }
 
-/// One part in so many of the destinations may have another load before all scores are taken anew.
+/// When more than one part in this many of the destinations have changed, all scores are taken
+/// anew.
 const CHANGED: usize = 8;
-/// Up to this many destinations comparing all of them is cheaper than keeping a tree.
+/// Up to this many destinations, comparing all of them is cheaper than keeping a tree.
 pub(crate) const FEW: usize = 16;
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
         prop::collection::vec(weight, 0..700).boxed()
     }
 
-    /// Alike or of all sizes, some of them 0.
+    /// Weights that are all the same, or of all sizes; some are 0.
     fn weights() -> BoxedStrategy<Vec<i32>> {
         prop_oneof![
             list(Just(1)),
@@ -239,8 +239,8 @@ mod tests {
             .boxed()
     }
 
-    /// With [`NEAR`] weights: costs a little above them, so that unequal fractions are the same in
-    /// floating point.
+    /// Costs a little above the weight [`NEAR`]: there, unequal fractions become equal in floating
+    /// point.
     fn near() -> BoxedStrategy<Load> {
         let counts =
             prop_oneof![(Just(NEAR as u32 / 256), 0_u32..20), (NEAR as u32..NEAR as u32 + 20, Just(0))];
@@ -257,13 +257,13 @@ mod tests {
         let loads = |load: BoxedStrategy<Load>| {
             prop::collection::vec((any::<Index>(), load), 0..40).prop_map(Event::Loads)
         };
-        // One load for several destinations, or each its own.
+        // One load for several destinations, or one load for each.
         let same = load.clone().prop_flat_map(move |load| loads(Just(load).boxed()));
         let event = prop_oneof![10 => same, 10 => loads(load), 1 => weights.prop_map(Event::List)];
         prop::collection::vec(event, 1..40)
     }
 
-    /// The weights and the load to begin with, and what happens.
+    /// The first weights, the first load, and the events.
     fn cases() -> impl Strategy<Value = (Vec<i32>, Load, Vec<Event>)> {
         let case = |weights: BoxedStrategy<Vec<i32>>, load: BoxedStrategy<Load>| {
             (weights.clone(), load.clone(), events(weights, load)).boxed()

@@ -10,9 +10,9 @@ use core::net::IpAddr;
 
 /// What was chosen for each destination address.
 ///
-/// All memory is reserved at the start, of which the system gives what is used; the rest is never
-/// touched. Entries are chained by hash inside one array, free ones in a chain of their own.
-/// Linux collects garbage on a timer; here [`Cache::tick`] does it in small steps.
+/// All memory is reserved at the start; the system provides a page only when it is first used.
+/// Entries are chained by hash inside one array; free entries have a chain of their own. Linux
+/// collects garbage on a timer; here [`Cache::tick`] does it in small steps.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
     /// First link of each chain.
@@ -36,10 +36,10 @@ struct Entry<T> {
 /// An index into the entries, plus 1; 0 ends a chain.
 type Link = u32;
 
-/// The collection of garbage: a walk over all entries, begun once a minute if there is a need.
+/// The garbage collection: a walk over all entries. Once a minute it begins, if there is a need.
 #[derive(Debug)]
 struct Sweeper {
-    /// When to look whether there is a need.
+    /// When to check next whether a walk is needed, milliseconds.
     due: Option<u64>,
     /// Minutes since all expired entries were dropped, plus 1.
     minutes: u32,
@@ -49,7 +49,8 @@ struct Sweeper {
     left: usize,
     /// How many entries this walk has yet to drop.
     goal: usize,
-    /// Whether the walk drops what the operator holds for expired, or what is idle for minutes.
+    /// Whether the walk drops entries older than the operator's limit; otherwise it drops those
+    /// that were idle for [`IDLE`].
     full: bool,
 }
 
@@ -64,7 +65,7 @@ impl<T> Cache<T> {
         }
     }
 
-    /// What is remembered for `target`, which has been asked for now.
+    /// Looks up what is remembered for `target`, and notes that it was asked for at `now`.
     pub(crate) fn find(&mut self, target: IpAddr, now: u64) -> Option<&mut T> {
         let mut link = *self.heads.get(chain(target))?;
         while let Some(entry) = index(link).and_then(|at| self.entries.get(at)) {
@@ -78,7 +79,8 @@ impl<T> Cache<T> {
         entry.value.as_mut()
     }
 
-    /// Remembers `value` for `target`, for which nothing is; if there is no room, gives it back.
+    /// Remembers `value` for `target`, which must not have an entry yet. Without room, returns
+    /// `value`.
     pub(crate) fn insert(&mut self, target: IpAddr, now: u64, value: T) -> Result<(), T> {
         let Some(head) = self.heads.get_mut(chain(target)) else { return Err(value) };
         let entry = Entry { target, used: now, next: *head, value: Some(value) };
@@ -96,7 +98,8 @@ impl<T> Cache<T> {
         Ok(())
     }
 
-    /// Does a little of the garbage collection, if some is due; `dropped` sees what goes.
+    /// Does a small part of the garbage collection, if it is due; `dropped` gets each dropped
+    /// value.
     pub(crate) fn tick(&mut self, now: u64, expiration: u64, mut dropped: impl FnMut(T)) {
         self.begin(now);
         let mut drops = DROPS_A_TICK;
@@ -120,7 +123,7 @@ impl<T> Cache<T> {
         }
     }
 
-    /// Begins a walk, if one is due and needed and none is under way.
+    /// Begins a walk, if it is due and needed and no walk is under way.
     fn begin(&mut self, now: u64) {
         let sweeper = &mut self.sweeper;
         let due = *sweeper.due.get_or_insert(now.saturating_add(INTERVAL));
@@ -153,7 +156,7 @@ impl<T> Cache<T> {
         Some(value)
     }
 
-    /// Makes whatever points at entry `at` point at `next`.
+    /// Takes entry `at` out of its chain: the link to it becomes `next`.
     fn unlink(&mut self, at: usize, target: IpAddr, next: Link) {
         let Some(mut link) = self.heads.get_mut(chain(target)) else { return };
         while let Some(pointed) = index(*link) {
@@ -171,7 +174,8 @@ const fn index(link: Link) -> Option<usize> {
     (link as usize).checked_sub(1)
 }
 
-/// Which chain a target belongs to. Linux uses fewer chains; which one is nowhere to be seen.
+/// Which chain a target belongs to. Linux uses fewer chains; the chain of a target has no visible
+/// effect.
 fn chain(target: IpAddr) -> usize {
     let word = match target {
         IpAddr::V4(addr) => u64::from(addr.to_bits()),
@@ -185,17 +189,19 @@ fn chain(target: IpAddr) -> usize {
 }
 
 const HEADS: usize = 16_384;
-/// Up to this many entries none is dropped but the expired (Linux: `IP_VS_LBLC_TAB_SIZE * 16`).
+/// With up to this many entries, only expired ones are dropped (Linux: `IP_VS_LBLC_TAB_SIZE * 16`).
 const ENOUGH: usize = 16_384;
-/// There are never more entries.
+/// The most entries there may be.
 pub(crate) const LIMIT: usize = ENOUGH * 3 / 2;
-/// Milliseconds from one look for garbage to the next (Linux: `CHECK_EXPIRE_INTERVAL`).
+/// Milliseconds from one check to the next (Linux: `CHECK_EXPIRE_INTERVAL`).
 const INTERVAL: u64 = 60_000;
-/// Milliseconds after which an unused entry may go if there are many (Linux: `ENTRY_TIMEOUT`).
+/// Milliseconds after which an unused entry may be dropped if there are many (Linux:
+/// `ENTRY_TIMEOUT`).
 const IDLE: u64 = 360_000;
-/// So many looks after which all expired entries go (Linux: `COUNT_FOR_FULL_EXPIRATION`).
+/// After this many checks, all expired entries are dropped (Linux: `COUNT_FOR_FULL_EXPIRATION`).
 const FULL_EVERY: u32 = 30;
-/// What a tick costs at most: entries looked at, in order, and entries dropped, here and there.
+/// The most that a tick does: entries it looks at (neighbours in memory), and entries it drops
+/// (their chains lie anywhere in memory).
 const ENTRIES_A_TICK: usize = 512;
 const DROPS_A_TICK: usize = 64;
 
@@ -213,7 +219,7 @@ mod tests {
         IpAddr::V4(Ipv4Addr::from(n))
     }
 
-    /// Ticks until the walk under way is over.
+    /// Ticks until the walk is over.
     fn sweep<T>(cache: &mut Cache<T>, now: u64, expiration: u64) -> usize {
         let before = cache.len;
         cache.tick(now, expiration, drop);

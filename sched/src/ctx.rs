@@ -1,6 +1,6 @@
 //! What a choice needs from outside: the time, chance and tunables.
 
-/// What a choice needs from outside. The crate has neither clock nor randomness of its own.
+/// What a choice needs from outside. The crate has no clock and no randomness of its own.
 pub struct Ctx<'a> {
     /// Monotonic milliseconds.
     pub now: u64,
@@ -21,7 +21,7 @@ pub trait Random {
 pub struct Tuning {
     /// Milliseconds after which an unused `lblc` cache entry is dropped.
     pub lblc_expiration: u64,
-    /// The same for `lblcr`, and the age of a server set after which its most loaded member leaves.
+    /// The same for `lblcr`. It is also the age at which a server set loses its most loaded member.
     pub lblcr_expiration: u64,
 }
 
@@ -39,7 +39,8 @@ pub struct XorShift(u64);
 impl XorShift {
     /// A generator whose sequence `seed` decides.
     pub const fn new(seed: u64) -> Self {
-        // The state must not be zero; spread the seed so that neighbours do not walk in step.
+        // The state must not be zero. The seed is spread, so that neighbouring seeds give unrelated
+        // sequences.
         let spread = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Self(if spread == 0 { 1 } else { spread })
     }

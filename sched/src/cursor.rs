@@ -5,7 +5,8 @@ use crate::Edit;
 use crate::Plan;
 use crate::What;
 
-/// A place in the destination list that survives edits: an element, or the list's head before all.
+/// A place in the destination list that survives edits: an element, or the head before the first
+/// one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
     at: Option<DestId>,
@@ -14,7 +15,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// Stands behind the first `skip` elements.
+    /// A cursor at the last of the first `skip` elements; at the head if `skip` is 0.
     pub(crate) fn behind(plan: &Plan, skip: usize) -> Self {
         match skip.checked_sub(1).and_then(|last| plan.dests().get(last)) {
             Some(dest) => Self { at: Some(dest.id), next: skip },
@@ -27,14 +28,14 @@ impl Cursor {
         *self = Self::behind(plan, position + 1);
     }
 
-    /// If its element was taken out, stands at the one before it.
+    /// If the edit took out the cursor's element, moves to the element before it.
     pub(crate) fn replay(&mut self, edit: &Edit) {
         if edit.what == What::Deleted && self.at == Some(edit.dest) {
             self.at = edit.before;
         }
     }
 
-    /// Finds its element again in a new plan.
+    /// Finds the cursor's element again in a new plan.
     pub(crate) fn rebase(&mut self, plan: &Plan) {
         *self = match self.at.and_then(|id| plan.position(id)) {
             Some(position) => Self { at: self.at, next: position + 1 },
@@ -47,7 +48,7 @@ impl Cursor {
         self.next
     }
 
-    /// Whether it stands before all elements.
+    /// Whether the cursor stands before all elements.
     pub(crate) const fn is_head(&self) -> bool {
         self.at.is_none()
     }

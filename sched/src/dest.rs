@@ -34,14 +34,14 @@ pub struct Dest {
     pub port: u16,
     /// 0 (quiesced) ..= 2^31-1.
     pub weight: i32,
-    /// The weight before it became 0; equal to `weight` while that is not 0 (`mh` alone reads it).
+    /// The last weight that was not 0; only `mh` reads it.
     ///
     /// Linux: `net/netfilter/ipvs/ip_vs_ctl.c: __ip_vs_update_dest`.
     pub last_weight: i32,
 }
 
 impl Dest {
-    /// The weight as the unsigned number the arithmetic uses; a plan holds no negative weight.
+    /// The weight as an unsigned number, for arithmetic; a plan holds no negative weight.
     pub(crate) const fn share(&self) -> u32 {
         if self.weight > 0 { self.weight.unsigned_abs() } else { 0 }
     }

@@ -1,8 +1,8 @@
 //! `dh`: the destination address decides.
 //!
-//! Linux: `net/netfilter/ipvs/ip_vs_dh.c: ip_vs_dh_schedule, ip_vs_dh_reassign`. Its table deals
-//! 256 buckets to the destinations in turn, whatever their weight, so bucket `i` is the one at `i
-//! mod n`.
+//! Linux: `net/netfilter/ipvs/ip_vs_dh.c: ip_vs_dh_schedule, ip_vs_dh_reassign`. Its table gives
+//! 256 buckets to the `n` destinations in turn, whatever their weight. So bucket `i` belongs to the
+//! destination at position `i mod n`.
 
 use crate::DestId;
 use crate::Key;
@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn dh1_targets_keep_their_owner() {
+    fn dh1_each_target_keeps_its_owner() {
         let mut farm = Farm::new(Kind::Dh);
         assert_eq!(picks(&mut farm), "- - - - - - - - - - - -");
         farm.add(21, 1).add(22, 1).add(23, 1);
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_of_an_unavailable_owner_have_none() {
+    fn a_target_whose_owner_is_unavailable_gets_no_server() {
         let mut farm = Farm::new(Kind::Dh);
         farm.add(21, 1).add(22, 7).add(23, 1).weigh(22, 0).limit(23, 1).load(23, 0, 1);
         assert_eq!(picks(&mut farm), "21 - - 21 - - - 21 - 21 - -");

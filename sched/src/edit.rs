@@ -6,8 +6,8 @@ use crate::Levels;
 
 /// One change of a destination list, as workers replay it.
 ///
-/// Control makes one for each change, from the list as it was just before that change.
-/// A change of several destinations is several edits, each made from the list the last one left.
+/// Control makes one edit for each change, from the list as it was before the change. To change
+/// several destinations it makes several edits, each from the list that the edit before it gave.
 ///
 /// Linux: the `add_dest`, `del_dest` and `upd_dest` hooks of `struct ip_vs_scheduler`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

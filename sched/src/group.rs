@@ -1,29 +1,29 @@
-//! Those that play against each other in one round of a tournament.
+//! The players of one game in a tournament.
 
-/// Those that play against each other in one round of a tournament, by seat: numbers, of which the
-/// highest wins.
+/// The players of one game in a tournament, by seat. Players are numbers; the highest wins.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(crate) struct Group([i64; WIDTH]);
 
 impl Group {
-    /// Has a seat taken by somebody else.
+    /// Gives a seat to another player.
     #[inline]
     pub(crate) const fn seat(&mut self, seat: usize, player: i64) {
         self.0[seat % WIDTH] = player;
     }
 
-    /// Who has a seat.
+    /// The player in a seat.
     #[inline]
     pub(crate) const fn seated(&self, seat: usize) -> i64 {
         self.0[seat % WIDTH]
     }
 
-    /// The highest but for the winner, who is the highest of all, or [`NOBODY`].
+    /// The highest player but for `winner`, which must be the highest of all; [`NOBODY`] if it is
+    /// alone.
     ///
-    /// In lanes, so that no comparison waits for all those before it. Seen from above the winner,
-    /// all others are far below and he, by going round, farther than any: that is cheaper than
-    /// leaving him out.
+    /// It compares in lanes, so that no comparison waits for all those before it. `wrapping_sub`
+    /// turns the winner into `i64::MIN`, the lowest number, and keeps the order of the others. That
+    /// is cheaper than leaving the winner out.
     #[inline]
     pub(crate) fn second_to(&self, winner: i64) -> i64 {
         let above = winner.wrapping_add(i64::MIN);
@@ -37,13 +37,13 @@ impl Group {
         a.max(b).max(c.max(d)).wrapping_add(above)
     }
 
-    /// The highest.
+    /// The highest player.
     #[inline]
     pub(crate) fn highest(&self) -> i64 {
         self.0.iter().copied().fold(NOBODY, i64::max)
     }
 
-    /// All that play, by seat.
+    /// All players, by seat.
     pub(crate) fn iter(&self) -> impl Iterator<Item = i64> {
         self.0.iter().copied()
     }
@@ -52,8 +52,8 @@ impl Group {
     pub(crate) const EMPTY: Self = Self([NOBODY; WIDTH]);
 }
 
-/// How many play against each other.
+/// How many seats a game has.
 pub(crate) const WIDTH: usize = 16;
-/// Who has a seat that is free: lower than all.
+/// The player of a free seat: lower than all others.
 pub(crate) const NOBODY: i64 = 0;
 const LANES: usize = 4;

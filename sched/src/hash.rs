@@ -1,4 +1,4 @@
-//! The hash that `dh` and `sh` have in common.
+//! The hashes that several schedulers share.
 
 use core::net::IpAddr;
 

@@ -2,9 +2,9 @@
 
 use core::net::IpAddr;
 
-/// The packet that wants a destination: all that any scheduler reads of it.
+/// The packet that wants a destination: all the fields that schedulers read.
 ///
-/// The caller has resolved the roles: for a packet quoted inside an ICMP error they are swapped
+/// The caller has resolved the roles. For a packet quoted inside an ICMP error they are swapped
 /// (`net/netfilter/ipvs/ip_vs_sh.c: ip_vs_sh_schedule`, `ip_vs_iph_inverse`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -19,7 +19,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The client port, if the protocol has ports that schedulers know of; else 0.
+    /// The client port if the protocol is TCP, UDP or SCTP; otherwise 0.
     ///
     /// Linux: `net/netfilter/ipvs/ip_vs_sh.c: ip_vs_sh_get_port`.
     pub(crate) const fn hashed_port(&self) -> u16 {

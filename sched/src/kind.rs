@@ -3,7 +3,7 @@
 /// Which scheduler a service uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// No scheduler: never a destination.
+    /// No scheduler: it never chooses a destination.
     None,
     /// Round robin.
     Rr,
@@ -42,13 +42,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The scheduler that users call `name`; `none` is the name of having none.
+    /// The scheduler that users call `name`; `none` names having no scheduler.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether [`crate::State::load_changed`] does anything for it: whether what it remembers is
-    /// about loads.
+    /// Whether the scheduler remembers anything about loads. If not, [`crate::State::load_changed`]
+    /// does nothing for it.
     pub const fn remembers_loads(self) -> bool {
         !matches!(self, Self::None | Self::Rr | Self::Wrr | Self::Dh | Self::Sh | Self::Mh)
     }

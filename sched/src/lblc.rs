@@ -1,4 +1,5 @@
-//! `lblc`: each destination address keeps its server while that is not too busy; new ones by `wlc`.
+//! `lblc`: each destination address keeps its server while the server is not too busy. A new
+//! address gets its server by `wlc`.
 //!
 //! Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_schedule, __ip_vs_lblc_schedule,
 //! is_overloaded`.
@@ -27,10 +28,11 @@ impl Locality {
         Self { board: Board::new(plan), cache: Cache::new() }
     }
 
-    /// The server that has the address already, or else the best, which will have it from now on.
+    /// The server that the address has already. Otherwise the best server, which gets the address.
     pub(crate) fn pick(&mut self, plan: &Plan, loads: &impl Loads, key: &Key, now: u64) -> Option<DestId> {
         let cached = self.cache.find(key.target, now);
-        // Being overloaded by connection threshold does not matter here; Linux does not look.
+        // A server that has reached its connection threshold keeps its addresses: Linux does not
+        // check.
         if let Some(dest) = cached.as_ref().and_then(|server| server.find(plan))
             && dest.weight > 0
             && !busy(&mut self.board, plan, loads, dest)
@@ -40,14 +42,14 @@ impl Locality {
         let dest = plan.dests().get(self.board.best::<Local>(plan, loads)?)?;
         match cached {
             Some(server) => *server = Server::of(dest),
-            // If there is no room it will not be remembered.
+            // Without room, the choice is not remembered.
             None => drop(self.cache.insert(key.target, now, Server::of(dest))),
         }
         Some(dest.id)
     }
 }
 
-/// As [`Wlc`]; it also knows which servers have more than half their weight to spare.
+/// Like [`Wlc`]; it also tells which servers use less than half their weight.
 pub(crate) struct Local;
 
 impl Measure for Local {
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_too_it_is_left_only_while_another_is_half_free() {
+    fn a_busy_server_among_many_is_left_only_while_another_is_half_free() {
         let mut farm = Farm::new(Kind::Lblc);
         for id in 0..20 {
             farm.add(id, 3).load(id, 2, 0);
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_overloaded_keeps_its_targets_but_one_quiesced_or_gone_does_not() {
+    fn an_overloaded_server_keeps_its_targets_but_a_quiesced_or_deleted_one_loses_them() {
         let mut farm = Farm::new(Kind::Lblc);
         farm.add(11, 10).add(12, 20).limit(12, 1);
         assert_eq!(farm.targets(&[1, 1, 2]), "12 12 11");

@@ -1,4 +1,4 @@
-//! `lblcr`: as `lblc`, but an address whose servers are busy gets one more.
+//! `lblcr`: like `lblc`, but an address whose servers are busy gets one more server.
 //!
 //! Linux: `net/netfilter/ipvs/ip_vs_lblcr.c: ip_vs_lblcr_schedule, ip_vs_dest_set_min,
 //! ip_vs_dest_set_max, ip_vs_dest_set_insert, ip_vs_dest_set_erase`.
@@ -32,8 +32,8 @@ impl Replication {
         Self { board: Board::new(plan), cache: Cache::new(), members: Members::new() }
     }
 
-    /// The best of the servers that have the address already; if there is none or it is busy, the
-    /// best of all, which joins them.
+    /// The best of the servers that the address has already. If there is none, or the best one is
+    /// busy: the best server of all, which joins them.
     pub(crate) fn pick(
         &mut self,
         plan: &Plan,
@@ -77,7 +77,7 @@ impl Replication {
     }
 }
 
-/// The least loaded for its weight of those that can be chosen.
+/// The server with the least load for its weight, of those that can be chosen.
 fn least<'a>(servers: impl Iterator<Item = Server>, plan: &'a Plan, loads: &impl Loads) -> Option<&'a Dest> {
     let mut least = (None, Score::NEVER);
     for dest in servers.filter_map(|server| server.find(plan)) {
@@ -89,7 +89,7 @@ fn least<'a>(servers: impl Iterator<Item = Server>, plan: &'a Plan, loads: &impl
     least.0
 }
 
-/// The most loaded for its weight of those that have one.
+/// The server with the most load for its weight, of those that have a weight above 0.
 fn most(servers: impl Iterator<Item = Server>, plan: &Plan, loads: &impl Loads) -> Option<Server> {
     let mut most: Option<(Server, Score)> = None;
     let found = servers.filter_map(|server| Some((server, server.find(plan)?)));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_day_unchanged_the_most_loaded_leaves() {
+    fn the_most_loaded_server_leaves_a_set_unchanged_for_a_day() {
         let mut farm = Farm::new(Kind::Lblcr);
         farm.add(30, 3).add(31, 6);
         farm.targets(&[1; 8]);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equally_loaded_ones_the_last_to_join_leaves() {
+    fn of_equally_loaded_servers_the_last_to_join_leaves() {
         let mut farm = Farm::new(Kind::Lblcr);
         farm.add(30, 3).add(31, 6);
         farm.targets(&[1; 8]);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_comes_back_has_its_addresses_again() {
+    fn a_server_that_comes_back_gets_its_addresses_back() {
         let mut farm = Farm::new(Kind::Lblcr);
         farm.add(30, 3).add(31, 6);
         assert_eq!(farm.targets(&[1]), "31");

@@ -10,7 +10,7 @@ use crate::DestId;
 pub struct Levels {
     /// The greatest common divisor of all weights above 0; 1 if there are none.
     pub step: u32,
-    /// The greatest weight less `step - 1`; 0 if there is no weight above 0.
+    /// The greatest weight minus `step - 1`; 0 if there is no weight above 0.
     pub top: u32,
 }
 
@@ -20,7 +20,7 @@ impl Levels {
         Self::of_weights(dests.iter().map(Dest::share))
     }
 
-    /// The levels of a list with the weight of `changed` put in place of that of its namesake.
+    /// The levels of a list after its member with the id of `changed` becomes `changed`.
     pub(crate) fn of_replaced(dests: &[Dest], changed: &Dest) -> Self {
         Self::of_weights(dests.iter().map(|d| if d.id == changed.id { changed.share() } else { d.share() }))
     }
@@ -46,7 +46,7 @@ impl Levels {
     }
 }
 
-/// The greatest common divisor; 0 is neutral.
+/// The greatest common divisor; `gcd(0, a)` is `a`.
 pub(crate) const fn gcd(mut a: u32, mut b: u32) -> u32 {
     while b != 0 {
         (a, b) = (b, a % b);

@@ -1,25 +1,28 @@
-//! The LVS schedulers as pure functions of what they are shown.
+//! The LVS schedulers as pure functions of their arguments.
 //!
-//! A scheduler has two halves. The [`Plan`] is built by control whenever a service or its
-//! destinations change; it is immutable and shared by all workers: the destination list in Linux's
-//! order (new ones at the **front**) and whatever lookup table the algorithm wants. The [`State`]
-//! is one worker's own: a cursor, a current weight, a cache. Linux keeps such state across edits,
-//! so an edit is not a new state but an [`Edit`] that every worker replays, in order, on the one it
-//! has.
+//! A scheduler has two halves.
+//!
+//! The [`Plan`] holds the destination list in Linux's order (new ones at the **front**) and the
+//! lookup table, if the algorithm has one. Control builds a plan whenever a service or its
+//! destinations change. A plan never changes; all workers share it.
+//!
+//! The [`State`] belongs to one worker: a cursor, a current weight, a cache. Linux keeps such state
+//! across edits. So an edit does not make a new state: it is an [`Edit`] that every worker replays,
+//! in order, on its own state.
 //!
 //! The life of a state:
 //!
 //! 1. Control makes it with [`State::new`] and sends it to its worker.
 //! 2. The worker calls [`State::pick`] for each new connection, and [`State::load_changed`]
 //!    whenever a destination's numbers changed.
-//! 3. When the plan changes: [`State::replay`] for each edit not yet seen, then [`State::rebase`]
-//!    once.
-//! 4. When the new plan no longer fits ([`Room::holds`]), control sends a fresh, bigger state with
-//!    it; the worker calls [`State::adopt`] first, then step 3 on the new state, and sends the old
-//!    one back.
+//! 3. When the plan changes, the worker calls [`State::replay`] for each edit it has not yet seen,
+//!    then [`State::rebase`] once.
+//! 4. When the new plan no longer fits ([`Room::holds`]), control sends a new, bigger state with
+//!    it. The worker calls [`State::adopt`] on the new state, goes on with step 3, and sends the
+//!    old state back.
 //!
-//! Nothing here reads a clock, draws a random number, allocates on a choice, or knows of packets.
-//! Steps 2 to 4 neither allocate nor free.
+//! Nothing here reads a clock, draws a random number, or knows of packets. Steps 2 to 4 neither
+//! allocate nor free.
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

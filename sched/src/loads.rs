@@ -10,7 +10,8 @@ pub trait Loads {
     /// All other connections.
     fn inactive(&self, dest: DestId) -> u32;
 
-    /// Whether the upper threshold has been reached and not yet left (spec: OVERLOAD).
+    /// Whether the destination has reached its upper threshold and has not yet fallen below the
+    /// lower one (Linux: `IP_VS_DEST_F_OVERLOAD`).
     fn overloaded(&self, dest: DestId) -> bool;
 
     /// Estimated traffic in both directions, bytes per second (`lt`, `wlt`).
@@ -25,21 +26,20 @@ pub trait Loads {
         0
     }
 
-    /// Smoothed response time in microseconds, `None` while nothing was measured (`wrt`).
+    /// Smoothed response time in microseconds; `None` before the first measurement (`wrt`).
     fn response_time(&self, dest: DestId) -> Option<u32> {
         let _ = dest;
         None
     }
 
-    /// Whether a destination whose response time is measured has had no connection to measure for
-    /// so long that what is known of it may be no longer so (`wrt`); `now` is in monotonic
-    /// milliseconds.
+    /// Whether the response time of a destination is out of date: it was measured, but for some
+    /// time no connection has come to measure again (`wrt`). `now` is in monotonic milliseconds.
     fn to_be_probed(&self, dest: DestId, now: u64) -> bool {
         let _ = (dest, now);
         false
     }
 
-    /// The work of a destination's connections, an active one weighing as 256 inactive ones.
+    /// The work of a destination's connections: an active one counts as 256 inactive ones.
     ///
     /// Linux: `include/net/ip_vs.h: ip_vs_dest_conn_overhead`.
     fn overhead(&self, dest: DestId) -> u64 {

@@ -1,9 +1,9 @@
-//! `lt` and `wlt`: the least traffic, and the least for its weight.
+//! `lt` and `wlt`: the least traffic, and the least traffic for its weight.
 //!
-//! No Linux kernel has them. Between two ticks of the estimator the measured rate stands still, so
-//! each connection scheduled since the last tick counts as an average one.
-//! The average is taken when the rates are new, see
-//! [`State::loads_changed`](crate::State::loads_changed).
+//! No Linux kernel has them. Between two ticks of the estimator the measured rate does not change.
+//! So each connection scheduled since the last tick counts as an average connection.
+//! [`State::loads_changed`](crate::State::loads_changed) makes the next choice take that average
+//! anew.
 
 use crate::Dest;
 use crate::Loads;
@@ -102,8 +102,8 @@ mod tests {
             (1..=20).map(|id| (id, if id < 3 { 10 * u64::from(id) } else { 1_000_000 })).collect();
         traffic(&mut farm, &rates);
         assert_eq!(farm.syn(1), "1");
-        // Taken anew with so many connections, an average one would be next to nothing, and 1 still
-        // the least busy.
+        // If the average were taken anew with so many connections, it would be almost 0, and server
+        // 1 would still be the least busy.
         (3..=8).for_each(|id| _ = farm.load(id, 0, 1_000_000));
         assert_eq!(farm.syn(2), "2 20");
     }

@@ -1,10 +1,10 @@
-//! How schedulers that look for the best destination weigh one against another.
+//! How schedulers that look for the best destination compare two of them.
 
 use crate::Dest;
 use crate::Loads;
 use crate::rank::Rank;
 
-/// How a scheduler that looks for the best destination weighs one against another.
+/// How a scheduler that looks for the best destination compares two of them.
 pub(crate) trait Measure {
     /// A number about all destinations together that scores depend on.
     fn survey<L: Loads>(dests: &[Dest], loads: &L) -> u64 {
@@ -16,17 +16,18 @@ pub(crate) trait Measure {
     fn score<L: Loads>(survey: u64, dest: &Dest, loads: &L) -> Score;
 }
 
-/// The cost of choosing a destination, a fraction; the lowest wins, the first in list order among
-/// equals.
+/// The cost of choosing a destination, a fraction. The lowest wins; among equals, the first in list
+/// order.
 ///
-/// Linux replaces its candidate if `cost(candidate) * weight(d) > cost(d) * weight(candidate)`.
-/// As long as no weight is 0 that orders fractions, so the minimum does not depend on the order of
-/// comparisons and a tournament finds the same one as Linux's walk. Destinations that may not be
-/// chosen are 1/0, which under the same formula loses to everything and beats nothing.
+/// Linux replaces its candidate if `cost(candidate) * weight(d) > cost(d) * weight(candidate)`. As
+/// long as no weight is 0, that is an order of fractions. So the minimum does not depend on the
+/// order of comparisons, and a tournament finds the same destination as Linux's walk. A destination
+/// that may not be chosen has the score 1/0: under the same formula it loses to everything and
+/// beats nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Score {
     cost: u64,
-    /// Decides between equal costs; it too is divided by the weight.
+    /// Decides between equal scores; it is divided by the weight, like the cost.
     tie: u64,
     weight: u32,
     /// Not compared; see [`Score::spare`].
@@ -34,7 +35,7 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// `cost / weight`, where `weight` is above 0.
+    /// `cost / weight`. `weight` must be above 0.
     pub(crate) const fn new(cost: u64, weight: u32) -> Self {
         Self { cost, tie: 0, weight, spare: false }
     }
@@ -51,26 +52,26 @@ impl Score {
 
     /// Whether this is strictly better than `other`.
     pub(crate) fn beats(&self, other: &Self) -> bool {
-        // In 128 bits nothing can overflow: 64 of cost and 32 of weight.
+        // 128 bits cannot overflow: a cost has 64, a weight 32.
         let (mine, theirs) = (u128::from(self.weight), u128::from(other.weight));
         let (a, b) = (u128::from(self.cost) * theirs, u128::from(other.cost) * mine);
         a < b || (a == b && u128::from(self.tie) * theirs < u128::from(other.tie) * mine)
     }
 
-    /// A number that is never lower for a worse score; the ties are not in it.
+    /// A number that is never lower for a worse score. It does not include the tie.
     #[inline]
     pub(crate) fn rank(&self) -> Rank {
         Rank::of(self.cost, self.weight)
     }
 
-    /// Whether this is as good as all such scores of equal rank; `cheap` is
-    /// [`Rank::cost_told_apart`].
+    /// Whether the rank alone tells how good this score is: plain scores of equal rank are equal.
+    /// `cheap` is [`Rank::cost_told_apart`].
     #[inline]
     pub(crate) const fn is_plain(&self, cheap: u64) -> bool {
         self.tie == 0 && self.cost < cheap && self.weight <= Rank::LIGHT
     }
 
-    /// Whether the destination has much to spare, chosen or not.
+    /// Whether the destination has much to spare, whether or not it may be chosen.
     pub(crate) const fn spare(&self) -> bool {
         self.spare
     }

@@ -53,8 +53,9 @@ impl Members {
 
     /// Puts `server` at the front of `set`, unless it is in it already or there is no more room.
     ///
-    /// Servers that are gone stay in their sets, as in Linux: they may come back. Only when they
-    /// have become many do they leave as another joins, so that sets cannot grow without end.
+    /// As in Linux, servers that are gone stay in their sets: they may come back. Sets must not
+    /// grow without end. So when a set holds many servers that are gone, they leave as soon as
+    /// another joins.
     pub(crate) fn insert(&mut self, set: &mut Set, server: Server, plan: &Plan, now: u64) {
         if set.len() >= plan.dests().len() + MANY_GONE {
             self.retain(set, |member| member.find(plan).is_some());
@@ -83,7 +84,7 @@ impl Members {
         set.modified = now;
     }
 
-    /// Takes back what a set that is no more had.
+    /// Frees the members of a set that is dropped.
     pub(crate) fn release(&mut self, mut set: Set) {
         self.retain(&mut set, |_| false);
     }
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn those_gone_stay_until_they_are_many() {
+    fn servers_that_are_gone_stay_until_they_are_many() {
         let dests: Vec<crate::Dest> = (0..22).map(|id| testing::dest(id, 1)).collect();
         let plan = Plan::build(Kind::Lblcr, Flags::NONE, dests.clone()).unwrap();
         let mut members = Members::new();

@@ -30,7 +30,7 @@ pub struct MhSize {
 }
 
 impl MhSize {
-    /// The table indices there are (Linux allows 8 to 17 as well: `net/netfilter/ipvs/Kconfig`).
+    /// All table indices (Linux allows 8 to 17 as well: `net/netfilter/ipvs/Kconfig`).
     pub const INDICES: RangeInclusive<u32> = 8..=17;
 
     /// The size for a table index from 8 (251 slots) to 17 (131 071 slots).
@@ -82,7 +82,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Fills the slots: the destinations take turns at claiming their next free one.
+    /// Fills the slots: the destinations take turns, and each claims the next free slot in its own
+    /// order.
     pub(crate) fn of(dests: &[Dest], size: MhSize) -> Result<Self, PlanError> {
         let limit = size.most_destinations();
         if dests.len() > limit {
@@ -103,14 +104,14 @@ impl Ring {
         Ok(Self { owners, size })
     }
 
-    /// Whether this ring is the one `Ring::of(new, size)` would make, given it is that of `old`.
+    /// Whether `Ring::of(new, size)` would make the same ring. This ring must be that of `old`.
     pub(crate) fn serves(&self, old: &[Dest], new: &[Dest], size: MhSize) -> bool {
         let seen = |dest: &Dest| (dest.addr, dest.port, dest.last_weight);
         self.size == size && old.iter().map(seen).eq(new.iter().map(seen))
     }
 
-    /// The owner of the client's slot, if available; or, on request, of another slot whose owner
-    /// is.
+    /// The owner of the client's slot, if it is available. Otherwise, with [`Flags::FALLBACK`], the
+    /// owner of another slot that is.
     pub(crate) fn pick(&self, plan: &Plan, loads: &impl Loads, key: &Key) -> Option<DestId> {
         let port = if plan.flags().contains(Flags::PORT) { key.hashed_port() } else { 0 };
         let client = hash::fold(key.client).wrapping_add(u32::from(port));
@@ -119,7 +120,7 @@ impl Ring {
         if available(owner, loads) {
             return Some(owner.id);
         }
-        // Where all are unavailable, Linux finds out by hashing once for each slot.
+        // Where all are unavailable, Linux hashes once for each slot to find that out.
         if !plan.flags().contains(Flags::FALLBACK) || !plan.dests().iter().any(|d| available(d, loads)) {
             return None;
         }
@@ -134,18 +135,18 @@ impl Ring {
     }
 }
 
-/// A destination at the filling of a ring.
+/// A destination while a ring is filled.
 struct Claimant {
     position: u16,
     /// How many slots it claims in a turn.
     turns: usize,
-    /// Where in its own order of slots it stands.
+    /// The slot that comes next in its own order.
     at: usize,
     skip: usize,
 }
 
 impl Claimant {
-    /// Those of `dests` that ever had a weight.
+    /// Those of `dests` that ever had a weight above 0.
     fn all(dests: &[Dest], size: MhSize) -> Vec<Self> {
         let weights = || dests.iter().map(|dest| dest.last_weight.unsigned_abs());
         let divisor = weights().fold(0, gcd).max(1);
@@ -164,7 +165,7 @@ impl Claimant {
         weighted.map(claimant).collect()
     }
 
-    /// Takes the next slot in its order that is free; one is.
+    /// Takes the next free slot in its order. At least one slot must be free.
     fn claim(&mut self, owners: &mut [u16]) {
         let len = owners.len();
         loop {
@@ -189,7 +190,7 @@ const fn slot(word: u32, slots: u32) -> u32 {
     siphash13(FIRST, word) % slots
 }
 
-/// The owner of slots that nobody owns: beyond every list.
+/// The owner of a free slot: a position beyond the end of every list.
 const NOBODY: u16 = u16::MAX;
 /// The key of the hash that places clients, and starts servers' orders.
 const FIRST: u64 = 2_654_435_761;
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(slot(0xC0A8_0101, 4093), 2456);
     }
 
-    // The server ports are those with which Linux was seen to choose so.
+    // The server ports are those of the Linux runs from which these choices were taken.
 
     #[test]
     fn mh1_to_mh3_quiescing_moves_nobody_and_weights_move_some() {

@@ -1,4 +1,4 @@
-//! `nq`: the first idle destination; if there is none, as `sed`.
+//! `nq`: the first idle destination; if there is none, the choice of `sed`.
 //!
 //! Linux: `net/netfilter/ipvs/ip_vs_nq.c: ip_vs_nq_schedule`.
 
@@ -8,7 +8,8 @@ use crate::measure::Measure;
 use crate::measure::Score;
 use crate::measure::available;
 
-/// As [`Sed`](crate::sed::Sed), but an idle destination costs nothing, so that the first one wins.
+/// Like [`Sed`](crate::sed::Sed), but an idle destination costs nothing, so the first idle one
+/// wins.
 pub(crate) struct Nq;
 
 impl Measure for Nq {

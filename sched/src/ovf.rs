@@ -8,7 +8,7 @@ use crate::measure::Measure;
 use crate::measure::Score;
 use crate::measure::available;
 
-/// One over weight, while active connections are not above it.
+/// One over weight, while active connections are not above the weight.
 pub(crate) struct Ovf;
 
 impl Measure for Ovf {

@@ -1,14 +1,14 @@
-//! Where in the list the next destination heavy enough stands.
+//! Finds the next destination that is heavy enough.
 
 use alloc::boxed::Box;
 use alloc::vec;
 
 use crate::Dest;
 
-/// Where in the list the next destination heavy enough stands, found in logarithmic time.
+/// Finds the next destination in the list that is heavy enough, in logarithmic time.
 ///
-/// A heap-shaped array of greatest weights: node 1 spans the list, `2n` and `2n + 1` halve what
-/// node `n` spans, and the nodes from the middle on are the list itself.
+/// A binary tree of greatest weights, in an array. Node 1 spans the list; nodes `2n` and `2n + 1`
+/// each span half of what node `n` spans. The second half of the array is the list itself.
 #[derive(Debug, Default)]
 pub(crate) struct Peaks {
     nodes: Box<[u32]>,
@@ -28,14 +28,15 @@ impl Peaks {
         Self { nodes }
     }
 
-    /// The first position from `from` on with at least this `weight`, which is above 0.
+    /// The first position, not before `from`, that has at least this `weight`. `weight` must be
+    /// above 0.
     pub(crate) fn next(&self, from: usize, weight: u32) -> Option<usize> {
         let leaves = self.nodes.len() / 2;
         if from >= leaves {
             return None;
         }
         let mut node = leaves + from;
-        // To the right, in the greatest steps there are.
+        // Go right, in the largest possible steps.
         while self.peak(node) < weight {
             node += 1;
             if node.is_power_of_two() {

@@ -18,9 +18,9 @@ use crate::peaks::Peaks;
 use crate::positions::Positions;
 use crate::sh;
 
-/// The half of a scheduler that all workers share: the destinations in Linux's order, and tables.
+/// The half of a scheduler that all workers share: the destinations in Linux's order, and a table.
 ///
-/// Built and dropped by control, read by workers, never changed.
+/// Control builds and drops it; workers read it; nobody changes it.
 #[derive(Debug)]
 pub struct Plan {
     kind: Kind,
@@ -30,8 +30,8 @@ pub struct Plan {
     table: Table,
 }
 
-/// The lookup table, if the scheduler has one. Big ones hold list positions, so that all services
-/// with the same servers can share them.
+/// The lookup table, if the scheduler has one. Those of `sh` and `mh` hold list positions, so that
+/// services with the same servers can share a table.
 #[derive(Debug)]
 enum Table {
     Nothing,
@@ -40,13 +40,13 @@ enum Table {
     Mh(Arc<mh::Ring>),
 }
 
-/// What else a plan may be built with.
+/// Further options of a plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
     /// How big a table `mh` gets.
     pub mh_size: MhSize,
-    /// A plan with whose table this one will do, if the same comes out: the one it replaces, or
-    /// that of another service with the same servers.
+    /// A plan whose table the new plan shares, if its own table would be the same. That is the plan
+    /// it replaces, or the plan of another service with the same servers.
     pub like: Option<&'a Plan>,
 }
 
@@ -56,7 +56,7 @@ impl Plan {
         Self::build_with(kind, flags, dests, Options::default())
     }
 
-    /// The same, with more say.
+    /// The same, with options.
     pub fn build_with(
         kind: Kind,
         flags: Flags,
@@ -91,7 +91,7 @@ impl Plan {
         &self.dests
     }
 
-    /// Whether both look their choices up in one and the same table, in memory.
+    /// Whether both plans share one lookup table in memory.
     pub fn shares_table(&self, other: &Self) -> bool {
         match (&self.table, &other.table) {
             (Table::Sh(mine), Table::Sh(theirs)) => Arc::ptr_eq(mine, theirs),
@@ -100,12 +100,13 @@ impl Plan {
         }
     }
 
-    /// Where in the list `dest` stands.
+    /// The position of `dest` in the list.
     pub fn position(&self, dest: DestId) -> Option<usize> {
         self.positions.find(&self.dests, dest)
     }
 
-    /// The first destination from position `from` on that weighs at least so much, for `wrr`.
+    /// The first destination, not before position `from`, whose weight is at least `weight`; for
+    /// `wrr`.
     pub(crate) fn next_as_heavy(&self, from: usize, weight: u32) -> Option<(usize, &Dest)> {
         let at = match &self.table {
             Table::Wrr(peaks) => peaks.next(from, weight)?,
@@ -114,7 +115,7 @@ impl Plan {
         Some((at, self.dests.get(at)?))
     }
 
-    /// The choice of the schedulers that remember nothing.
+    /// Chooses for the schedulers that have no state.
     pub(crate) fn look_up(&self, loads: &impl Loads, key: &Key) -> Option<DestId> {
         match (&self.table, self.kind) {
             (Table::Sh(ring), _) => ring.pick(self, loads, key),
@@ -147,7 +148,7 @@ impl Table {
     }
 }
 
-/// Why a plan cannot be.
+/// Why a plan cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlanError {
@@ -157,7 +158,7 @@ pub enum PlanError {
     NegativeWeight(DestId),
     /// The lookup table has fewer slots than there are destinations (Linux: `EINVAL` of `mh`).
     TooMany {
-        /// How many there may be.
+        /// The most destinations there may be.
         limit: usize,
     },
 }
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn duplicates_and_negative_weights_are_refused() {
         let mut twice = dests();
         twice.push(twice[1]);
         let error = Plan::build(Kind::Rr, Flags::NONE, twice).unwrap_err();

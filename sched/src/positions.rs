@@ -6,7 +6,7 @@ use alloc::vec;
 use crate::Dest;
 use crate::DestId;
 
-/// From a destination's slot to its place in the list, in constant time.
+/// Finds a destination's place in the list from its slot, in constant time.
 ///
 /// Short lists are searched; longer ones have an open-addressed table, at most half full.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
-    /// The places of `dests`, or the id that occurs twice.
+    /// The places of `dests`; an id that occurs twice is the error.
     pub(crate) fn of(dests: &[Dest]) -> Result<Self, DestId> {
         if dests.len() <= SHORT {
             let twice = dests.iter().enumerate().find(|(at, d)| dests.iter().take(*at).any(|e| e.id == d.id));
@@ -40,7 +40,7 @@ impl Positions {
         Ok(Self { slots })
     }
 
-    /// The place of `id` in the same `dests` this was made of.
+    /// The place of `id` in `dests`, which must be the list that this was made of.
     pub(crate) fn find(&self, dests: &[Dest], id: DestId) -> Option<usize> {
         if self.slots.is_empty() {
             return dests.iter().position(|d| d.id == id);
@@ -48,7 +48,7 @@ impl Positions {
         let mut slot = home(id, self.slots.len());
         loop {
             let at = *self.slots.get(slot)? as usize;
-            // An empty slot is beyond every list.
+            // An empty slot holds a position beyond the end of every list.
             if dests.get(at)?.id == id {
                 return Some(at);
             }
@@ -57,7 +57,7 @@ impl Positions {
     }
 }
 
-/// Where `id` would stand in a table of `len` slots, a power of two.
+/// The first slot to try for `id`, in a table of `len` slots. `len` is a power of two.
 const fn home(id: DestId, len: usize) -> usize {
     ((id.as_u32().wrapping_mul(0x9E37_79B1) as u64 * len as u64) >> 32) as usize
 }

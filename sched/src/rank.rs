@@ -1,28 +1,29 @@
 //! Fractions as whole numbers.
 
-/// A fraction as a whole number: of two unequal ones the greater never has the lower rank.
+/// A fraction as a whole number. The greater of two fractions never has the lower rank.
 ///
-/// It is the number in floating point, rounded to the nearest, whose bits order as the numbers do:
-/// 53 significant ones, and as few of the exponent as such fractions need.
+/// It is made of the bits of the fraction in floating point, rounded to the nearest: such bits have
+/// the order of the numbers. It keeps all 53 significant bits, and as few bits of the exponent as
+/// the fractions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank(u64);
 
 impl Rank {
-    /// The rank of `cost / weight`; that of anything by 0 is [`Rank::LAST`].
+    /// The rank of `cost / weight`; [`Rank::LAST`] if `weight` is 0.
     #[inline]
     pub(crate) fn of(cost: u64, weight: u32) -> Self {
         let fraction =
             if cost < EXACT { cost as f64 / f64::from(weight) } else { rounded_once(cost, weight) };
-        // Infinity and what is no number at all have more bits than any fraction.
+        // The bits of infinity and of NaN are a greater number than those of any fraction.
         Self(fraction.to_bits().saturating_sub(BELOW_ALL).min(Self::LAST.0))
     }
 
-    /// The cost below which unequal fractions with weights up to [`Rank::LIGHT`] have unequal
-    /// ranks, even without the lowest `cut` bits of these.
+    /// Below this cost, unequal fractions have unequal ranks, even when the lowest `cut` bits of
+    /// the ranks are cut off. It holds for weights up to [`Rank::LIGHT`].
     ///
-    /// Such ones are apart by more than one part in `cost * weight`, the cost of one by the weight
-    /// of the other; what is the same number without those bits, by at most `2^cut` parts in
-    /// 2^52, and a bit for the rounding.
+    /// Two such fractions differ by at least one part in `cost * weight`, with the cost of one and
+    /// the weight of the other. Two numbers that become equal when the lowest bits are cut off
+    /// differ by at most `2^cut` parts in 2^52; the rounding may add one bit.
     pub(crate) const fn cost_told_apart(cut: u32) -> u64 {
         1 << 35 >> cut
     }
@@ -34,11 +35,12 @@ impl Rank {
 
     /// Above all fractions.
     pub(crate) const LAST: Self = Self(((1023 + 65) << 52) - BELOW_ALL);
-    /// As heavy as destinations usually may be.
+    /// The greatest weight for which [`Rank::cost_told_apart`] holds. Usual weights are below it.
     pub(crate) const LIGHT: u32 = 1 << 16;
 }
 
-/// `cost / weight` for a cost that has to be rounded itself, which would be once too often.
+/// `cost / weight` for a cost that floating point cannot hold exactly. Converting the cost first
+/// would round twice.
 #[cold]
 #[inline(never)]
 fn rounded_once(cost: u64, weight: u32) -> f64 {
@@ -46,14 +48,14 @@ fn rounded_once(cost: u64, weight: u32) -> f64 {
     let (Some(whole), Some(rest)) = (cost.checked_div(weight), cost.checked_rem(weight)) else {
         return f64::INFINITY;
     };
-    // More than 55 bits, of which the lowest stands for all that were cut off: as good as all of
-    // them.
+    // This number has more than 55 bits. Its lowest bit stands for all bits that were cut off, so
+    // it rounds as the exact quotient would.
     ((whole << 1) | u128::from(rest != 0)) as f64 / TWO_TO_64
 }
 
-/// Whole numbers up to here are exact in floating point.
+/// Floating point holds whole numbers up to this one exactly.
 const EXACT: u64 = 1 << 53;
-/// The bits of 2^-33, which is less than all fractions but 0.
+/// The bits of 2^-33. All fractions but 0 are greater.
 const BELOW_ALL: u64 = (1023 - 33) << 52;
 const TWO_TO_64: f64 = (1_u128 << 64) as f64;
 
@@ -76,7 +78,7 @@ mod tests {
         assert_eq!(Rank::LAST.as_i64().leading_zeros(), 5);
     }
 
-    /// Numbers of all lengths, often beside a power of two.
+    /// Numbers of all lengths, often next to a power of two.
     fn numbers(bits: u32) -> impl Strategy<Value = u64> {
         let any = (0..bits, any::<u64>()).prop_map(move |(cut, number)| number >> (64 - bits) >> cut);
         let round = (0..bits, -2_i64..3).prop_map(move |(power, more)| {
@@ -85,7 +87,7 @@ mod tests {
         prop_oneof![any, round]
     }
 
-    /// A fraction, and the same or one hardly different.
+    /// A fraction, and another that is equal or almost equal.
     fn neighbours() -> impl Strategy<Value = [(u64, u32); 2]> {
         let weights = || numbers(32).prop_map(|weight| weight.max(1) as u32);
         (numbers(64), weights(), weights(), -2_i64..3).prop_map(|(cost, weight, other, more)| {

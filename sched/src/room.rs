@@ -3,10 +3,10 @@
 use crate::Kind;
 use crate::Plan;
 
-/// How big a plan a [`State`](crate::State) can serve: what control remembers of states it gave
-/// away.
+/// How big a plan a [`State`](crate::State) can serve. Control remembers it for states that it has
+/// given to workers.
 ///
-/// A plan beyond it is still served, and rightly, but slowly.
+/// For a bigger plan the choices are still right, but slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     kind: Kind,

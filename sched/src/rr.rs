@@ -9,7 +9,7 @@ use crate::Plan;
 use crate::Stagger;
 use crate::cursor::Cursor;
 
-/// One worker's turn: the destination chosen last.
+/// One worker's place in the list: the destination chosen last.
 #[derive(Debug)]
 pub(crate) struct Turn {
     last: Cursor,
@@ -22,7 +22,7 @@ impl Turn {
         Self { last: Cursor::behind(plan, stagger.skip(plan.dests().len())), start: Some(stagger) }
     }
 
-    /// The first available destination after the last one chosen, which itself is tried last.
+    /// The first available destination after the one chosen last. That one is tried last.
     pub(crate) fn pick(&mut self, plan: &Plan, loads: &impl Loads) -> Option<DestId> {
         let next = self.last.next();
         let places = plan.dests().iter().enumerate();

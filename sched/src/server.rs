@@ -5,10 +5,10 @@ use crate::DestId;
 use crate::Plan;
 use crate::hash;
 
-/// A destination as a cache remembers it: outliving edits, maybe outliving the destination.
+/// A destination as a cache remembers it. It outlives edits, and may outlive the destination.
 ///
-/// A slot may come to hold another destination while a cache still names it, so the server is
-/// remembered by a print of its address too. Linux holds a reference to the destination and asks
+/// While a cache still names a slot, the slot may get another destination. So a hash of the
+/// server's address and port is remembered too. Linux holds a reference to the destination and asks
 /// for `IP_VS_DEST_F_AVAILABLE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Server {

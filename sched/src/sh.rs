@@ -12,13 +12,14 @@ use crate::Plan;
 use crate::hash;
 use crate::measure::available;
 
-/// The owners of the 256 buckets, as list positions. Of a longer list only the first 256 own any.
+/// The owners of the 256 buckets, as list positions. In a longer list only the first 256
+/// destinations own buckets.
 #[derive(Debug)]
 pub(crate) struct Ring([u8; BUCKETS]);
 
 impl Ring {
-    /// Deals each destination as many buckets as its weight, at least one, round and round the
-    /// list.
+    /// Goes round the list and gives each destination as many buckets in a row as its weight, at
+    /// least one, until all buckets have an owner.
     pub(crate) fn of(dests: &[Dest]) -> Self {
         let runs = dests.iter().take(BUCKETS).enumerate();
         let mut owners = runs.cycle().flat_map(|(at, dest)| {
@@ -28,13 +29,13 @@ impl Ring {
         Self(core::array::from_fn(|_| owners.next().unwrap_or(0)))
     }
 
-    /// Whether the ring of one list would be that of the other.
+    /// Whether both lists have the same ring.
     pub(crate) fn same(one: &[Dest], other: &[Dest]) -> bool {
         one.iter().map(Dest::share).eq(other.iter().map(Dest::share))
     }
 
-    /// The owner of the client's bucket, if available; or, on request, of the first bucket after it
-    /// whose owner is.
+    /// The owner of the client's bucket, if it is available. Otherwise, with [`Flags::FALLBACK`],
+    /// the first available owner in Linux's order of the other buckets.
     pub(crate) fn pick(&self, plan: &Plan, loads: &impl Loads, key: &Key) -> Option<DestId> {
         let port = if plan.flags().contains(Flags::PORT) { key.hashed_port() } else { 0 };
         let home = hash::bucket(hash::fold(key.client).wrapping_add(u32::from(port)));
@@ -45,7 +46,7 @@ impl Ring {
         if !plan.flags().contains(Flags::FALLBACK) {
             return None;
         }
-        // Linux adds the home bucket to the offset, and the offset to the home bucket again.
+        // Linux adds the home bucket to the offset twice.
         let buckets = (0..=u8::MAX).map(|offset| home.wrapping_add(home).wrapping_add(offset));
         let mut owners = buckets.filter_map(|bucket| self.owner(plan, bucket));
         owners.find(|dest| available(dest, loads)).map(|dest| dest.id)

@@ -1,10 +1,9 @@
 //! Where a worker's cursor starts.
 
-/// Which of how many workers a state belongs to.
+/// Which worker a state belongs to, and how many workers there are.
 ///
-/// Linux has one cursor for a service; here each worker has one. Were they all to start at the
-/// front, N workers would send their first N connections to the same server, so they start spread
-/// out.
+/// Linux has one cursor for a service; here each worker has one. If all N workers started at the
+/// front, their first N connections would go to the same server. So they start spread out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stagger {
     index: u32,
@@ -18,9 +17,9 @@ impl Stagger {
         Self { index: index % of, of }
     }
 
-    /// How many destinations, of a list of `len`, stand before the starting point.
+    /// How many destinations stand before the starting point in a list of `len`.
     pub(crate) const fn skip(self, len: usize) -> usize {
-        // Widened: len * index must not overflow.
+        // 128 bits, so that `len * index` cannot overflow.
         (len as u128 * self.index as u128 / self.of as u128) as usize
     }
 

@@ -1,4 +1,4 @@
-//! The half of a scheduler that each worker has for itself.
+//! The half of a scheduler that belongs to one worker.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -28,16 +28,16 @@ use crate::wlc::Wlc;
 use crate::wrr::Round;
 use crate::wrt::Timed;
 
-/// The half of a scheduler that each worker has for itself: what it remembers between choices.
+/// The half of a scheduler that belongs to one worker: what it remembers between choices.
 ///
-/// Made and dropped by control, used by one worker.
+/// Control makes and drops it; one worker uses it.
 #[derive(Debug)]
 pub struct State {
     kind: Kind,
     memory: Memory,
 }
 
-/// What there is to remember, by family of schedulers.
+/// What a scheduler remembers, by family of schedulers.
 #[derive(Debug)]
 enum Memory {
     Nothing,
@@ -50,7 +50,8 @@ enum Memory {
     Replication(Box<Replication>),
 }
 
-/// Calls a method of a board with the measure of a kind that has no more memory than the board.
+/// Calls a method of the board with the measure of the kind. It is for kinds that remember nothing
+/// but the board.
 macro_rules! measured {
     ($kind:expr, $board:ident.$method:ident($($argument:expr),*), $otherwise:expr) => {
         match $kind {
@@ -68,7 +69,7 @@ macro_rules! measured {
 }
 
 impl State {
-    /// The state of a service that has just got this scheduler, with room for the plan to grow.
+    /// The state of a service that has just got its scheduler, with room for the plan to grow.
     ///
     /// Linux: the `init_service` hooks of `struct ip_vs_scheduler`.
     pub fn new(plan: &Plan, stagger: Stagger) -> Self {
@@ -90,8 +91,8 @@ impl State {
 
     /// The destination of a new connection, if there is any.
     ///
-    /// Linux: the `schedule` hooks of `struct ip_vs_scheduler`. As there, the connection is counted
-    /// only after the choice.
+    /// Linux: the `schedule` hooks of `struct ip_vs_scheduler`. As in Linux, the caller counts the
+    /// connection after the choice.
     pub fn pick<L: Loads>(&mut self, plan: &Plan, loads: &L, key: &Key, ctx: &mut Ctx<'_>) -> Option<DestId> {
         match &mut self.memory {
             Memory::Nothing => plan.look_up(loads, key),
@@ -110,7 +111,7 @@ impl State {
         }
     }
 
-    /// Something that [`Loads`] tells of `dest` has changed.
+    /// Notes that a number of [`Loads`] has changed for `dest`.
     ///
     /// Call it after every such change: choices among many destinations rely on it.
     pub fn load_changed<L: Loads>(&mut self, plan: &Plan, dest: DestId, loads: &L) {
@@ -120,13 +121,13 @@ impl State {
             Memory::Lottery(lottery) => lottery.load_changed(plan, dest, loads),
             Memory::Locality(locality) => locality.board.load_changed(plan, dest),
             Memory::Replication(replication) => replication.board.load_changed(plan, dest),
-            // `Kind::remembers_loads` says so.
+            // Must agree with `Kind::remembers_loads`.
             Memory::Nothing | Memory::Turn(_) | Memory::Round(_) => {}
         }
     }
 
-    /// Anything that [`Loads`] tells of any destination may have changed: after an estimator tick,
-    /// or when the counts of other workers were folded in.
+    /// Notes that any number of [`Loads`] may have changed for any destination: after an estimator
+    /// tick, or when the counts of other workers were added.
     ///
     /// The next choice looks at every destination once. If only a few changed,
     /// [`State::load_changed`] for each of them is cheaper.
@@ -141,8 +142,7 @@ impl State {
         }
     }
 
-    /// Does a little housekeeping, if any is due. Call it every so often, at best about once in 100
-    /// ms.
+    /// Does a small part of the housekeeping, if it is due. Call it about once in 100 ms.
     ///
     /// Linux: `net/netfilter/ipvs/ip_vs_lblc.c: ip_vs_lblc_check_expire`, and that of
     /// `ip_vs_lblcr.c`.
@@ -158,7 +158,7 @@ impl State {
         }
     }
 
-    /// Follows one edit; every edit must be replayed, in order.
+    /// Follows one edit. Every edit must be replayed, in order.
     pub fn replay(&mut self, edit: &Edit) {
         match &mut self.memory {
             Memory::Turn(turn) => turn.replay(edit),
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// Settles on a new plan, once all edits that led to it have been replayed.
+    /// Changes over to a new plan. Replay all edits that led to the plan first.
     pub fn rebase(&mut self, plan: &Plan) {
         match &mut self.memory {
             Memory::Turn(turn) => turn.rebase(plan),
@@ -178,7 +178,7 @@ impl State {
 
     /// Takes over what `old`, a smaller state of the same service and scheduler, remembers.
     ///
-    /// `old` is of no use after that, but for control to drop. Replay and rebase follow.
+    /// After that, `old` is only good for control to drop. Replay and rebase follow.
     pub fn adopt(&mut self, old: &mut Self) {
         match (&mut self.memory, &mut old.memory) {
             (Memory::Turn(new), Memory::Turn(old)) => mem::swap(new, old),

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub(crate) struct Sums {
     values: Vec<u32>,
-    /// From 1: node `n` sums the values of the `n & -n` positions that end at `n - 1`.
+    /// Numbered from 1. Node `n` sums the values of the `n & -n` positions that end at `n - 1`.
     nodes: Vec<u64>,
     /// A power of two, above every position in use.
     len: usize,
@@ -61,8 +61,8 @@ impl Sums {
         }
         let (mut at, mut step) = (0, self.len);
         while step > 0 {
-            // The root spans all, so it may only be stepped over when it is too small, which it is
-            // not.
+            // The first node spans all values. Its sum is not below `sum`, so it is never stepped
+            // over.
             let below = self.node(at + step);
             if at + step <= self.len && below < sum {
                 at += step;

@@ -8,7 +8,8 @@ use crate::*;
 
 /// A service with its list, its plan, one worker's state, and the loads.
 ///
-/// Every edit goes the way it goes in the director: edit made, plan built, edit replayed, rebased.
+/// Edits go the same way as in the director: make the edit, build the plan, replay the edit,
+/// rebase.
 pub(crate) struct Farm {
     pub(crate) list: Vec<Dest>,
     pub(crate) plan: Plan,
@@ -27,7 +28,7 @@ pub(crate) struct Farm {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     pub(crate) of: HashMap<DestId, Load>,
-    /// Pretend that all have the same overhead.
+    /// Pretend that all destinations have the same overhead.
     pub(crate) flat: bool,
 }
 
@@ -125,12 +126,12 @@ impl Farm {
         self
     }
 
-    /// So many picks for new TCP connections, which stay active.
+    /// Picks for `count` new TCP connections, which stay active.
     pub(crate) fn syn(&mut self, count: usize) -> String {
         self.picks(count, |load| load.active += 1)
     }
 
-    /// So many picks for new UDP connections, which stay inactive.
+    /// Picks for `count` new UDP connections, which stay inactive.
     pub(crate) fn udp(&mut self, count: usize) -> String {
         self.picks(count, |load| load.inactive += 1)
     }
@@ -141,7 +142,7 @@ impl Farm {
         picks.collect::<Vec<String>>().join(" ")
     }
 
-    /// One pick for each of the specification's 19 clients, with ports from 3000 on.
+    /// One pick for each of 19 clients, with ports from 3000 on.
     pub(crate) fn clients(&mut self) -> String {
         let near = (2..=13).map(|host| format!("10.0.0.{host}"));
         let far = "192.168.1.1 192.168.1.2 192.168.1.3 192.168.1.77 172.16.5.9 8.8.8.8 203.0.113.200";
@@ -158,7 +159,7 @@ impl Farm {
         picks.join(" ")
     }
 
-    /// One pick, and the connection counted.
+    /// One pick; the connection is counted.
     pub(crate) fn bind(&mut self, key: &Key, bind: impl Fn(&mut Load)) -> Option<DestId> {
         let picked = self.pick(key);
         if let Some(id) = picked {
@@ -170,7 +171,7 @@ impl Farm {
         picked
     }
 
-    /// One pick, no connection.
+    /// One pick; no connection is counted.
     pub(crate) fn pick(&mut self, key: &Key) -> Option<DestId> {
         let mut ctx = Ctx { now: self.now, random: &mut self.random, tuning: Tuning::default() };
         self.state.pick(&self.plan, &self.loads, key, &mut ctx)
@@ -245,7 +246,7 @@ pub(crate) fn key(client: u8, target: u8) -> Key {
     }
 }
 
-/// A pick as the vectors write it.
+/// A pick as tests write it.
 pub(crate) fn show(picked: Option<DestId>) -> String {
     picked.map_or_else(|| "-".to_owned(), |id| id.as_u32().to_string())
 }

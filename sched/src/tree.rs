@@ -10,19 +10,23 @@ use crate::group::WIDTH;
 use crate::measure::Score;
 use crate::rank::Rank;
 
-/// A tournament over list positions: the best score wins, the earlier position among equals.
+/// A tournament over list positions. The best score wins; among equals, the earlier position.
 ///
-/// In the first round the positions play in groups of [`WIDTH`], in the next the winners of those
-/// groups, and so on until one is left, the champion. A player is a number, and the highest wins:
-/// above, as many bits of the score's rank as there is place for; below, the position; both counted
-/// down. While scores are plain that is all there is to it: those of equal rank are equal then.
-/// Otherwise it is for the scores to decide between equal ranks.
+/// In the first round the positions play in groups of [`WIDTH`]. In the next round the winners of
+/// those groups play, and so on until one is left, the champion.
+///
+/// A player is a number, and the highest number wins. The upper bits are the rank of the player's
+/// score, as many bits of it as there is room for. The lower bits are the position. Both are
+/// counted down, so that a better score and an earlier position make a higher number. While all
+/// scores are plain, equal ranks mean equal scores, and the numbers alone decide. Otherwise the
+/// scores decide between players of equal rank.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// By position; as long as there is room.
+    /// By position; its length is the room of the tree.
     scores: Vec<Score>,
-    /// Those of the first round first. Who wins the `n`-th group of a round has seat `n` of the
-    /// next; the champion has the first seat of a group that plays no more.
+    /// The groups of the first round come first. The winner of the `n`-th group of a round has seat
+    /// `n` in the next round. The champion has the first seat of the last group, which does not
+    /// play.
     groups: Vec<Group>,
     /// The first group of the second round.
     second: usize,
@@ -30,9 +34,9 @@ pub(crate) struct Tree {
     top: usize,
     /// How many positions play.
     len: usize,
-    /// How many of the scores are of destinations with much to spare.
+    /// How many destinations have much to spare.
     spare: usize,
-    /// Whether all scores that came since all were replaced are plain.
+    /// Whether all scores are plain, counted since the last [`Tree::fill`].
     plain: bool,
     /// Plain scores are below this cost.
     cheap: u64,
@@ -41,7 +45,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// A tree with room for so many positions, none of which plays.
+    /// A tree with room for `room` positions, none of which plays.
     pub(crate) fn with_room(room: usize) -> Self {
         let bits = room.next_power_of_two().trailing_zeros().max(FREE);
         Self {
@@ -64,7 +68,7 @@ impl Tree {
         self.play_all();
     }
 
-    /// Replaces the score of one position, and plays again what may end otherwise.
+    /// Replaces the score of one position, and plays the games again that may now end differently.
     pub(crate) fn set(&mut self, position: usize, score: Score) {
         let old = match self.scores.get_mut(position) {
             Some(slot) if position < self.len && *slot != score => mem::replace(slot, score),
@@ -76,7 +80,7 @@ impl Tree {
         if self.plain { self.replay(position, player) } else { self.replay_by_score(position, player) }
     }
 
-    /// The position that won, if any is eligible.
+    /// The position of the champion, if any position is eligible.
     pub(crate) fn winner(&self) -> Option<usize> {
         let champion = self.seated(self.top, 0);
         self.is_eligible(champion).then(|| self.position(champion))
@@ -92,10 +96,9 @@ impl Tree {
         self.scores.len()
     }
 
-    /// Seats a new player, and whoever wins by that or no longer does.
+    /// Seats a new player, and every player who now wins a group, round by round.
     ///
-    /// What has just been written is not read again, nor does one group's game wait for that of the
-    /// one before.
+    /// It does not read what it has just written, and no group's game waits for the game before it.
     #[inline]
     fn replay(&mut self, mut seat: usize, mut player: i64) {
         let (mut first, mut next) = (0, self.second);
@@ -115,7 +118,7 @@ impl Tree {
         self.seat(first, seat, player);
     }
 
-    /// The same where equal ranks need not be equal scores.
+    /// The same as `replay`, where scores of equal rank may differ.
     #[inline(never)]
     fn replay_by_score(&mut self, position: usize, mut player: i64) {
         let (mut first, mut next, mut seat) = (0, self.second, position);
@@ -128,8 +131,7 @@ impl Tree {
             } else if player < won {
                 return;
             }
-            // Where neither the winner is another nor its score has changed, nothing further
-            // changes.
+            // The winner is the same and its score has not changed: nothing else changes.
             if player == won && self.position(player) != position {
                 return;
             }
@@ -158,7 +160,7 @@ impl Tree {
         }
     }
 
-    /// Who wins a group.
+    /// The winner of a group.
     fn play(&self, group: usize) -> i64 {
         let Some(group) = self.groups.get(group) else { return NOBODY };
         let highest = group.highest();
@@ -177,7 +179,7 @@ impl Tree {
         winner
     }
 
-    /// Has a seat of the round that begins with group `first` taken by somebody else.
+    /// Gives a seat to another player, in the round that begins with group `first`.
     #[inline]
     fn seat(&mut self, first: usize, seat: usize, player: i64) {
         if let Some(group) = self.groups.get_mut(first + seat / WIDTH) {
@@ -196,7 +198,7 @@ impl Tree {
         (rank >> (self.bits - FREE) << self.bits) | (position as i64 ^ self.positions())
     }
 
-    /// 0 for the ineligible.
+    /// The part of a player that is its rank; 0 for a position that is not eligible.
     #[inline]
     const fn rank(&self, player: i64) -> i64 {
         player >> self.bits
@@ -223,7 +225,7 @@ impl Tree {
     }
 }
 
-/// The group in which the champion sits when so many positions play.
+/// The group in which the champion sits when `len` positions play.
 fn top(len: usize) -> usize {
     let (mut first, mut groups) = (0, len.div_ceil(WIDTH));
     while groups > 1 {
@@ -232,7 +234,7 @@ fn top(len: usize) -> usize {
     first + groups
 }
 
-/// How many bits of a number above 0 a rank leaves free.
+/// How many bits above a rank are free in a positive `i64`.
 const FREE: u32 = Rank::LAST.as_i64().leading_zeros() - 1;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::board::room_wanted;
 use crate::measure::available;
 use crate::sums::Sums;
 
-/// The weights to draw by: the running sums of many, or nothing where few are counted anew.
+/// The weights to draw by: running sums for a long list. A short list is added up for each choice.
 #[derive(Debug)]
 pub(crate) struct Lottery {
     sums: Sums,
@@ -25,7 +25,7 @@ impl Lottery {
         Self { sums: Sums::with_room(room_wanted(plan.dests().len())), stale: true }
     }
 
-    /// Draws twice; the second is chosen if its load is strictly less for its weight.
+    /// Draws two destinations. The second is chosen if it has strictly less load for its weight.
     pub(crate) fn pick(
         &mut self,
         plan: &Plan,
@@ -45,7 +45,7 @@ impl Lottery {
         if total == 0 {
             return None;
         }
-        // Draws start at 0, so the first destination has one ticket more.
+        // Draws start at 0, so the first destination has one more ticket.
         let mut draw = || {
             let ticket = random.below_inclusive(total).max(1);
             let at = if scans { holder(plan, loads, ticket) } else { self.sums.holder(ticket) };
@@ -57,7 +57,7 @@ impl Lottery {
         Some(if better { other.id } else { one.id })
     }
 
-    /// The load of `dest` changed.
+    /// Notes that the load of `dest` changed.
     pub(crate) fn load_changed(&mut self, plan: &Plan, dest: DestId, loads: &impl Loads) {
         if self.stale || self.scans(plan) {
             return;
@@ -68,7 +68,7 @@ impl Lottery {
         }
     }
 
-    /// Any weight may have changed.
+    /// Notes that any weight may have changed.
     pub(crate) const fn invalidate(&mut self) {
         self.stale = true;
     }
@@ -107,7 +107,7 @@ mod tests {
     use crate::testing;
     use crate::testing::Farm;
 
-    /// Draws what it was told to.
+    /// Draws the given numbers.
     struct Rigged(Vec<u64>);
 
     impl Random for Rigged {

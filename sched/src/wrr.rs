@@ -1,4 +1,4 @@
-//! `wrr`: each destination in turn, the heavier more often, interleaved.
+//! `wrr`: each destination in turn, heavier ones more often, interleaved.
 //!
 //! Linux: `net/netfilter/ipvs/ip_vs_wrr.c: ip_vs_wrr_schedule, ip_vs_wrr_init_svc,
 //! ip_vs_wrr_dest_changed`.
@@ -12,15 +12,15 @@ use crate::Plan;
 use crate::Stagger;
 use crate::cursor::Cursor;
 
-/// One worker's turn: where in the list, and at which level of weight.
+/// One worker's place in the list, and its level of weight.
 #[derive(Debug)]
 pub(crate) struct Round {
     last: Cursor,
-    /// The weight that is enough on this pass over the list.
+    /// Destinations of at least this weight are chosen in this pass over the list.
     level: u32,
     levels: Levels,
     stagger: Stagger,
-    /// An edit has sent the cursor back to the start, which the next rebase will find.
+    /// An edit has sent the cursor back to the start; the next rebase puts it there.
     restart: bool,
 }
 
@@ -47,7 +47,7 @@ impl Round {
                 return Some(dest.id);
             }
             if stop {
-                // The final pass came round to the element where all began.
+                // The final pass has reached the element where the search began.
                 self.last = last;
                 return None;
             }
@@ -61,8 +61,8 @@ impl Round {
             } else {
                 self.level -= step;
             }
-            // A whole pass was fruitless: somebody heavy is overloaded, and more such passes may
-            // follow.
+            // A whole pass found nothing: heavy destinations are overloaded, and more such passes
+            // may follow.
             if from == 0 {
                 let heaviest = *heaviest.get_or_insert_with(|| heaviest_available(plan, loads));
                 self.level = sink(self.level, step, heaviest);
@@ -96,12 +96,12 @@ impl Round {
     }
 }
 
-/// Where a round starts: the head, for all workers but the staggered ones.
+/// Where a round starts: at the head, except for staggered workers.
 fn start(plan: &Plan, stagger: Stagger) -> Cursor {
     Cursor::behind(plan, stagger.skip(plan.dests().len()))
 }
 
-/// The first destination from position `from` on that weighs enough and is not overloaded.
+/// The first destination, not before position `from`, that weighs enough and is not overloaded.
 fn next<'a>(plan: &'a Plan, loads: &impl Loads, mut from: usize, level: u32) -> Option<(usize, &'a Dest)> {
     loop {
         let (at, dest) = plan.next_as_heavy(from, level)?;
@@ -112,15 +112,15 @@ fn next<'a>(plan: &'a Plan, loads: &impl Loads, mut from: usize, level: u32) -> 
     }
 }
 
-/// The greatest weight that any destination not overloaded has.
+/// The greatest weight of the destinations that are not overloaded.
 fn heaviest_available(plan: &Plan, loads: &impl Loads) -> u32 {
     plan.dests().iter().filter(|d| !loads.overloaded(d.id)).map(Dest::share).max().unwrap_or(0)
 }
 
-/// Steps down past all levels, but the last one above 0, that not even the `heaviest` reaches.
+/// Skips all levels above the `heaviest` weight. At least one level above 0 is left.
 ///
-/// Linux makes one fruitless pass over the list for each of them, which for weights such as
-/// 2 000 000 000 takes seconds; the outcome is the same.
+/// Linux makes one pass over the list for each such level and finds nothing. With weights such as 2
+/// 000 000 000 that takes seconds. The choice is the same.
 const fn sink(level: u32, step: u32, heaviest: u32) -> u32 {
     let excess = level.saturating_sub(heaviest).div_ceil(step);
     let most = level.saturating_sub(1) / step;

@@ -1,9 +1,9 @@
-//! `wrt`: the shortest response time, counting connections, for its weight.
+//! `wrt`: the shortest response time for its weight, with connections counted.
 //!
 //! No Linux kernel has it. With all response times equal it is `sed`.
 //!
-//! What was measured of a server that gets no connections is never corrected by them. So a few
-//! connections look after those that have had none for a while: [`Probes`].
+//! A server that gets no connections is not measured again. So a few connections go to servers that
+//! have had none for some time: [`Probes`].
 
 use crate::Dest;
 use crate::DestId;
@@ -33,28 +33,30 @@ impl Timed {
     }
 }
 
-/// Who is to be measured again though another would be chosen.
+/// Chooses servers to measure again, although another server would be chosen.
 ///
-/// One choice in [`EVERY`] is free for that, so that a server that is really slow gets no more than
-/// that share; and a destination takes one only when it has had no connection for some time
+/// One choice in [`EVERY`] may be such a probe, so a server that is really slow gets no more than
+/// that share. A destination is probed only when it has had no connection for some time
 /// ([`Loads::to_be_probed`]).
 #[derive(Debug, Default)]
 struct Probes {
-    /// Choices since the last one that was free.
+    /// Choices since the last one that could be a probe.
     choices: u32,
-    /// Where in the list to look next.
+    /// The position to look at next.
     next: usize,
 }
 
 impl Probes {
-    /// The position of the destination to probe with this choice, if it is free and there is one.
+    /// The position of the destination to probe, if this choice may be a probe and a destination
+    /// needs one.
     fn due(&mut self, dests: &[Dest], loads: &impl Loads, now: u64) -> Option<usize> {
         self.choices += 1;
         if self.choices < EVERY {
             return None;
         }
         self.choices = 0;
-        // A bounded part of the list: as many as there were choices.
+        // Look at a bounded part of the list: at most one position for each choice since the last
+        // probe.
         for _ in 0..dests.len().min(EVERY as usize) {
             self.next = if self.next < dests.len() { self.next } else { 0 };
             let at = self.next;
@@ -68,14 +70,14 @@ impl Probes {
     }
 }
 
-/// One choice in so many may be a probe.
+/// One choice in this many may be a probe.
 const EVERY: u32 = 32;
 
-/// Response time by active connections and one more, over weight.
+/// Response time times (active connections plus 1), over weight.
 ///
-/// Where no response time is known yet a little less than the least known one is assumed, so that
-/// new servers get work even if they are the last in the list; it is found when the times are new,
-/// see [`State::loads_changed`](crate::State::loads_changed).
+/// A destination without a known response time counts as a little faster than the fastest known
+/// one. So new servers get work even if they are last in the list. That time is taken anew after
+/// [`State::loads_changed`](crate::State::loads_changed).
 pub(crate) struct Wrt;
 
 impl Measure for Wrt {
@@ -92,7 +94,7 @@ impl Measure for Wrt {
             return Score::NEVER;
         }
         let time = loads.response_time(dest.id).map_or(least, |time| u64::from(time.max(1)));
-        // Below 2^32 each, one of them at most 2^32: the product fits.
+        // The time is below 2^32, the connections are at most 2^32: the product fits.
         Score::new(time.saturating_mul(u64::from(loads.active(dest.id)) + 1), dest.share())
     }
 }
@@ -121,27 +123,27 @@ mod tests {
     }
 
     #[test]
-    fn the_unknown_is_taken_for_as_fast_as_the_fastest_known() {
+    fn an_unmeasured_server_counts_as_fast_as_the_fastest_measured() {
         let mut farm = Farm::new(Kind::Wrt);
         farm.add(2, 1).add(1, 1).change(1, |l| l.response = Some(500));
         assert_eq!(farm.syn(4), "2 1 2 1");
     }
 
     #[test]
-    fn the_unknown_comes_before_the_known_wherever_in_the_list() {
+    fn an_unmeasured_server_comes_before_the_measured_wherever_in_the_list() {
         let mut farm = Farm::new(Kind::Wrt);
         farm.add(1, 1).add(2, 1).change(2, |l| l.response = Some(500));
         assert_eq!(farm.syn(4), "1 2 1 2");
     }
 
     #[test]
-    fn one_choice_in_32_probes_who_had_none_for_long() {
+    fn one_choice_in_32_probes_a_server_without_recent_connections() {
         let mut farm = Farm::new(Kind::Wrt);
         farm.add(3, 1).add(2, 1).add(1, 1);
         for (id, response) in [(1, 1000), (2, 90_000), (3, 90_000)] {
             farm.change(id, |l| l.response = Some(response));
         }
-        // Nothing is held, so that the fastest is always the best.
+        // No connection is counted, so the fastest server is always the best.
         let picks =
             |farm: &mut Farm| (0..128).map(|_| farm.pick(&key(2, 0)).unwrap().as_u32()).collect::<Vec<_>>();
         assert!(picks(&mut farm).iter().all(|id| *id == 1), "nobody is to be probed");
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_destinations_few_are_looked_at_each_time_and_all_in_the_end() {
+    fn each_probe_looks_at_few_destinations_and_in_the_end_at_all() {
         let mut farm = Farm::new(Kind::Wrt);
         for id in 1..=100 {
             farm.add(id, 1).change(id, |l| l.response = Some(1000 + id));

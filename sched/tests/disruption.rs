@@ -1,4 +1,4 @@
-//! How many clients `mh` moves, beyond those it must, when one of many servers leaves.
+//! How many clients `mh` moves without need when one of many servers leaves.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
@@ -9,7 +9,7 @@ use sched::*;
 
 const SERVERS: u32 = 100;
 const CLIENTS: u32 = 100_000;
-/// Who leaves, one at a time: servers from all over the list.
+/// The servers that leave, one at a time: from all parts of the list.
 const LEAVERS: [u32; 4] = [0, 33, 66, 99];
 
 /// Loads do not matter here.
@@ -45,7 +45,7 @@ fn choices(kind: Kind, mh_size: MhSize, servers: impl Iterator<Item = Dest>) -> 
     let mut random = XorShift::new(1);
     let mut ctx = Ctx { now: 0, random: &mut random, tuning: Tuning::default() };
     let mut choice = |client| {
-        // Clients from all over the address space, no two the same.
+        // Clients from all parts of the address space, all different.
         let client = IpAddr::V4(Ipv4Addr::from(u32::wrapping_mul(client, 0x9E37_79B1)));
         let key = Key { client, client_port: 3000, target: IpAddr::V4(Ipv4Addr::LOCALHOST), protocol: 6 };
         state.pick(&plan, &Idle, &key, &mut ctx)
@@ -53,7 +53,7 @@ fn choices(kind: Kind, mh_size: MhSize, servers: impl Iterator<Item = Dest>) -> 
     (0..CLIENTS).map(&mut choice).collect()
 }
 
-/// Of the clients whose server stayed, the percentage that moved all the same: mean and worst.
+/// The percentage of clients that moved although their server stayed: mean and worst.
 fn disruption(kind: Kind, mh_size: MhSize) -> (f64, f64) {
     let before = choices(kind, mh_size, servers());
     let moved = LEAVERS.map(|leaver| {
@@ -68,13 +68,13 @@ fn disruption(kind: Kind, mh_size: MhSize) -> (f64, f64) {
     (mean, moved.into_iter().fold(0.0, f64::max))
 }
 
-/// The slots of a table, and what it may move of the clients whose server stayed, in percent.
+/// Table indices, and the percentage of clients whose server stayed that may move.
 ///
-/// Linux's default table has 41 slots a server here, too few to keep it below one in a hundred.
+/// Linux's default table has 41 slots a server here: too few to stay below one client in a hundred.
 const BOUNDS: [(u32, f64); 4] = [(12, 4.0), (14, 2.0), (16, 1.0), (17, 1.0)];
 
 #[test]
-fn few_clients_move_that_need_not_and_fewer_the_bigger_the_table() {
+fn few_clients_move_without_need_and_fewer_with_bigger_tables() {
     let mut last = f64::MAX;
     for (index, bound) in BOUNDS {
         let size = MhSize::from_index(index).unwrap();

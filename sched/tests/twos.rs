@@ -1,5 +1,5 @@
-//! Power of two choices by distribution: a million draws against what the definition says, exactly
-//! enumerated.
+//! Power of two choices by distribution: compares a million choices with the exact shares, which
+//! are found by enumeration.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use core::net::IpAddr;
@@ -37,8 +37,8 @@ impl Loads for Fixed {
     }
 }
 
-/// The share of each destination: both tickets run over 0..=T, and of the two drawn the second wins
-/// only where `weight2 * overhead1 > weight1 * overhead2`.
+/// The share of each destination. Both tickets run over 0..=T; the second destination drawn wins
+/// only if `weight2 * overhead1 > weight1 * overhead2`.
 fn shares(weights: &[u64], loads: &[u32]) -> Vec<f64> {
     let total: u64 = weights.iter().sum();
     let holder = |ticket: u64| {

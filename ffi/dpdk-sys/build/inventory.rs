@@ -1,10 +1,10 @@
-//! What Vipline uses of DPDK: the allowlist bindgen is given, and the libraries that hold it.
+//! The parts of DPDK that Vipline uses: the allowlist for bindgen, and the libraries to link.
 //!
-//! Names are regular expressions matched whole. Types that a listed function or type mentions come
-//! along by themselves. Add a line here before you call something new; remove it when the last
-//! caller goes.
+//! Names are regular expressions that must match the whole name. The types that a listed function
+//! or type mentions are included automatically. Add a line here before you call something new;
+//! remove the line with its last caller.
 
-/// Functions, exported and inline alike. The inline ones get a shim.
+/// Functions, exported or inline. The inline ones get a shim.
 pub(crate) const FUNCTIONS: &[&str] = &[
     // the environment layer
     "rte_eal_cleanup",
@@ -71,7 +71,7 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "rte_eth_tx_burst",
 ];
 
-/// Types that no listed function mentions by itself.
+/// Types that no listed function mentions.
 pub(crate) const TYPES: &[&str] = &["rte_eth_rx_mq_mode", "rte_lcore_state_t"];
 
 /// Constants.
@@ -90,11 +90,11 @@ pub(crate) const VARS: &[&str] = &[
     "RTE_PKTMBUF_HEADROOM",
 ];
 
-/// Constants that are bits of a 64-bit field, by prefix.
+/// Prefixes of constants that are bits of a 64-bit field.
 pub(crate) const FLAGS: &[&str] =
     &["RTE_ETH_RSS_", "RTE_ETH_RX_OFFLOAD_", "RTE_ETH_TX_OFFLOAD_", "RTE_MBUF_F_RX_", "RTE_MBUF_F_TX_"];
 
-/// Packed structs inside packed structs, which Rust cannot spell; we never look into them.
+/// Packed structs inside packed structs, which Rust cannot express; we never read their fields.
 pub(crate) const OPAQUE: &[&str] = &["rte_arp_.*", "rte_ecpri.*", "rte_gtp_psc_.*", "rte_l2tpv2_.*"];
 
 /// The libraries that hold FUNCTIONS. Drivers are plugins that DPDK loads by itself.

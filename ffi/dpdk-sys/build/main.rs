@@ -1,5 +1,5 @@
-//! Finds libdpdk by pkg-config, writes bindings for what inventory.rs lists, compiles the shim for
-//! inline functions, and links the few libraries they live in. Nothing is downloaded.
+//! Finds libdpdk with pkg-config, writes bindings for the names in inventory.rs, compiles the shim
+//! for inline functions, and links the libraries. Nothing is downloaded.
 
 mod inventory;
 
@@ -55,8 +55,8 @@ fn build() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// All of pkg-config's flags, in order: the probe above parses them and drops `-include` and
-/// `-march`.
+/// All of pkg-config's flags, in order. The probe above parses the flags too, but drops `-include`
+/// and `-march`.
 fn cflags() -> Result<Vec<String>, Box<dyn Error>> {
     let program = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".into());
     let output = Command::new(program).args(["--cflags", "libdpdk"]).output()?;
@@ -67,7 +67,7 @@ fn bind(flags: &[String], shim: &Path, bindings: &Path) -> Result<(), Box<dyn Er
     let mut builder = bindgen::Builder::default()
         .header("wrapper.h")
         .clang_args(flags)
-        // RTE_BIT64(n) and its like vanish without it.
+        // Without this, bindgen leaves out macros such as RTE_BIT64(n).
         .clang_macro_fallback()
         .clang_macro_fallback_build_dir(bindings.with_file_name("macros"))
         .parse_callbacks(Box::new(WideFlags))
@@ -100,8 +100,7 @@ fn bind(flags: &[String], shim: &Path, bindings: &Path) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// Gives flags the width of the fields they go into; by itself bindgen makes each as wide as its
-/// value.
+/// Gives flags the width of their field. Otherwise bindgen makes each flag as wide as its value.
 #[derive(Debug)]
 struct WideFlags;
 
@@ -123,7 +122,7 @@ fn compile(flags: &[String], shim: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The first line of pkg-config's complaint; the rest is advice about its search path.
+/// The first line of pkg-config's error; the rest is advice about its search path.
 fn summary(error: &pkg_config::Error) -> String {
     error
         .to_string()

@@ -1,7 +1,7 @@
 //! Raw bindings to the part of DPDK that Vipline uses, written by bindgen at build time.
 //!
 //! `build/inventory.rs` lists what is here. Struct layouts are asserted at compile time. Only the
-//! `dpdk` crate may depend on this one; it holds the invariants.
+//! `dpdk` crate may depend on this crate: `dpdk` keeps the invariants.
 #![no_std]
 #![allow(
     clippy::all,

@@ -1,5 +1,5 @@
-//! What can this device do? Starts each device given, prints what it granted, and for a few seconds
-//! sends back every packet with its hardware addresses swapped.
+//! Shows what a device can do. Starts each given device and prints what it granted. Then, for
+//! `--seconds`, sends every packet back with its hardware addresses swapped.
 //!
 //! ```text
 //! probe [--huge] [--seconds N] [--mtu N] [--packets N] [--queues N] [--debug] DEVICE...

@@ -1,8 +1,8 @@
 //! Devices that come and go while DPDK runs.
 //!
-//! A device string is a PCI address or a virtual device, each with its arguments: `0000:01:00.0`,
-//! `net_af_xdp0,iface=eth0`. Attaching makes the device and its port; the port is then started with
-//! a [`PortBuilder`](crate::PortBuilder). Control only.
+//! A device string is a PCI address or a virtual device, with optional arguments: `0000:01:00.0`,
+//! `net_af_xdp0,iface=eth0`. Attaching makes the device and its port; then a
+//! [`PortBuilder`](crate::PortBuilder) starts the port. Only control calls these functions.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -19,16 +19,16 @@ use crate::port::PortId;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// It is there already.
+    /// The device is attached already.
     #[error("{0}: already attached")]
     AlreadyAttached(String),
     /// The string is empty, or contains a NUL byte.
     #[error("{0:?}: not a device string")]
     BadString(String),
-    /// The device came up without a port.
+    /// The device was attached, but it has no port.
     #[error("{0}: not a network device")]
     NoPort(String),
-    /// DPDK's own verdict.
+    /// DPDK refused.
     #[error("{device}: cannot attach: {reason}")]
     Refused {
         /// Which device.
@@ -36,7 +36,7 @@ pub enum AttachError {
         /// Why.
         reason: Reason,
     },
-    /// No bus has such a device, and no installed driver makes it.
+    /// No bus has such a device, and no installed driver can make it.
     #[error("{0}: no such device or driver")]
     Unknown(String),
 }
@@ -45,13 +45,13 @@ pub enum AttachError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetachError {
-    /// The string is no device's.
+    /// The string names no device.
     #[error("{0:?}: not a device string")]
     BadString(String),
-    /// Its port, or a queue of it, is still around.
+    /// Its port, or one of the port's queues, still exists.
     #[error("{0}: still in use")]
     InUse(String),
-    /// DPDK's own verdict.
+    /// DPDK refused.
     #[error("{device}: cannot detach: {reason}")]
     Refused {
         /// Which device.
@@ -62,7 +62,7 @@ pub enum DetachError {
 }
 
 impl Eal {
-    /// Attaches a device and gives its first port.
+    /// Attaches a device and returns its first port.
     pub fn attach(&self, device: &str) -> Result<PortId, AttachError> {
         let Some(devargs) = to_c(device) else {
             return Err(AttachError::BadString(device.to_owned()));
@@ -82,14 +82,14 @@ impl Eal {
         ports_of(&devargs).first().copied().ok_or_else(|| AttachError::NoPort(device.to_owned()))
     }
 
-    /// Detaches a device, named as for [`Eal::attach`] (its arguments do not matter). All its ports
-    /// must be closed.
+    /// Detaches a device. Name it as for [`Eal::attach`]; its arguments do not matter. All its
+    /// ports must be closed.
     pub fn detach(&self, device: &str) -> Result<(), DetachError> {
         let Some(devargs) = to_c(device) else {
             return Err(DetachError::BadString(device.to_owned()));
         };
         let setup = Setup::begin();
-        // Held to the end, so that none of its ports is claimed meanwhile.
+        // The lock is held to the end, so that nobody claims one of its ports meanwhile.
         let claimed = self.alive().ports.lock().unwrap_or_else(PoisonError::into_inner);
         if ports_of(&devargs).iter().any(|port| claimed.contains(port)) {
             return Err(DetachError::InUse(device.to_owned()));
@@ -105,7 +105,7 @@ impl Eal {
             .map_err(|errno| DetachError::Refused { device: device.to_owned(), reason: setup.why(errno) })
     }
 
-    /// All ports that are there, started or not: those of devices given at the start, and those
+    /// All ports, started or not: those of devices given at the start, and those of devices
     /// attached since.
     pub fn ports(&self) -> Vec<PortId> {
         // SAFETY: looks a number up; any is allowed.
@@ -131,7 +131,7 @@ fn ports_of(devargs: &CStr) -> Vec<PortId> {
     if unsafe { dpdk_sys::rte_eth_iterator_init(iterator, devargs.as_ptr()) } != 0 {
         return Vec::new();
     }
-    // The last call, which says that there is no more, frees what the iterator holds.
+    // The last call reports the end and frees what the iterator holds.
     core::iter::from_fn(|| {
         // SAFETY: initialised above, and never called again after the end (`from_fn` inside
         // `collect` stops there).
@@ -141,7 +141,7 @@ fn ports_of(devargs: &CStr) -> Vec<PortId> {
     .collect()
 }
 
-/// A device string taken apart by DPDK.
+/// A device string parsed by DPDK.
 struct DevArgs(dpdk_sys::rte_devargs);
 
 impl DevArgs {

@@ -1,9 +1,9 @@
-//! What C libraries print while a set-up call runs.
+//! Captures what C libraries print while a set-up call runs.
 //!
-//! libxdp, libbpf and DPDK's command line print on stdout and stderr, some of it by the page, and
-//! no setting of theirs stops all of it. While a [`Capture`] lives, both descriptors are a file in
-//! memory, from which an error may quote. They belong to the whole process, so nobody else should
-//! print meanwhile; the lock of `log.rs` keeps captures apart.
+//! libxdp, libbpf and DPDK's command line print on stdout and stderr, sometimes whole pages, and no
+//! setting stops all of it. While a [`Capture`] lives, both descriptors are a file in memory; an
+//! error message may quote from it. The descriptors belong to the whole process, so nobody else
+//! should print meanwhile. The lock in `log.rs` allows one capture at a time.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,15 +12,15 @@ use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 
-/// A file in memory that takes what is written.
+/// stdout and stderr go to a file in memory while this lives.
 pub(crate) struct Capture {
-    /// stdout's and stderr's own, put back at the end.
+    /// The original stdout and stderr; `drop` puts them back.
     kept: [Option<OwnedFd>; 2],
 }
 
 impl Capture {
-    /// Puts `memory` in the place of stdout and stderr. What a descriptor cannot be kept of stays
-    /// as it is.
+    /// Puts `memory` in the place of stdout and stderr. A stream whose descriptor cannot be
+    /// duplicated stays as it is.
     pub(crate) fn begin(memory: &File) -> Self {
         flush();
         let kept = STREAMS.map(|stream| {
@@ -43,7 +43,7 @@ impl Drop for Capture {
     }
 }
 
-/// An empty file in memory that is always written to at its end.
+/// An empty file in memory, in append mode.
 pub(crate) fn memory() -> Option<File> {
     // SAFETY: a valid name and flag; the result is checked below.
     let fd = unsafe { libc::memfd_create(c"dpdk-log".as_ptr(), libc::MFD_CLOEXEC) };
@@ -52,13 +52,13 @@ pub(crate) fn memory() -> Option<File> {
     }
     // SAFETY: a new descriptor that nobody else owns.
     let memory = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    // Append mode lets a truncation restart the file under a stream's feet.
-    // SAFETY: sets a status flag on a descriptor this function owns.
+    // In append mode a truncation restarts the file, also for streams that have it open. SAFETY:
+    // sets a status flag on a descriptor this function owns.
     unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
     Some(memory)
 }
 
-/// What is in the file, up to a length that no explanation needs.
+/// The text of the file, at most [`LONGEST`] bytes.
 pub(crate) fn text(memory: &File) -> Option<String> {
     flush();
     let mut memory = memory.try_clone().ok()?;
@@ -68,7 +68,7 @@ pub(crate) fn text(memory: &File) -> Option<String> {
     Some(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// A descriptor of its own for the same file.
+/// A second descriptor for the same file.
 pub(crate) fn duplicate(fd: libc::c_int) -> Option<OwnedFd> {
     // SAFETY: any number is allowed; the result is checked.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
@@ -84,7 +84,7 @@ fn put(fd: libc::c_int, stream: libc::c_int) {
     unsafe { libc::dup2(fd, stream) };
 }
 
-/// Writes out what C's streams still hold, so that it goes where it was meant to.
+/// Writes out the buffers of C's streams, so that their text goes to the present file.
 fn flush() {
     // SAFETY: null stands for all streams.
     unsafe { libc::fflush(core::ptr::null_mut()) };

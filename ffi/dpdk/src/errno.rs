@@ -1,4 +1,4 @@
-//! A DPDK error number and its text: Linux's errno, and DPDK's own above 1000.
+//! A DPDK error number and its text: one of Linux's, or one of DPDK's own, which are above 1000.
 
 use core::ffi::CStr;
 use core::ffi::c_int;
@@ -9,14 +9,14 @@ use core::fmt;
 pub struct Errno(c_int);
 
 impl Errno {
-    /// From a return value, which DPDK gives as a negative error number (a few calls give a
-    /// positive one).
+    /// Makes an error from a return value: a negative error number, or -1 for `rte_errno`. A few
+    /// DPDK calls return a positive number.
     #[cold]
     pub(crate) fn from_return(code: c_int) -> Self {
         if code == -1 { Self::last() } else { Self(code.saturating_abs()) }
     }
 
-    /// What the last failed call of this thread left behind.
+    /// The error number of this thread's last failed DPDK call.
     #[cold]
     pub(crate) fn last() -> Self {
         // SAFETY: reads a thread-local integer.
@@ -51,7 +51,7 @@ impl fmt::Debug for Errno {
 
 impl core::error::Error for Errno {}
 
-/// Forgets what the last failed system call of this thread left behind.
+/// Clears the error number of this thread's system calls.
 pub(crate) fn forget() {
     // SAFETY: gives the address of a thread-local integer.
     let errno = unsafe { libc::__errno_location() };
@@ -59,8 +59,8 @@ pub(crate) fn forget() {
     unsafe { errno.write(0) };
 }
 
-/// What the last system call of this thread failed with since [`forget`], if it is a refusal:
-/// libraries look for many a file that need not be there, and that explains nothing.
+/// The error of this thread's last system call that failed since [`forget`], if it is one of
+/// [`REFUSALS`]. Other errors explain nothing: libraries look for many files that need not exist.
 #[cold]
 pub(crate) fn kernel() -> Option<Errno> {
     let code = std::io::Error::last_os_error().raw_os_error()?;

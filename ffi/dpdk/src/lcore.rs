@@ -1,8 +1,8 @@
-//! Logical cores: the threads DPDK made at start, each pinned to one CPU, and work given to them.
+//! Logical cores: the threads that DPDK made at start, each pinned to one CPU, and their work.
 //!
-//! A worker must be one of these: only they have a packet cache of their own in each pool. The
-//! handle belongs to whoever launched the work; the closure and all it captured are dropped on the
-//! worker.
+//! A worker must be one of these threads: only they have their own packet cache in each pool. The
+//! caller that launched the work owns the handle. The closure and all it captured are dropped on
+//! the worker.
 
 use core::any::Any;
 use core::ffi::c_int;
@@ -22,7 +22,8 @@ use crate::errno::Errno;
 use crate::errno::check;
 use crate::log::Setup;
 
-/// A logical core's number. 0 is the main one; workers follow in the order their CPUs were given.
+/// A logical core's number. 0 is the main core; workers follow in the order in which their CPUs
+/// were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LcoreId(u32);
 
@@ -47,7 +48,7 @@ impl fmt::Display for LcoreId {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
-    /// The core still runs something.
+    /// The core still runs other work.
     #[error("Core {0} is busy")]
     Busy(LcoreId),
     /// Not one of [`Eal::worker_lcores`].
@@ -71,7 +72,7 @@ pub struct JoinError {
     message: String,
 }
 
-/// Work that runs on a core. Dropping it lets the work run on by itself.
+/// A handle to work that runs on a core. If it is dropped, the work runs on.
 #[must_use]
 pub struct LcoreHandle<T = ()> {
     lcore: LcoreId,
@@ -79,8 +80,7 @@ pub struct LcoreHandle<T = ()> {
 }
 
 impl<T> LcoreHandle<T> {
-    /// Sleeps until the work has ended and gives what it returned. The core is free again
-    /// afterwards.
+    /// Sleeps until the work has ended, and returns its result. The core is then free again.
     pub fn join(self) -> Result<T, JoinError> {
         self.outcome.wait().map_err(|panic| JoinError { lcore: self.lcore, message: panic_message(&*panic) })
     }
@@ -118,15 +118,15 @@ impl Eal {
         let outcome = Arc::new(Outcome::new());
         let theirs = Arc::clone(&outcome);
         let job: Job = Box::new(move || theirs.finish(catch_unwind(AssertUnwindSafe(work)), running));
-        // A fat box does not fit the one pointer DPDK passes on, hence a box of it.
+        // DPDK passes one pointer, and a boxed closure has two: so the box is boxed again.
         let arg = Box::into_raw(Box::new(job));
         let setup = Setup::begin();
         let code = loop {
             // SAFETY: `lcore` is an enabled worker, checked above; `run_job` takes the box back
             // exactly once.
             let code = unsafe { dpdk_sys::rte_eal_remote_launch(Some(run_job), arg.cast(), lcore.as_u32()) };
-            // No work of ours is left on it (`running`), so it is a few instructions from being
-            // idle.
+            // None of our work is left on the core (`running`), so it will be idle after a few
+            // instructions.
             if code != -libc::EBUSY {
                 break code;
             }
@@ -143,7 +143,7 @@ impl Eal {
         }
     }
 
-    /// The cores that [`Eal::launch`] may use, in the order their CPUs were given.
+    /// The cores that [`Eal::launch`] may use, in the order in which their CPUs were given.
     pub fn worker_lcores(&self) -> Vec<LcoreId> {
         core::iter::successors(next_worker(u32::MAX), |lcore| next_worker(lcore.as_u32())).collect()
     }
@@ -158,7 +158,7 @@ extern "C" fn run_job(arg: *mut c_void) -> c_int {
     0
 }
 
-/// A core counts as busy from the making of this to its drop.
+/// A core counts as busy while this exists.
 struct Running {
     lcore: LcoreId,
     alive: Arc<Alive>,
@@ -181,14 +181,14 @@ impl Drop for Running {
     }
 }
 
-/// Where the work leaves its result for the handle.
+/// The place where the work leaves its result for the handle.
 struct Outcome<T> {
     slot: Mutex<Slot<T>>,
     done: Condvar,
 }
 
 enum Slot<T> {
-    /// Nobody waits for the result any more.
+    /// The handle is gone: nobody waits for the result.
     Abandoned,
     Done(std::thread::Result<T>),
     Pending,
@@ -199,9 +199,9 @@ impl<T> Outcome<T> {
         Self { slot: Mutex::new(Slot::Pending), done: Condvar::new() }
     }
 
-    /// Called on the core, last. The core stops being busy before the result is seen, as whoever
-    /// joins may tear down at once, and after an unwanted result is dropped, as that may hold
-    /// packets.
+    /// The core calls it last. The core stops being busy before the handle can see the result,
+    /// because the owner of the handle may shut DPDK down at once. If nobody wants the result, it
+    /// is dropped before the core stops being busy, because it may hold packets.
     fn finish(&self, result: std::thread::Result<T>, running: Running) {
         let mut slot = self.lock();
         if matches!(*slot, Slot::Abandoned) {
@@ -225,8 +225,8 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// Takes what is there along, so that the core never drops a result after it stopped being
-    /// busy.
+    /// Drops the result if it is there already, so that the core never drops a result after it
+    /// stopped being busy.
     fn abandon(&self) {
         let left = core::mem::replace(&mut *self.lock(), Slot::Abandoned);
         drop(left);

@@ -1,13 +1,13 @@
 //! A small safe layer over DPDK: the environment ([`Eal`]), ports and their queues ([`Port`],
 //! [`RxQueue`], [`TxQueue`]), packet pools ([`Mempool`]) and packets ([`Mbuf`]).
 //!
-//! Nothing else in the workspace sees the raw bindings. What this crate promises:
+//! No other crate in the workspace uses the raw bindings. This crate promises:
 //!
-//! * a packet has one owner, always: [`Mbuf`] frees itself when dropped, is never cloned, and the
-//!   transmit queue forgets exactly those the device took;
-//! * a queue is used by one thread at a time, a port is stopped only when its last queue is gone,
-//!   and a pool's memory is given back only when every packet has come home;
-//! * set-up may fail, and says what failed and why in one line; the packet path cannot.
+//! * A packet always has one owner. An [`Mbuf`] frees itself when dropped and is never cloned; the
+//!   transmit queue gives up exactly the packets that the device took.
+//! * One thread at a time uses a queue. A port stops only when its last queue is gone. A pool's
+//!   memory is freed only when all its packets are back.
+//! * Set-up may fail; its error says in one line what failed and why. The packet path cannot fail.
 //!
 //! Set-up allocates and locks. [`RxQueue::rx_burst`], [`TxQueue::tx_burst`] and everything on
 //! [`Mbuf`] do not.

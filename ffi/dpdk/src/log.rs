@@ -1,9 +1,11 @@
 //! Where DPDK's log lines go.
 //!
-//! DPDK explains a failure in its log and returns little more than `EINVAL`; the libraries under it
-//! print. While a set-up call runs all of this goes to memory, so that the error can carry the
-//! words that say why; at all other times the log goes to stderr (DPDK's own default is stdout).
-//! The one lock here also keeps set-up calls apart: DPDK expects them one at a time.
+//! DPDK explains a failure in its log and returns little more than `EINVAL`. The libraries under it
+//! print their explanations. While a set-up call runs, all this text goes to memory, so that the
+//! error can quote the reason. At all other times the log goes to stderr (DPDK's default is
+//! stdout).
+//!
+//! DPDK expects one set-up call at a time; the lock here ensures that.
 
 use core::fmt;
 use std::ffi::CStr;
@@ -23,7 +25,7 @@ use crate::errno;
 use crate::errno::Errno;
 use crate::words;
 
-/// The exclusive right to run set-up calls, with the log kept aside meanwhile.
+/// The exclusive right to run set-up calls. While it exists, the log goes to memory.
 pub(crate) struct Setup {
     streams: Option<&'static Streams>,
     capture: Option<Capture>,
@@ -38,7 +40,7 @@ impl Setup {
         if let Some(streams) = streams
             && !VERBOSE.load(Ordering::Relaxed)
         {
-            // A failed truncation only leaves older lines in front.
+            // If the truncation fails, older lines stay in front; that does no harm.
             let _ = streams.memory.set_len(0);
             streams.memory_stream.install();
             capture = Some(Capture::begin(&streams.memory));
@@ -47,7 +49,8 @@ impl Setup {
         Self { streams, capture, _serial: serial }
     }
 
-    /// What was said since [`Setup::begin`] that explains a failure; to be asked right after it.
+    /// The explanation of a failure: what was logged and printed since [`Setup::begin`]. Call it
+    /// right after the failure.
     #[cold]
     pub(crate) fn why(&self, errno: Errno) -> Reason {
         let kernel = errno::kernel();
@@ -65,12 +68,12 @@ impl Drop for Setup {
     }
 }
 
-/// Why DPDK refused something: an error number, and what it had to say in its log, if anything.
+/// Why DPDK refused a call: an error number, and the words of its log, if there are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     errno: Errno,
     words: Option<String>,
-    /// What the last system call that failed left behind.
+    /// The error of the last system call that failed.
     kernel: Option<Errno>,
 }
 
@@ -82,8 +85,8 @@ impl Reason {
 }
 
 impl Reason {
-    /// What the kernel refused the last system call with, as far as that is known: often more than
-    /// DPDK passes on.
+    /// The error with which the kernel refused the last system call, if it is known. DPDK often
+    /// does not pass it on.
     pub fn kernel(&self) -> Option<Errno> {
         self.kernel
     }
@@ -105,7 +108,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Lets the log through to stderr even during set-up, for the operator who asked to see it.
+/// Whether the log goes to stderr even during set-up, because the operator asked for it.
 pub(crate) fn set_verbose(verbose: bool) {
     VERBOSE.store(verbose, Ordering::Relaxed);
 }
@@ -125,7 +128,7 @@ impl Streams {
     }
 }
 
-/// A C stream that is never closed: another thread may be about to log through it at any time.
+/// A C stream. It is never closed: another thread may log through it at any time.
 struct Stream(*mut libc::FILE);
 
 // SAFETY: the C library locks a stream for each operation; the pointer is never changed or freed.

@@ -1,8 +1,8 @@
 //! A pool of packet buffers of one size.
 //!
-//! Cheap to share: clones are handles to the same pool, from any thread, and each core keeps a
-//! cache of its own. Packets do not hold a handle, so when the last handle goes while some are
-//! still out, the pool is only retired and freed later ([`crate::eal::Alive::reap`]).
+//! A pool is cheap to share: clones are handles to the same pool, for any thread. Each core has its
+//! own cache of packets. Packets do not hold a handle. So if the last handle goes while packets are
+//! still out, the pool is only retired, and freed later ([`crate::eal::Alive::reap`]).
 
 use core::ptr::NonNull;
 use std::ffi::CString;
@@ -28,7 +28,7 @@ pub enum MempoolError {
     /// The name cannot be passed to C, or is too long.
     #[error("Bad pool name {0:?}: at most 16 characters, no NUL byte")]
     BadName(String),
-    /// Larger than a packet's 16-bit lengths can say.
+    /// The packet's 16-bit lengths cannot hold the size.
     #[error("Pool {name}: {data_room} bytes a packet are too many, the most is 65407")]
     DataRoom {
         /// Which pool.
@@ -36,21 +36,21 @@ pub enum MempoolError {
         /// What was asked for.
         data_room: u16,
     },
-    /// The drivers that DPDK loads when it starts are missing, among them the one that every pool
-    /// needs.
+    /// The drivers that DPDK loads at start are missing. Every pool needs one of them.
     #[error("DPDK has no drivers: {dir} is empty or missing; install DPDK's packages (scripts/setup does)")]
     NoDrivers {
         /// Where they should be.
         dir: String,
     },
-    /// DPDK's own verdict.
+    /// DPDK refused.
     #[error("Cannot make pool {name} of {count} packets: {reason}")]
     Refused {
         /// Which pool.
         name: String,
         /// How many packets it should hold.
         count: u32,
-        /// Why. `Cannot allocate memory` asks for more hugepages, or more `memory_mb`.
+        /// Why. `Cannot allocate memory` means that it needs more hugepages, or a larger
+        /// `memory_mb`.
         reason: Reason,
     },
 }
@@ -60,7 +60,7 @@ pub fn driver_dir() -> String {
     String::from_utf8_lossy(dpdk_sys::RTE_EAL_PMD_PATH).trim_end_matches('\0').to_owned()
 }
 
-/// Whether DPDK has loaded a driver of pools. Where that cannot be seen, it has.
+/// Whether DPDK has loaded a driver for pools. If that cannot be read, the answer is yes.
 fn has_drivers() -> bool {
     let maps = std::fs::read_to_string("/proc/self/maps");
     maps.map_or(true, |maps| maps.contains("librte_mempool_"))
@@ -73,18 +73,19 @@ pub struct Mempool {
 }
 
 impl Mempool {
-    /// The usual room for a packet: more than an Ethernet frame needs, and what most NICs prefer.
+    /// The usual room for a packet, in bytes: more than an Ethernet frame needs, and the size that
+    /// most NICs prefer.
     pub const DATA_ROOM: u16 = 2048;
 
-    /// Makes a pool of `count` packets (one less than a power of two wastes no memory) of
-    /// `data_room` bytes each, headroom not counted. Each core caches up to `cache` of them (at
+    /// Makes a pool of `count` packets with `data_room` bytes each, headroom not counted. A `count`
+    /// of one less than a power of two wastes no memory. Each core caches up to `cache` packets (at
     /// most 512).
     pub fn new(eal: &Eal, name: &str, count: u32, cache: u32, data_room: u16) -> Result<Self, MempoolError> {
         eal.alive().reap();
         let Some(room) = data_room.checked_add(dpdk_sys::RTE_PKTMBUF_HEADROOM as u16) else {
             return Err(MempoolError::DataRoom { name: name.to_owned(), data_room });
         };
-        // A retired pool may still hold the name, hence the number.
+        // A retired pool may still have the name. So the name gets a number.
         let unique = format!("{name}.{}", SERIAL.fetch_add(1, Ordering::Relaxed));
         let unique = match CString::new(unique) {
             Ok(unique) if name.len() <= LONGEST_NAME => unique,
@@ -105,7 +106,7 @@ impl Mempool {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// An empty packet, or nothing when the pool is.
+    /// Takes an empty packet; `None` if the pool is empty.
     #[inline]
     pub fn alloc(&self) -> Option<Mbuf> {
         // SAFETY: the pool is open while a handle is.
@@ -114,7 +115,8 @@ impl Mempool {
         NonNull::new(raw).map(|raw| unsafe { Mbuf::from_raw(raw) })
     }
 
-    /// Fills the free capacity of `out` with empty packets: all of it, or nothing and `false`.
+    /// Fills the free capacity of `out` with empty packets. If the pool has too few, adds nothing
+    /// and returns `false`.
     #[inline]
     pub fn alloc_bulk<const N: usize>(&self, out: &mut ArrayVec<Mbuf, N>) -> bool {
         let (held, room) = (out.len(), out.remaining_capacity());
@@ -131,8 +133,8 @@ impl Mempool {
         true
     }
 
-    /// How many packets are in the pool now, the cores' caches included. Slow, and out of date at
-    /// once.
+    /// How many packets are in the pool now, including the cores' caches. The call is slow, and its
+    /// answer is out of date at once.
     pub fn available(&self) -> u32 {
         available(self.shared.pool)
     }
@@ -174,7 +176,7 @@ impl Drop for Shared {
     }
 }
 
-/// A pool that nobody can take from any more.
+/// A pool without a handle: nobody can take packets from it any more.
 #[derive(Debug)]
 pub(crate) struct Retired {
     pool: NonNull<rte_mempool>,
@@ -185,8 +187,8 @@ pub(crate) struct Retired {
 unsafe impl Send for Retired {}
 
 impl Retired {
-    /// Frees the pool if all its packets are back. To be called by [`Alive::reap`] only, which
-    /// knows that no core is still busy with giving one back, and drops the value if this says
+    /// Frees the pool if all its packets are back, and returns whether it did. Only [`Alive::reap`]
+    /// may call it: it knows that no core is still returning a packet, and it drops the value after
     /// `true`.
     pub(crate) fn try_free(&mut self) -> bool {
         if available(self.pool) < self.capacity {

@@ -1,12 +1,13 @@
-//! Fetching a cache line before it is wanted.
+//! Fetches a cache line before it is needed.
 
-/// Has the line on which `target` begins brought to the first-level cache; does not wait for it.
+/// Starts loading the cache line on which `target` begins into the first-level cache. Does not
+/// wait.
 #[inline(always)]
 pub fn prefetch<T: ?Sized>(target: &T) {
     prefetch_at((&raw const *target).cast());
 }
 
-/// The same for any address, even one where there is nothing.
+/// The same for any address, even an invalid one.
 #[inline(always)]
 pub(crate) fn prefetch_at(_line: *const u8) {
     #[cfg(target_arch = "x86_64")]

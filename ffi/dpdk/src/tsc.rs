@@ -1,5 +1,5 @@
-//! The time-stamp counter: read once a burst, never once a packet. It ticks [`crate::Eal::tsc_hz`]
-//! times a second.
+//! The time-stamp counter. It ticks [`crate::Eal::tsc_hz`] times a second. Read it once a burst,
+//! never once a packet.
 
 /// Reads this core's time-stamp counter.
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
-//! The few words of a long log that say why something failed.
+//! Finds the few words of a long log that say why a call failed.
 
-/// Picks them out of what DPDK and the libraries under it said: the kernel's own words first, then
-/// libbpf's, libxdp's and DPDK's. One line; `None` if nothing is worth quoting.
+/// Picks the words out of what DPDK and its libraries logged: the kernel's words first, then those
+/// of libbpf and libxdp, then DPDK's. One line; `None` if there is nothing to quote.
 pub(crate) fn pick(text: &str) -> Option<String> {
     let mut kernel = Vec::new();
     let mut libraries = Vec::new();
@@ -25,15 +25,15 @@ pub(crate) fn pick(text: &str) -> Option<String> {
     if words.is_empty() { None } else { Some(words.join("; ").chars().take(LONGEST_LINE).collect()) }
 }
 
-/// Adds what is not there yet: set-up is tried more than once. Two lines of a library say enough.
+/// Adds a line once: set-up is tried more than once, so lines repeat. Keeps at most two lines.
 fn add<'a>(lines: &mut Vec<&'a str>, line: &'a str) {
     if !lines.contains(&line) && lines.len() < 2 {
         lines.push(line);
     }
 }
 
-/// Takes off what names the place in DPDK's source: `EAL: `, `rte_pmd_init_internals(): `, and a
-/// full stop.
+/// Removes the words that name the place in DPDK's source, such as `EAL: ` or
+/// `rte_pmd_init_internals(): `, and the final full stop.
 fn without_origin(line: &str) -> &str {
     let mut line = line;
     while let Some((origin, rest)) = line.split_once(": ")
@@ -48,7 +48,7 @@ const KERNEL: &str = "Kernel error message: ";
 const VERIFIER_BEGINS: &str = "BEGIN PROG LOAD LOG";
 const VERIFIER_ENDS: &str = "END PROG LOAD LOG";
 const LIBRARIES: &[&str] = &["libbpf: ", "libxdp: "];
-/// How libbpf and libxdp say that something went wrong; what else they say is chatter.
+/// Words by which libbpf and libxdp report a failure. Their other lines explain nothing.
 const FAILURES: &[&str] = &["Error", "error", "ailed", "Couldn't", "couldn't", "not supported", "ermission"];
 /// Lines that add nothing to the error they would be quoted in.
 const NOISE: &[&str] = &[

@@ -1,4 +1,4 @@
-//! Taking the environment down, in a process of its own.
+//! Shuts the environment down, in a process of its own.
 
 mod common;
 
@@ -17,7 +17,8 @@ fn cleanup_succeeds_once_everything_is_gone() {
     let port = PortBuilder::new(&eal, id).mempool(&pool).start().unwrap();
     let frame = pool.alloc().unwrap();
     drop((pool, port));
-    // The pool is retired, not freed, while a packet is out; then the next set-up call frees it.
+    // The pool is only retired while a packet is out. When the packet is back, the next set-up call
+    // frees the pool.
     drop(frame);
     eal.cleanup().unwrap();
     assert!(matches!(Eal::init(common::args()), Err(dpdk::EalInitError::AlreadyStarted)));

@@ -1,4 +1,4 @@
-//! Taking the environment down too early, in a process of its own.
+//! Tries to shut the environment down too early, in a process of its own.
 
 mod common;
 
@@ -13,7 +13,7 @@ fn cleanup_is_refused_while_a_packet_is_out() {
     let mut frame = pool.alloc().unwrap();
     drop(pool);
     assert!(matches!(eal.cleanup(), Err(CleanupError::PacketsOut(1))));
-    // Still there.
+    // The packet still exists.
     frame.append(60).unwrap().fill(1);
     assert_eq!(frame.data(), &[1; 60]);
 }

@@ -1,4 +1,5 @@
-//! The environment: once a process, its cores do work, and the caller's thread stays free.
+//! The environment starts once in a process, its cores do work, and the caller's thread is not
+//! pinned.
 
 mod common;
 
@@ -16,7 +17,7 @@ use dpdk::LaunchError;
 use dpdk::Mbuf;
 use dpdk::tsc;
 
-/// The cores are shared by the tests here.
+/// The tests here share the cores.
 static CORES: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 #[test]
@@ -28,7 +29,7 @@ fn second_start_fails() {
 }
 
 #[test]
-fn facts_are_plausible() {
+fn version_clock_and_cores_are_plausible() {
     assert!(eal().tsc_hz() > 100_000_000);
     assert!(eal().version().starts_with("DPDK "));
     let (before, after) = (tsc(), tsc());
@@ -47,7 +48,7 @@ fn work_runs_on_its_core_and_gives_a_result() {
     let handle = eal().launch(lcore, move || format!("{name} on {:?}", allowed_cpus())).unwrap();
     assert_eq!(handle.lcore(), lcore);
     assert_eq!(handle.join().unwrap(), "captured on [0]");
-    // Free again at once.
+    // The core is free again at once.
     assert_eq!(eal().launch(lcore, || 7).unwrap().join().unwrap(), 7);
 }
 
@@ -64,7 +65,7 @@ fn busy_core_is_refused() {
 }
 
 #[test]
-fn panic_on_a_core_is_an_error_for_whoever_joins() {
+fn join_reports_a_panic_on_the_core() {
     let _cores = CORES.lock().unwrap();
     let lcore = eal().worker_lcores()[0];
     let error = eal().launch(lcore, || panic!("on purpose")).unwrap().join().unwrap_err();

@@ -1,4 +1,4 @@
-//! A start that fails, in a process of its own.
+//! Starts DPDK with bad arguments, in a process of its own.
 
 mod common;
 
@@ -6,7 +6,7 @@ use dpdk::Eal;
 use dpdk::EalInitError;
 
 #[test]
-fn refusal_is_one_line_with_the_reason_and_final() {
+fn a_failed_start_gives_one_line_and_cannot_be_repeated() {
     assert!(matches!(Eal::init(common::args().extra("nul\0byte")), Err(EalInitError::NulByte(_))));
     let error = Eal::init(common::args().vdev("net_nonsense0")).unwrap_err();
     println!("{error}");

@@ -1,5 +1,5 @@
-//! Packets and pools: growing and shrinking keeps the bytes and the sums right, and every packet
-//! comes home.
+//! Packets and pools: growing and shrinking keeps the bytes and the lengths right, and every packet
+//! comes back to its pool.
 
 mod common;
 
@@ -140,7 +140,7 @@ fn packet_changes_threads() {
 }
 
 #[test]
-fn fresh_packet_carries_no_opinion() {
+fn fresh_packet_has_no_checksum_hash_or_vlan_notes() {
     let pool = pool(63);
     let mut frame = pool.alloc().unwrap();
     assert_eq!(frame.rx_checksum(), RxChecksum { l3: Sum::Unknown, l4: Sum::Unknown });

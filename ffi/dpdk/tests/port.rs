@@ -1,5 +1,4 @@
-//! Ports over software devices: what goes out comes in, nothing is lost, and weak devices are no
-//! error.
+//! Ports over software devices: sent packets come in, none is lost, and a weak device is no error.
 
 mod common;
 
@@ -110,7 +109,7 @@ fn full_ring_leaves_the_rest_in_order() {
 }
 
 #[test]
-fn weak_device_grants_what_it_has() {
+fn a_weak_device_grants_only_what_it_has() {
     let pool = pool(255);
     let id = eal().attach("net_null_weak").unwrap();
     let port = PortBuilder::new(eal(), id)
@@ -191,7 +190,7 @@ fn start_without_a_pool_fails() {
 }
 
 #[test]
-fn a_number_that_becomes_free_is_free_for_whoever_gets_it() {
+fn the_number_of_a_closed_port_can_be_claimed_at_once() {
     // DPDK gives a closed port's number to the next device at once.
     std::thread::scope(|scope| {
         for _ in 0..8 {

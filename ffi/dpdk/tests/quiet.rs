@@ -1,4 +1,5 @@
-//! DPDK prints its usage when it dislikes an argument; nobody who started a daemon asked for that.
+//! DPDK prints its usage when it refuses an argument. An operator who starts a daemon must not see
+//! it.
 
 mod common;
 

@@ -1,7 +1,8 @@
-//! Histories that Linux 6.1.176 went through, choice by choice.
+//! Replays histories of Linux 6.1.176, choice by choice.
 //!
-//! `linux-6.1.176.txt` was recorded in a user-mode Linux: random edits by `ipvsadm`, each
-//! connection one UDP datagram or TCP SYN, its destination read from `/proc/net/ip_vs_conn`. Lines:
+//! `linux-6.1.176.txt` was recorded in a user-mode Linux. Its edits are random and were made with
+//! `ipvsadm`. Each connection is one UDP datagram or TCP SYN; its destination was read from
+//! `/proc/net/ip_vs_conn`. Lines:
 //!
 //! ```text
 //! service <scheduler> <flags> <protocol> <real server port>
@@ -32,7 +33,7 @@ use sched::Tuning;
 use sched::XorShift;
 
 #[test]
-fn every_choice_is_the_kernels() {
+fn every_choice_is_that_of_linux() {
     let mut service = None;
     let (mut chosen, mut none) = (0, 0);
     for (number, line) in (1..).zip(include_str!("linux-6.1.176.txt").lines()) {
@@ -131,7 +132,7 @@ impl Service {
         self.state.rebase(&self.plan);
     }
 
-    /// TCP connections stay active, those of UDP are inactive.
+    /// TCP connections stay active; UDP connections are inactive.
     fn connect(&mut self, key: &Key) -> Option<DestId> {
         let mut ctx = Ctx { now: 0, random: &mut self.random, tuning: Tuning::default() };
         let id = self.state.pick(&self.plan, &self.loads, key, &mut ctx)?;

@@ -1,4 +1,4 @@
-//! What may happen to a service, and the service it happens to.
+//! Random histories, and the service they happen to.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use sched::Edit;
 use sched::Key;
 use sched::Loads;
 
-/// What may happen to a service. Destinations are named by their place among those there are.
+/// What may happen to a service. `at` names a destination by its place in the list.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Add { weight: i32 },
@@ -46,7 +46,7 @@ struct Load {
     response: Option<u32>,
 }
 
-/// Histories: of a few destinations, or of many.
+/// Histories with a few destinations, or with many.
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let few = || prop::collection::vec(op(), 1..120);
     let many = (prop::collection::vec(weight().prop_map(|weight| Op::Add { weight }), 15..70), few())
@@ -76,7 +76,7 @@ fn weight() -> impl Strategy<Value = i32> {
     prop_oneof![10 => 0_i32..6, 2 => 6_i32..300, 1 => Just(12)]
 }
 
-/// A destination of an address of its own, of one family or the other.
+/// A destination with an address of its own, IPv4 or IPv6.
 pub(crate) fn dest(id: u32, weight: i32) -> Dest {
     let addr = if id.is_multiple_of(3) {
         IpAddr::V6(Ipv6Addr::from((0x2001_0DB8 << 96) | u128::from(id)))
@@ -87,7 +87,7 @@ pub(crate) fn dest(id: u32, weight: i32) -> Dest {
 }
 
 impl Farm {
-    /// Does `op`, if it is an edit.
+    /// Does `op` if it is an edit.
     pub(crate) fn edit(&mut self, op: &Op) -> Option<Edit> {
         match *op {
             Op::Add { weight } => {
@@ -115,7 +115,7 @@ impl Farm {
         }
     }
 
-    /// Does `op`, if it changes loads: that of one destination, or of all.
+    /// Does `op` if it changes loads. Returns the destination, or `Some(None)` if all changed.
     pub(crate) fn change(&mut self, op: &Op) -> Option<Option<DestId>> {
         match *op {
             Op::Limit { at, limit } => self.load(at, |load| load.limit = limit),

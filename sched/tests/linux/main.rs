@@ -1,7 +1,7 @@
 //! Every scheduler against a plain, slow model of Linux's, under random histories.
 //!
-//! The model keeps one list and walks it anew for every choice, as the kernel does. The lists grow
-//! past the size from which the crate keeps trees instead of walking.
+//! The model keeps one list and walks it for every choice, as the kernel does. The lists grow
+//! beyond the size at which the crate keeps trees and no longer walks.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -31,7 +31,7 @@ use model::Model;
 
 const TUNING: Tuning = Tuning { lblc_expiration: 3_600_000, lblcr_expiration: 1_000 };
 
-/// One worker: a state, the plan it has settled on, and the edits it has yet to see.
+/// One worker: a state, its present plan, and the edits that it has not seen yet.
 struct Worker {
     plan: Plan,
     state: State,
@@ -67,7 +67,8 @@ impl Worker {
     }
 }
 
-/// Runs a history with one worker that follows each edit at once and one that waits until it must.
+/// Runs a history with two workers. One follows each edit at once; the other waits until the next
+/// connection.
 fn run(kind: Kind, flags: Flags, stagger: Stagger, history: &[Op]) {
     let mut farm = Farm::default();
     let mut prompt = Worker::new(kind, flags, stagger);
@@ -165,7 +166,7 @@ proptest! {
         run(kind, Flags::NONE, Stagger::new(worker, 4), &history);
     }
 
-    /// Plans and edits that do not fit together, in any order, with any weights.
+    /// Uses plans and edits that do not fit together, in any order, with any weights.
     #[test]
     fn no_order_of_edits_panics(
         kind in prop::sample::select(Kind::ALL.to_vec()),

@@ -26,9 +26,9 @@ pub(crate) struct Model {
     cw: i64,
     mw: i64,
     di: i64,
-    /// lblc, lblcr: the servers of each address, front first, and when they changed.
+    /// lblc, lblcr: the servers of each address, front first, and when the set last changed.
     sets: HashMap<IpAddr, (Vec<DestId>, u64)>,
-    /// lt, wlt, wrt: the number about all destinations, until it must be taken anew.
+    /// lt, wlt, wrt: a number about all destinations; `None` when it must be taken anew.
     survey: Option<u64>,
     random: XorShift,
 }
@@ -121,7 +121,7 @@ impl Model {
         self.cursor
     }
 
-    /// Step by step, one pass over the list for every level of weight.
+    /// Makes one pass over the list for every level of weight.
     fn wrr(&mut self, farm: &Farm) -> Option<DestId> {
         if self.mw == 0 {
             return None;
@@ -312,7 +312,8 @@ fn wlc(farm: &Farm) -> Option<DestId> {
     least(farm, |d| Some((overhead(farm, d), 0, d.weight)))
 }
 
-/// The kernel's walk, for a cost, a second cost to break ties, and a weight to divide both by.
+/// The kernel's walk. `cost` gives a cost, a second cost to break ties, and a weight that divides
+/// both.
 fn least(farm: &Farm, cost: impl Fn(&Dest) -> Option<(u64, u64, i32)>) -> Option<DestId> {
     let mut best: Option<(&Dest, (u64, u64, i32))> = None;
     for dest in farm.list.iter().filter(|d| eligible(farm, d)) {

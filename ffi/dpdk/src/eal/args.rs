@@ -1,13 +1,13 @@
-//! What to tell DPDK at start, by name instead of by flag. Owned by whoever starts the process;
-//! read once.
+//! DPDK's start arguments, by name instead of by flag. They belong to the caller that starts DPDK
+//! and are read once.
 
 use std::path::Path;
 use std::path::PathBuf;
 
 /// The environment's set-up: CPUs, memory, devices, logging.
 ///
-/// The defaults ask for hugepages that vanish with the process, no PCI device, no worker core and a
-/// quiet log.
+/// The defaults: hugepages that vanish with the process, no PCI device, no worker core, a quiet
+/// log.
 #[derive(Clone, Debug)]
 pub struct EalArgs {
     main_cpu: Option<u32>,
@@ -45,62 +45,62 @@ impl EalArgs {
         }
     }
 
-    /// The CPU that counts as the main core's. The calling thread is not pinned to it. Default: one
-    /// it may run on.
+    /// The CPU of the main core. The calling thread is not pinned to it. Default: a CPU that the
+    /// calling thread may run on.
     #[must_use]
     pub fn main_cpu(mut self, cpu: u32) -> Self {
         self.main_cpu = Some(cpu);
         self
     }
 
-    /// One worker core for each CPU; the same CPU twice gives two cores that share it.
+    /// Makes one worker core for each CPU. If a CPU is given twice, two cores share it.
     #[must_use]
     pub fn worker_cpus(mut self, cpus: impl IntoIterator<Item = u32>) -> Self {
         self.worker_cpus = cpus.into_iter().collect();
         self
     }
 
-    /// Memory to take at start. With hugepages DPDK takes more when needed; without, this is all
-    /// there is (64 MB unless said otherwise).
+    /// Memory to take at start, in MB. With hugepages DPDK takes more when needed; without them it
+    /// never gets more (default: 64 MB).
     #[must_use]
     pub fn memory_mb(mut self, mb: u32) -> Self {
         self.memory_mb = Some(mb);
         self
     }
 
-    /// Whether to use hugepages. Without them each look-up in a large table costs more, and no PCI
-    /// device works.
+    /// Whether to use hugepages. Without hugepages each look-up in a large table costs more, and no
+    /// PCI device works.
     #[must_use]
     pub fn hugepages(mut self, yes: bool) -> Self {
         self.hugepages = yes;
         self
     }
 
-    /// Whether to leave no file behind, however the process ends. Other DPDK processes cannot
-    /// attach then.
+    /// Whether to leave no file behind, however the process ends. If so, other DPDK processes
+    /// cannot attach.
     #[must_use]
     pub fn in_memory(mut self, yes: bool) -> Self {
         self.in_memory = yes;
         self
     }
 
-    /// Which addresses devices are given.
+    /// Which kind of address devices get.
     #[must_use]
     pub fn iova(mut self, iova: Iova) -> Self {
         self.iova = iova;
         self
     }
 
-    /// Keeps the runtime files of several processes apart.
+    /// A name that keeps the runtime files of several processes apart.
     #[must_use]
     pub fn file_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.file_prefix = prefix.into();
         self
     }
 
-    /// Where DPDK keeps its runtime files, in a directory `dpdk`; nobody else should be able to
-    /// write there. Default: below `/run` for root, and for others below `$XDG_RUNTIME_DIR` or
-    /// `/tmp`, where the first user shuts the next one out.
+    /// The directory in which DPDK makes its directory `dpdk` for runtime files; nobody else should
+    /// be able to write there. Default: `/run` for root, `$XDG_RUNTIME_DIR` or `/tmp` for others.
+    /// In `/tmp` the first user shuts out all others.
     #[must_use]
     pub fn runtime_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.runtime_dir = Some(dir.into());
@@ -114,28 +114,28 @@ impl EalArgs {
         self
     }
 
-    /// One more virtual device to make at start, for example `net_null0,size=60`.
+    /// Adds a virtual device to make at start, for example `net_null0,size=60`.
     #[must_use]
     pub fn vdev(mut self, vdev: impl Into<String>) -> Self {
         self.vdevs.push(vdev.into());
         self
     }
 
-    /// How much DPDK says on stderr.
+    /// How much DPDK logs on stderr.
     #[must_use]
     pub fn log_level(mut self, level: LogLevel) -> Self {
         self.log_level = level;
         self
     }
 
-    /// Whether `dpdk-telemetry.py` may connect; needs a runtime directory.
+    /// Whether `dpdk-telemetry.py` may connect. That needs a runtime directory.
     #[must_use]
     pub fn telemetry(mut self, yes: bool) -> Self {
         self.telemetry = yes;
         self
     }
 
-    /// One more argument, given to DPDK as it is.
+    /// Adds an argument that DPDK gets as it is.
     #[must_use]
     pub fn extra(mut self, argument: impl Into<String>) -> Self {
         self.extra.push(argument.into());
@@ -150,7 +150,8 @@ impl EalArgs {
         self.log_level > LogLevel::Error
     }
 
-    /// The flags, without the program's name. `home_cpu` is for the main core when none was chosen.
+    /// The flags, without the program's name. `home_cpu` is the main core's CPU when none was
+    /// chosen.
     pub(crate) fn to_flags(&self, home_cpu: u32) -> Vec<String> {
         let lcores: Vec<_> =
             self.cpus(home_cpu).iter().enumerate().map(|(i, cpu)| format!("{i}@{cpu}")).collect();
@@ -160,7 +161,8 @@ impl EalArgs {
             format!("--file-prefix={}", self.file_prefix),
             format!("--log-level={}", self.log_level.name()),
         ];
-        // DPDK 22.11 refuses --in-memory without hugepages. Its part --no-shconf is still wanted then.
+        // DPDK 22.11 refuses --in-memory without hugepages. But --no-shconf, one part of it, is
+        // still needed.
         match (self.hugepages, self.in_memory) {
             (true, true) => flags.push("--in-memory".to_owned()),
             (true, false) => {}
@@ -188,7 +190,7 @@ impl EalArgs {
         flags
     }
 
-    /// The CPU of each core, by the core's number. `home_cpu` as for [`Self::to_flags`].
+    /// The CPU of each core, by the core's number. `home_cpu` is as for [`Self::to_flags`].
     pub(crate) fn cpus(&self, home_cpu: u32) -> Vec<u32> {
         core::iter::once(self.main_cpu.unwrap_or(home_cpu)).chain(self.worker_cpus.iter().copied()).collect()
     }
@@ -200,11 +202,11 @@ impl Default for EalArgs {
     }
 }
 
-/// Which kind of address devices are given for a packet.
+/// Which kind of address devices get for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Iova {
-    /// DPDK chooses by what the devices can do; virtual when there are no hugepages.
+    /// DPDK chooses by what the devices can do. Without hugepages: virtual.
     Auto,
     /// Physical.
     Pa,
@@ -212,17 +214,17 @@ pub enum Iova {
     Va,
 }
 
-/// How much DPDK says.
+/// How much DPDK logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LogLevel {
-    /// Nothing but the end of the world.
+    /// Only messages that the system is unusable.
     Emergency,
-    /// What went wrong. During set-up it goes into the error instead.
+    /// Errors. During set-up they go into the returned error instead.
     Error,
-    /// What looks wrong, too.
+    /// Also warnings.
     Warning,
-    /// What happens.
+    /// Also what happens.
     Info,
     /// Everything.
     Debug,
@@ -244,15 +246,15 @@ impl LogLevel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pci {
-    /// These, from the start.
+    /// Only these, from the start.
     Allow(Vec<String>),
-    /// None; the bus is not even looked at.
+    /// None: DPDK does not scan the bus.
     Off,
-    /// None at start; those that are attached later.
+    /// None at start; devices can be attached later.
     OnAttach,
 }
 
-/// The host bridge: an allowlist of it alone means "no NIC yet".
+/// The address of the host bridge. An allowlist with only this address means "no NIC yet".
 const NO_SUCH_NIC: &str = "0000:00:00.0";
 
 #[cfg(test)]

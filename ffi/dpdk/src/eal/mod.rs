@@ -1,8 +1,8 @@
-//! DPDK's environment: started once a process, it owns the memory, the cores and the devices.
+//! DPDK's environment. It starts once in a process, and owns the memory, the cores and the devices.
 //!
-//! [`Eal`] is the proof that it runs. Ports, pools and running work keep it alive through
-//! [`Alive`], so that [`Eal::cleanup`] refuses while any is left. It may be used from any thread;
-//! set-up calls take turns.
+//! [`Eal`] is the proof that DPDK runs. Ports, pools and running work each hold an [`Alive`], and
+//! [`Eal::cleanup`] refuses while any of them is left. Any thread may use the environment; set-up
+//! calls take turns.
 
 pub(crate) mod args;
 
@@ -30,18 +30,18 @@ use crate::log::Setup;
 use crate::mempool::Retired;
 use crate::port::PortId;
 
-/// Why the environment did not start. DPDK can be tried once a process: start a new one to try
-/// again.
+/// Why the environment did not start. A process can start DPDK only once: to try again, start a new
+/// process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EalInitError {
-    /// It runs already, or an earlier try failed.
+    /// DPDK runs already, or an earlier start failed.
     #[error("DPDK was already started in this process")]
     AlreadyStarted,
     /// An argument cannot be passed to C.
     #[error("DPDK argument {0:?} contains a NUL byte")]
     NulByte(String),
-    /// DPDK's own verdict.
+    /// DPDK refused.
     #[error("Cannot start DPDK: {reason}")]
     Refused {
         /// Why.
@@ -49,22 +49,22 @@ pub enum EalInitError {
     },
 }
 
-/// Why the environment cannot be taken down.
+/// Why the environment cannot be shut down.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CleanupError {
-    /// DPDK's own verdict.
+    /// DPDK refused.
     #[error("Cannot shut DPDK down: {0}")]
     Refused(Errno),
     /// Somebody still has a port, a pool, or work on a core.
     #[error("DPDK is still in use: {0} ports, pools or running cores")]
     InUse(usize),
-    /// Packets of pools that are gone are still around.
-    #[error("DPDK is still in use: packets of {0} dropped pools are still around")]
+    /// Packets of dropped pools still exist.
+    #[error("DPDK is still in use: packets of {0} dropped pools still exist")]
     PacketsOut(usize),
 }
 
-/// DPDK runs. There is at most one in a process.
+/// The proof that DPDK runs. There is at most one in a process.
 #[must_use]
 #[derive(Debug)]
 pub struct Eal {
@@ -75,8 +75,8 @@ pub struct Eal {
 }
 
 impl Eal {
-    /// Starts DPDK. The calling thread counts as the main core from now on, but may run where it
-    /// might before.
+    /// Starts DPDK. From now on the calling thread is the main core; it may still run on the same
+    /// CPUs as before.
     pub fn init(args: EalArgs) -> Result<Self, EalInitError> {
         let affinity = Affinity::of_this_thread();
         let home = affinity.as_ref().and_then(Affinity::first_cpu).unwrap_or(0);
@@ -94,14 +94,14 @@ impl Eal {
 
         let own = args.own_runtime_dir().and_then(|dir| CString::new(dir.as_os_str().as_bytes()).ok());
         if let Some(dir) = &own {
-            // DPDK takes systemd's variable for its own (`eal_create_runtime_dir`). SAFETY: two
-            // terminated strings, which are copied. The environment is read by DPDK on this thread
-            // only.
+            // DPDK reads its directory from systemd's variable (`eal_create_runtime_dir`).
+            // SAFETY: both strings are terminated and are copied. Only DPDK reads the environment,
+            // on this thread.
             unsafe { libc::setenv(c"RUNTIME_DIRECTORY".as_ptr(), dir.as_ptr(), 1) };
         }
         log::set_verbose(args.is_verbose());
         let setup = Setup::begin();
-        // DPDK keeps pointers into its arguments and reorders them, so they are never freed.
+        // DPDK keeps pointers to its arguments and reorders them. So they are never freed.
         let argv: &'static mut [*mut c_char] =
             argv.into_iter().map(CString::into_raw).collect::<Vec<_>>().leak();
         let argc = argv.len() as c_int;
@@ -121,9 +121,9 @@ impl Eal {
         Ok(Self { alive: Arc::new(Alive::default()), tsc_hz, cpus: args.cpus(home) })
     }
 
-    /// Takes DPDK down: closes what devices are left and gives the memory back. Refuses while
-    /// anything still uses it; the environment then stays as it is until the process ends,
-    /// which is always safe.
+    /// Shuts DPDK down: closes the remaining devices and frees the memory. Refuses while anything
+    /// still uses DPDK; then the environment stays as it is until the process ends, which is always
+    /// safe.
     pub fn cleanup(self) -> Result<(), CleanupError> {
         let others = Arc::strong_count(&self.alive) - 1;
         if others > 0 {
@@ -140,7 +140,7 @@ impl Eal {
         check(unsafe { dpdk_sys::rte_eal_cleanup() }).map(drop).map_err(CleanupError::Refused)
     }
 
-    /// The CPU a core was given.
+    /// The CPU of a core.
     pub fn cpu_of(&self, lcore: LcoreId) -> Option<u32> {
         self.cpus.get(lcore.as_u32() as usize).copied()
     }
@@ -163,8 +163,8 @@ impl Eal {
     }
 }
 
-/// Removes the directory that DPDK makes for its files, if it is empty, as it stays when no file is
-/// to be left behind; and the one around it if that is ours.
+/// Removes the directory that DPDK made for its files, if it is empty. It is empty when DPDK keeps
+/// no files. Removes the parent directory too if it is ours.
 fn remove_runtime_dir(ours: bool) {
     // SAFETY: returns a buffer that is empty until rte_eal_init has made the directory.
     let dir = unsafe { dpdk_sys::rte_eal_get_runtime_dir() };
@@ -173,7 +173,7 @@ fn remove_runtime_dir(ours: bool) {
     }
     // SAFETY: a terminated string in a static buffer that nobody writes to any more.
     let dir = unsafe { CStr::from_ptr(dir) };
-    // A directory with something in it stays, and so does one that is not there.
+    // `remove_dir` fails for a directory that is not empty or does not exist; that is fine.
     let dir = Path::new(OsStr::from_bytes(dir.to_bytes()));
     let _ = std::fs::remove_dir(dir);
     if let Some(around) = dir.parent().filter(|_| ours) {
@@ -181,24 +181,25 @@ fn remove_runtime_dir(ours: bool) {
     }
 }
 
-/// What is in use. Everything that needs DPDK holds one of these.
+/// What is in use. Everything that needs DPDK holds a share of it.
 #[derive(Debug, Default)]
 pub(crate) struct Alive {
     /// Cores with work on them.
     pub(crate) busy: Mutex<Vec<LcoreId>>,
     /// Ports that a [`crate::Port`] or one of its queues owns.
     pub(crate) ports: Mutex<Vec<PortId>>,
-    /// Pools without an owner that still wait for packets.
+    /// Pools without an owner that still wait for packets to come back.
     pub(crate) retired: Mutex<Vec<Retired>>,
 }
 
 impl Alive {
-    /// Frees the retired pools that all packets have come back to.
+    /// Frees the retired pools whose packets are all back.
     ///
-    /// A core that is giving back the last packet touches the pool's cache a moment longer than the
-    /// count shows, so this waits until no core works, and leaves the main core's cache to the
-    /// main thread. Any other thread has no cache: it returns packets through the pool's ring,
-    /// which counts them only when it is done.
+    /// A core that returns the last packet touches the pool's cache for a moment after the count
+    /// shows the packet. So this waits until no core works. It does nothing on threads other than
+    /// the main core's, because that thread may be using its cache. Any other thread has no cache:
+    /// it returns packets through the pool's ring, which counts a packet only when the return is
+    /// complete.
     pub(crate) fn reap(&self) {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if !busy.is_empty() || !on_main_lcore() {
@@ -215,8 +216,8 @@ fn on_main_lcore() -> bool {
     here == unsafe { dpdk_sys::rte_get_main_lcore() }
 }
 
-/// The CPUs a thread may run on. `rte_eal_init` pins its caller, and every thread made later would
-/// inherit that.
+/// The CPUs that a thread may run on. `rte_eal_init` pins its caller, and every thread made later
+/// would inherit the pinning.
 struct Affinity(libc::cpu_set_t);
 
 impl Affinity {

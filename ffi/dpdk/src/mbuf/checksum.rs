@@ -1,6 +1,6 @@
-//! What the device found out about a packet's checksums, and what it is asked to fill in.
+//! What the device knows about a received packet's checksums, and which it fills in when it sends.
 //!
-//! Both are flags in the packet itself: no call, no lock, the packet's owner only.
+//! Both are flags in the packet. Only the packet's owner uses them; there is no call and no lock.
 
 use crate::mbuf::Mbuf;
 
@@ -20,17 +20,17 @@ pub enum Sum {
     Bad,
     /// Right.
     Good,
-    /// Not filled in, but the data is intact: it came from a guest or a container on the same
-    /// machine.
+    /// Not filled in, but the data is intact: the packet came from a guest or a container on the
+    /// same machine.
     None,
-    /// The device did not look.
+    /// The device did not check.
     Unknown,
 }
 
 /// Which checksums the device fills in when it sends a packet.
 ///
-/// Only for ports that were granted the matching offload. With [`TxL4::Tcp`] or [`TxL4::Udp`] the
-/// packet's own checksum field must hold the pseudo-header's sum (not complemented); with
+/// Use it only on ports that were granted the matching offload. With [`TxL4::Tcp`] or [`TxL4::Udp`]
+/// the packet's own checksum field must hold the pseudo-header's sum (not complemented); with
 /// [`TxIp::V4Checksum`] the IPv4 header's must hold zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxChecksum {
@@ -67,7 +67,7 @@ pub enum TxL4 {
 }
 
 impl Mbuf {
-    /// Asks the device to fill checksums in; replaces what was asked before.
+    /// Asks the device to fill checksums in; replaces an earlier request.
     #[inline]
     pub fn set_tx_checksum_offload(&mut self, what: TxChecksum) {
         let ip = match what.ip {
@@ -82,19 +82,19 @@ impl Mbuf {
         };
         let raw = self.raw_mut();
         raw.ol_flags = raw.ol_flags & !TX_CHECKSUM_FLAGS | ip | l4;
-        // l2_len is the field's lowest 7 bits, l3_len the next 9; the rest is for segmentation and
-        // tunnels.
+        // l2_len is the lowest 7 bits of the field, l3_len the next 9. The rest is for segmentation
+        // and tunnels.
         raw.__bindgen_anon_3.tx_offload =
             u64::from(what.l2_len) & L2_LEN_MASK | (u64::from(what.l3_len) & L3_LEN_MASK) << L2_LEN_BITS;
     }
 
-    /// Sends the packet as it is.
+    /// Withdraws the request: the device sends the packet as it is.
     #[inline]
     pub fn clear_tx_checksum_offload(&mut self) {
         self.raw_mut().ol_flags &= !TX_CHECKSUM_FLAGS;
     }
 
-    /// What the device found out about the checksums. All unknown unless the port was granted
+    /// What the device found out about the checksums. Both are unknown unless the port was granted
     /// `rx_checksum`.
     #[inline]
     pub fn rx_checksum(&self) -> RxChecksum {
@@ -103,7 +103,7 @@ impl Mbuf {
     }
 }
 
-/// Two bits say four things: neither is unknown, both is none.
+/// Two bits have four meanings: no bit is `Unknown`, both bits are `None`.
 #[inline]
 fn sum(flags: u64, bad: u64, good: u64) -> Sum {
     match (flags & bad != 0, flags & good != 0) {

@@ -1,12 +1,13 @@
-//! A packet: one buffer of a pool, owned by whoever holds this value and by nobody else.
+//! A packet: one buffer of a pool. The holder of the value is its only owner.
 //!
-//! Made by a pool or a receive queue; ended by a transmit queue, or by dropping it, which gives it
-//! back to its pool. It may go from thread to thread but is never in two at once. The bytes between
-//! head- and tailroom are the packet; a packet in several pieces ([`Mbuf::segments`]) shows only
-//! its first. Everything here is plain field access, without a call into DPDK, but for freeing.
+//! A pool or a receive queue makes a packet. A transmit queue takes it, or its owner drops it;
+//! dropping gives it back to its pool. It may go from thread to thread but is never in two at once.
+//! The packet is the bytes between headroom and tailroom; of a packet in several pieces
+//! ([`Mbuf::segments`]) only the first piece can be seen. Apart from freeing, everything here is
+//! plain field access without a call into DPDK.
 //!
-//! Invariant: `data_off + data_len <= buf_len`, and `pkt_len` is the sum over all pieces. Drivers
-//! establish it; every method here keeps it.
+//! Invariant: `data_off + data_len <= buf_len`, and `pkt_len` is the sum of `data_len` over all
+//! pieces. Drivers establish it; every method here keeps it.
 
 pub(crate) mod checksum;
 
@@ -42,7 +43,7 @@ impl Mbuf {
         Self(raw)
     }
 
-    /// Frees all packets in `frames` at once, which is cheaper than one by one.
+    /// Frees all packets in `frames` at once. That is cheaper than one by one.
     #[inline]
     pub fn free_bulk<const N: usize>(frames: &mut ArrayVec<Self, N>) {
         let count = frames.len() as u32;
@@ -62,8 +63,8 @@ impl Mbuf {
         unsafe { core::slice::from_raw_parts_mut(start, len) }
     }
 
-    /// Grows the packet by `n` bytes in front and gives those, whose content is arbitrary. Nothing
-    /// if there is not so much headroom.
+    /// Grows the packet by `n` bytes in front and returns the new bytes. Their content is
+    /// arbitrary. Returns `None` if the headroom is too small.
     #[inline]
     #[must_use]
     pub fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
@@ -71,16 +72,16 @@ impl Mbuf {
         if n > usize::from(raw.data_off) {
             return None;
         }
-        // Neither overflows: data_off + data_len <= buf_len, and what one loses the other gains.
+        // No overflow: data_off + data_len <= buf_len, and the sum does not change.
         raw.data_off -= n as u16;
         raw.data_len += n as u16;
         raw.pkt_len += n as u32;
         self.data_mut().get_mut(..n)
     }
 
-    /// Grows the packet by `n` bytes in front, whose content is arbitrary, and cuts it to `len`
-    /// bytes. False, and no change, if there is not so much headroom, it would not be as long,
-    /// or it is in pieces.
+    /// Grows the packet by `n` bytes in front, with arbitrary content, and then cuts it to `len`
+    /// bytes. Returns `false` and changes nothing if the headroom is too small, if the grown packet
+    /// is shorter than `len`, or if it is in pieces.
     #[inline]
     #[must_use]
     pub fn reframe(&mut self, n: usize, len: usize) -> bool {
@@ -90,8 +91,8 @@ impl Mbuf {
         };
         if fits {
             let raw = self.raw_mut();
-            // Neither is cut off: n is at most data_off, and len at most data_len + n, which the
-            // buffer holds.
+            // Both casts are exact: n is at most data_off, and len is at most data_len + n, which
+            // fits the buffer.
             raw.data_off -= n as u16;
             raw.data_len = len as u16;
             raw.pkt_len = len as u32;
@@ -99,8 +100,8 @@ impl Mbuf {
         fits
     }
 
-    /// Grows the packet by `n` bytes at the end and gives those, whose content is arbitrary.
-    /// Nothing if there is not so much tailroom, or the packet is in pieces.
+    /// Grows the packet by `n` bytes at the end and returns the new bytes. Their content is
+    /// arbitrary. Returns `None` if the tailroom is too small, or the packet is in pieces.
     #[inline]
     #[must_use]
     pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
@@ -114,7 +115,8 @@ impl Mbuf {
         self.data_mut().get_mut(old..)
     }
 
-    /// Cuts `n` bytes off the front. `false`, and no change, if the first piece is shorter.
+    /// Cuts `n` bytes off the front. Returns `false` and changes nothing if the first piece is
+    /// shorter.
     #[inline]
     #[must_use]
     pub fn trim_front(&mut self, n: usize) -> bool {
@@ -128,8 +130,8 @@ impl Mbuf {
         true
     }
 
-    /// Cuts the end off so that `len` bytes stay, for example to lose Ethernet padding. `false`,
-    /// and no change, if the packet is shorter, or is in pieces.
+    /// Cuts the end off so that `len` bytes stay, for example to remove Ethernet padding. Returns
+    /// `false` and changes nothing if the packet is shorter or is in pieces.
     #[inline]
     #[must_use]
     pub fn truncate(&mut self, len: usize) -> bool {
@@ -142,7 +144,7 @@ impl Mbuf {
         true
     }
 
-    /// The packet's bytes: all of them, or the first piece's.
+    /// The packet's bytes; of a packet in pieces, the bytes of the first piece.
     #[inline]
     pub fn data(&self) -> &[u8] {
         // SAFETY: as in data_mut, and borrowed shared.
@@ -155,46 +157,45 @@ impl Mbuf {
         self.raw().pkt_len as usize
     }
 
-    /// Whether there is not a single byte.
+    /// Whether the packet has no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// In how many pieces the packet is. More than one only on ports that were granted
-    /// `rx_scatter`.
+    /// How many pieces the packet has. More than one only on ports that were granted `rx_scatter`.
     #[inline]
     pub fn segments(&self) -> u16 {
         self.raw().nb_segs
     }
 
-    /// Whether [`Mbuf::data`] is all of it.
+    /// Whether [`Mbuf::data`] is the whole packet.
     #[inline]
     pub fn is_contiguous(&self) -> bool {
         self.segments() == 1
     }
 
-    /// How far [`Mbuf::prepend`] can go.
+    /// How many bytes [`Mbuf::prepend`] can add.
     #[inline]
     pub fn headroom(&self) -> usize {
         usize::from(self.raw().data_off)
     }
 
-    /// How far [`Mbuf::append`] can go.
+    /// How many bytes [`Mbuf::append`] can add.
     #[inline]
     pub fn tailroom(&self) -> usize {
         let raw = self.raw();
         usize::from(raw.buf_len) - usize::from(raw.data_off) - usize::from(raw.data_len)
     }
 
-    /// Where the packet came from, unless a pool made it.
+    /// The port that received the packet; `None` if a pool made it.
     #[inline]
     pub fn port(&self) -> Option<PortId> {
         let port = self.raw().port;
         (port != NO_PORT).then(|| PortId::new(port))
     }
 
-    /// The hash by which the device chose the queue, if it gives it.
+    /// The hash by which the device chose the queue, if the device tells it.
     #[inline]
     pub fn rss_hash(&self) -> Option<u32> {
         let raw = self.raw();
@@ -207,15 +208,15 @@ impl Mbuf {
         Some(unsafe { hash.rss })
     }
 
-    /// The VLAN tag (priority, DEI, id; host order) that the device took off the packet, if it did.
+    /// The VLAN tag (priority, DEI, id; host order), if the device took one off the packet.
     #[inline]
     pub fn stripped_vlan(&self) -> Option<u16> {
         let raw = self.raw();
         (raw.ol_flags & RX_VLAN_STRIPPED != 0).then_some(raw.vlan_tci)
     }
 
-    /// Has the device put a VLAN tag (host order) in when it sends. For ports that were granted
-    /// `tx_vlan_insert`.
+    /// Asks the device to insert a VLAN tag (host order) when it sends. Use it only on ports that
+    /// were granted `tx_vlan_insert`.
     #[inline]
     pub fn set_vlan_insert(&mut self, tci: u16) {
         let raw = self.raw_mut();
@@ -223,7 +224,8 @@ impl Mbuf {
         raw.ol_flags |= TX_VLAN;
     }
 
-    /// Starts loading the packet's first line: its Ethernet, IP and most of its transport header.
+    /// Starts loading the packet's first cache line: its Ethernet header, its IP header and most of
+    /// its transport header.
     #[inline(always)]
     pub fn prefetch(&self) {
         prefetch_at(self.start());

@@ -1,7 +1,7 @@
-//! Starting a port: ask what the device offers, settle for what it has, say what came of it.
+//! Starts a port: asks what the device offers, takes what it has, and reports the result.
 //!
 //! Weak devices are the normal case: one queue, no offload, no RSS, a fixed MTU. None of that is an
-//! error. Runs on the control side; the device is not polled yet.
+//! error. Control runs this code; nobody polls the device yet.
 
 use core::fmt;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::port::rss::RssGranted;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PortStartError {
-    /// Frames would not fit into the pool's packets, and the device cannot spread them over
+    /// Frames would not fit into the pool's packets, and the device cannot spread a frame over
     /// several.
     #[error("{device}: mtu {mtu} does not fit packets of {data_room} bytes")]
     BufferTooSmall {
@@ -52,13 +52,13 @@ pub enum PortStartError {
         /// Why.
         reason: Reason,
     },
-    /// A port or a queue of an earlier start is still around.
+    /// The port, or a queue of it, still exists from an earlier start.
     #[error("{device}: already started")]
     InUse {
         /// Which device.
         device: String,
     },
-    /// There is nowhere to put packets.
+    /// The builder has no pool for packets.
     #[error("{device}: no mempool given")]
     NoMempool {
         /// Which device.
@@ -75,11 +75,11 @@ pub enum PortStartError {
 pub enum Step {
     /// Setting queues and offloads.
     Configure,
-    /// Asking what the device is and can.
+    /// Asking for the device's properties.
     Query,
     /// Setting up a receive queue.
     RxQueue(u16),
-    /// Starting it.
+    /// Starting the device.
     Start,
     /// Setting up a transmit queue.
     TxQueue(u16),
@@ -97,7 +97,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// What a port should be like. All but the pool may come out smaller: see [`Port::granted`].
+/// The wanted properties of a port. The device may grant less of all but the pool: see
+/// [`Port::granted`].
 #[must_use]
 #[derive(Debug)]
 pub struct PortBuilder {
@@ -115,7 +116,7 @@ pub struct PortBuilder {
 }
 
 impl PortBuilder {
-    /// One queue each way, no offload, no RSS.
+    /// A builder for one queue each way, no offload, no RSS.
     pub fn new(eal: &Eal, id: PortId) -> Self {
         Self {
             alive: Arc::clone(eal.alive()),
@@ -151,8 +152,8 @@ impl PortBuilder {
         self
     }
 
-    /// Where received packets live. The device holds up to all its receive descriptors' worth of
-    /// them.
+    /// The pool for received packets. The device holds up to one packet for each receive
+    /// descriptor.
     pub fn mempool(mut self, pool: &Mempool) -> Self {
         self.pool = Some(pool.clone());
         self
@@ -170,8 +171,8 @@ impl PortBuilder {
         self
     }
 
-    /// The largest IP packet. Over a Linux interface this changes that interface's own MTU.
-    /// Default: leave it.
+    /// The largest IP packet, in bytes. If the device sits on a Linux interface, this changes the
+    /// interface's MTU. Default: leave it.
     pub fn mtu(mut self, mtu: u16) -> Self {
         self.mtu = Some(mtu);
         self
@@ -205,8 +206,9 @@ impl PortBuilder {
         {
             return Err(PortStartError::BufferTooSmall { device, mtu, data_room: pool.data_room() });
         }
-        // Some drivers offer what they then refuse. What matters is that packets flow, so the MTU
-        // goes first, then all the rest; the first refusal is the one to report.
+        // Some drivers refuse what they offer. It matters most that packets flow. So the second
+        // attempt leaves out the MTU, and the third leaves out everything optional. If all fail,
+        // the first refusal is reported.
         let attempts = [plan.clone(), Plan { mtu: None, ..plan.clone() }, plan.modest()];
         let mut outcomes = attempts.iter().map(|plan| plan.carry_out(&pool).map_err(refusal));
         let first = outcomes.next().unwrap_or(Ok(plan));
@@ -227,7 +229,7 @@ impl PortBuilder {
         })
     }
 
-    /// What is wanted, cut down to what the device says it has.
+    /// The wanted properties, limited to what the device says it has.
     fn plan(&self, info: &dpdk_sys::rte_eth_dev_info) -> Plan {
         let offloads = self.wanted.offered(info.rx_offload_capa, info.tx_offload_capa);
         let mut plan = Plan {
@@ -241,13 +243,14 @@ impl PortBuilder {
             rss_fields: RssFields::NONE,
             rss_key: Vec::new(),
         };
-        // With one queue the hash is still worth having, if the device passes it on.
+        // With one queue the hash is still useful, if the device passes it on.
         if let Some(rss) = &self.rss
             && (plan.rx_queues > 1 || offloads.rx_rss_hash)
         {
             plan.rss_fields = rss.fields.offered(info.flow_type_rss_offloads);
             let len = if info.hash_key_size == 0 { RSS_KEY_LEN } else { usize::from(info.hash_key_size) };
-            // What a longer key has beyond 40 bytes never meets an address or a port.
+            // A longer key repeats after 40 bytes. The bytes beyond 40 do not affect addresses or
+            // ports.
             plan.rss_key = rss.key.iter().flat_map(|key| key.iter().copied().cycle().take(len)).collect();
         }
         plan
@@ -270,7 +273,7 @@ impl PortBuilder {
     }
 }
 
-/// The device's limit, which it may give for the packet, for the frame, or for both.
+/// The device's MTU limit. Devices give it for the packet, for the frame, or for both.
 fn largest_mtu(info: &dpdk_sys::rte_eth_dev_info) -> u16 {
     if info.max_mtu < u16::MAX {
         return info.max_mtu;
@@ -298,5 +301,5 @@ fn promiscuous(id: PortId) -> bool {
 }
 
 const FRAME_HEADER_AND_CHECK: u32 = 14 + 4;
-/// With two VLAN tags.
+/// The same with two VLAN tags.
 const FRAME_OVERHEAD: u32 = FRAME_HEADER_AND_CHECK + 2 * 4;

@@ -1,4 +1,4 @@
-//! What a device agreed to, for the operator to read and for the packet path to choose by.
+//! What a device granted. The operator reads it, and the packet path depends on it.
 
 use core::fmt;
 
@@ -11,10 +11,9 @@ use crate::port::rss::RssGranted;
 pub struct Granted {
     /// What was asked for.
     pub wanted: Offloads,
-    /// What of it the device does.
+    /// What the device does of that.
     pub offloads: Offloads,
-    /// How packets are spread over the receive queues; none if the device does not say that it
-    /// does.
+    /// How packets are spread over the receive queues; `None` if the device does not report RSS.
     pub rss: Option<RssGranted>,
     /// Receive queues.
     pub rx_queues: u16,
@@ -24,7 +23,7 @@ pub struct Granted {
     pub rx_descriptors: u16,
     /// Packets that each transmit queue holds.
     pub tx_descriptors: u16,
-    /// The largest IP packet.
+    /// The largest IP packet, bytes.
     pub mtu: u16,
     /// Whether frames for other hardware addresses are received.
     pub promiscuous: bool,

@@ -1,8 +1,8 @@
 //! A started port: a network device with its receive and transmit queues.
 //!
 //! [`PortBuilder`](builder::PortBuilder) makes it. Its owner takes the queues out and gives each to
-//! one worker. The device runs until the port and all its queues are gone; the last of them to go,
-//! on whatever thread that is, stops and closes it and lets go of its pool.
+//! one worker. The device runs until the port and all its queues are dropped. The last drop, on any
+//! thread, stops and closes the device and releases its pool.
 
 pub(crate) mod builder;
 pub(crate) mod granted;
@@ -44,7 +44,7 @@ impl PortId {
         self.0
     }
 
-    /// The name of the device behind it, while there is one.
+    /// The name of the port's device, while it has one.
     pub(crate) fn device(self) -> Option<String> {
         let mut name: [c_char; NAME_LEN] = [0; NAME_LEN];
         // SAFETY: `name` has the size that the call is documented to need; a bad number is an
@@ -118,8 +118,8 @@ impl Port {
         self.mac
     }
 
-    /// The largest IP packet the port carries, as the device sees it. Software devices over a Linux
-    /// interface may say 1500 whatever the interface's own limit.
+    /// The largest IP packet in bytes, as the device reports it. A software device over a Linux
+    /// interface may report 1500 although the interface has another limit.
     pub fn mtu(&self) -> u16 {
         self.granted.mtu
     }
@@ -134,39 +134,38 @@ impl Port {
         &self.driver
     }
 
-    /// The index of the Linux interface that the device sits on, for drivers that do.
+    /// The index of the Linux interface that the device sits on, if there is one.
     pub fn interface(&self) -> Option<u32> {
         self.interface
     }
 
-    /// Has the device let all frames in, for whatever MAC; whether it does. Taken back when the
-    /// port is closed.
+    /// Makes the device receive frames for all MAC addresses; returns whether it does. Closing the
+    /// port ends it.
     pub fn let_all_in(&self) -> bool {
         // SAFETY: the port is started, and claimed as long as this lives.
         unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id().as_u16()) == 0 }
     }
 
-    /// What the device agreed to.
+    /// What the device granted.
     pub fn granted(&self) -> &Granted {
         &self.granted
     }
 }
 
-/// A device that was started. Shared by the port and its queues; dropping the last share stops it.
+/// A started device. The port and its queues share it; dropping the last share stops the device.
 #[derive(Debug)]
 pub(crate) struct Running {
     id: PortId,
-    /// Dropped first: the device is closed and gives its packets back.
+    /// Dropped first: that closes the device, which then gives its packets back.
     _claim: Claim,
     _pool: Mempool,
 }
 
-/// Stops and closes a port that nobody polls any more. A device that refuses either is left to the
-/// process's end.
+/// Stops and closes a port that nobody polls any more. If the device refuses, it stays open until
+/// the process ends.
 fn close(id: PortId) {
-    // Over a Linux interface the mode would stay with the interface. Drivers without it say so,
-    // which is fine.
-    // SAFETY: the port is open and claimed by the caller.
+    // A Linux interface would stay in promiscuous mode. Drivers without that mode return an error,
+    // which is fine. SAFETY: the port is open and claimed by the caller.
     unsafe { dpdk_sys::rte_eth_promiscuous_disable(id.as_u16()) };
     // SAFETY: the port is open and claimed by the caller, and no queue of it is left.
     unsafe { dpdk_sys::rte_eth_dev_stop(id.as_u16()) };
@@ -174,7 +173,7 @@ fn close(id: PortId) {
     unsafe { dpdk_sys::rte_eth_dev_close(id.as_u16()) };
 }
 
-/// The right to configure and run a port: at most one exists for a number.
+/// The right to configure and run a port. There is at most one for each port number.
 #[derive(Debug)]
 pub(crate) struct Claim {
     id: PortId,
@@ -193,7 +192,7 @@ impl Claim {
         Some(Self { id, alive: Arc::clone(alive), closes: false })
     }
 
-    /// The port was started: the end of the claim closes it.
+    /// Notes that the port was started, so that the end of the claim closes it.
     fn closing(self) -> Self {
         let mut claim = self;
         claim.closes = true;
@@ -203,10 +202,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Before the list of ports, as wherever both are taken.
+        // This lock is always taken before the lock of the list of ports.
         let _setup = self.closes.then(Setup::begin);
-        // DPDK gives the number to the next device as soon as the port is closed. Whoever gets it
-        // waits for the list, so it finds the number free.
+        // As soon as the port is closed, DPDK gives its number to the next device. The claim for
+        // that device waits for the list, so it finds the number free.
         let mut ports = self.alive.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if self.closes {
             close(self.id);

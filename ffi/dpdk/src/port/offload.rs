@@ -1,16 +1,15 @@
-//! Work that a device can do for us: what is wanted, and how DPDK spells it. Set up once, by
-//! control.
+//! Work that a device can do for us, and DPDK's bits for it. Control sets it up once.
 
 use core::fmt;
 
-/// Work for the device. Wanted before the start, granted after it.
+/// Work for the device: before the start, what is wanted; after it, what is granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offloads {
     /// Check IPv4, TCP and UDP checksums of received packets.
     pub rx_checksum: bool,
-    /// Say the RSS hash of received packets.
+    /// Tell the RSS hash of received packets.
     pub rx_rss_hash: bool,
-    /// Spread packets that are larger than a buffer over several.
+    /// Spread a packet that is larger than a buffer over several buffers.
     pub rx_scatter: bool,
     /// Take the VLAN tag off received packets.
     pub rx_vlan_strip: bool,
@@ -27,7 +26,7 @@ pub struct Offloads {
 }
 
 impl Offloads {
-    /// Nothing.
+    /// No offload.
     pub const NONE: Self = Self {
         rx_checksum: false,
         rx_rss_hash: false,
@@ -40,7 +39,7 @@ impl Offloads {
         tx_vlan_insert: false,
     };
 
-    /// All checksums both ways, and the RSS hash: what a director gains from.
+    /// All checksums both ways, and the RSS hash: the offloads that help a director.
     pub const CHECKSUMS_AND_HASH: Self = Self {
         rx_checksum: true,
         rx_rss_hash: true,
@@ -50,7 +49,7 @@ impl Offloads {
         ..Self::NONE
     };
 
-    /// Those of `self` that `other` has not.
+    /// The offloads of `self` that `other` does not have.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         let mut rest = Self::NONE;
@@ -60,12 +59,13 @@ impl Offloads {
         rest
     }
 
-    /// Whether there is none.
+    /// Whether this contains no offload.
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }
 
-    /// What both this and the device's capabilities contain; all of an item's bits or none.
+    /// The offloads of `self` that the device offers too. The device must offer all bits of an
+    /// offload.
     pub(crate) fn offered(self, rx: u64, tx: u64) -> Self {
         let mut granted = Self::NONE;
         for item in TABLE {
@@ -98,7 +98,7 @@ impl fmt::Display for Offloads {
     }
 }
 
-/// One offload, said once: its name, its field, its bits.
+/// One offload: its name, its field, its bits.
 struct Item {
     name: &'static str,
     field: fn(&Offloads) -> bool,
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offer_of_some_checksums_is_no_grant_of_all() {
+    fn an_offer_of_some_checksums_does_not_grant_all() {
         let ipv4_only = dpdk_sys::RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
         let wanted = Offloads { rx_checksum: true, rx_scatter: true, ..Offloads::NONE };
         assert!(wanted.offered(ipv4_only, 0).is_none());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn display_names_what_is_there() {
+    fn display_names_the_offloads_that_are_set() {
         assert_eq!(Offloads::NONE.to_string(), "none");
         let two = Offloads { rx_checksum: true, tx_segments: true, ..Offloads::NONE };
         assert_eq!(two.to_string(), "rx checksum, tx segments");

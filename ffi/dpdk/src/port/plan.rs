@@ -1,7 +1,7 @@
-//! What a device is told, and telling it: configure, set up each queue, start.
+//! The settings for a device, and the steps that apply them: configure, set up each queue, start.
 //!
-//! Made by the builder from what is wanted and what the device offers; carried out on the control
-//! side, while the builder holds the claim on the port and the set-up lock.
+//! The builder makes a plan from what is wanted and what the device offers. Control carries it out,
+//! while the builder holds the claim on the port and the set-up lock.
 
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -14,7 +14,7 @@ use crate::port::builder::Step;
 use crate::port::offload::Offloads;
 use crate::port::rss::RssFields;
 
-/// What a device is told.
+/// The settings for a device.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) id: PortId,
@@ -29,13 +29,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The same without anything a driver could dislike.
+    /// The same without anything that a driver could refuse.
     pub(crate) fn modest(&self) -> Self {
         Self { offloads: Offloads::NONE, rss_fields: RssFields::NONE, mtu: None, ..self.clone() }
     }
 
-    /// Configures and starts the device; gives the plan with the numbers that the device settled
-    /// on.
+    /// Configures and starts the device. Returns the plan with the numbers that the device chose.
     pub(crate) fn carry_out(&self, pool: &Mempool) -> Result<Self, (Step, Errno)> {
         let mut done = self.clone();
         done.configure().map_err(|errno| (Step::Configure, errno))?;
@@ -92,8 +91,8 @@ impl Plan {
             dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut self.rx_descriptors, &mut self.tx_descriptors)
         })?;
         if let Some(mtu) = self.mtu {
-            // A device that cannot keeps its own, which is asked back after the start.
-            // SAFETY: the port is configured and not started.
+            // A device that cannot change its MTU keeps it. The builder reads the MTU after the
+            // start. SAFETY: the port is configured and not started.
             unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, mtu) };
         }
         Ok(())

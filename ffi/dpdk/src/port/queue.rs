@@ -1,6 +1,6 @@
-//! A port's queues: where packets come in and go out, a burst at a time.
+//! A port's queues, which receive and send packets in bursts.
 //!
-//! One thread uses a queue at a time, which `&mut self` and the lack of `Sync` see to; it may
+//! One thread at a time uses a queue: `&mut self` and the lack of `Sync` ensure it. A queue may
 //! change threads between bursts. A queue keeps its port running.
 
 use core::cell::Cell;
@@ -15,7 +15,7 @@ use crate::port::PortId;
 use crate::port::QueueId;
 use crate::port::Running;
 
-/// Where packets come in.
+/// A queue that receives packets.
 #[must_use]
 #[derive(Debug)]
 pub struct RxQueue {
@@ -31,11 +31,10 @@ impl RxQueue {
         Self { port, queue, _running: Arc::clone(running), _one_thread: PhantomData }
     }
 
-    /// Puts what has come in behind what `out` holds, as far as there is room, and says how many
-    /// that were.
+    /// Appends received packets to `out` as far as there is room, and returns how many.
     ///
-    /// Some drivers work in groups of 4, 8 or even 32 and give nothing when there is less room:
-    /// call it with room for a whole burst.
+    /// Call it with room for a whole burst: some drivers work in groups of 4, 8 or even 32 packets,
+    /// and give none when there is less room.
     #[inline]
     pub fn rx_burst<const N: usize>(&mut self, out: &mut ArrayVec<Mbuf, N>) -> usize {
         const { assert!(N <= u16::MAX as usize, "A burst's length is 16 bits") };
@@ -69,7 +68,7 @@ impl RxQueue {
     }
 }
 
-/// Where packets go out.
+/// A queue that sends packets.
 #[must_use]
 #[derive(Debug)]
 pub struct TxQueue {
@@ -85,15 +84,14 @@ impl TxQueue {
         Self { port, queue, _running: Arc::clone(running), _one_thread: PhantomData }
     }
 
-    /// Sends from the front of `frames` and says how many the device took; the rest stays, in
-    /// order.
+    /// Sends packets from the front of `frames` and returns how many the device took. The rest
+    /// stays, in order.
     #[inline]
     pub fn tx_burst<const N: usize>(&mut self, frames: &mut ArrayVec<Mbuf, N>) -> usize {
         const { assert!(N <= u16::MAX as usize, "A burst's length is 16 bits") };
         let offered = frames.len();
         let start = frames.as_mut_ptr();
-        // SAFETY: the port runs (`_running`), this queue is set up and ours alone (`&mut self`),
-        // and
+        // SAFETY: the port runs (`_running`), this queue is set up and ours alone (`&mut self`), and
         // `start` points to `offered` packets (Mbuf is a transparent NonNull<rte_mbuf>).
         let taken = unsafe {
             dpdk_sys::rte_eth_tx_burst(self.port.as_u16(), self.queue.as_u16(), start.cast(), offered as u16)

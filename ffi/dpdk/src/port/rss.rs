@@ -1,9 +1,9 @@
-//! Receive-side scaling: how a device spreads packets over its queues, so that software can compute
-//! the same.
+//! Receive-side scaling: how a device spreads packets over its queues. Software can compute the
+//! same queue.
 //!
 //! A device hashes some fields with its key (Toeplitz) and looks the low bits up in its indirection
-//! table. The answer decides which worker owns a connection, so key and table are asked back from
-//! the device after the start.
+//! table. The result decides which worker owns a connection. So key and table are read from the
+//! device after the start.
 
 use core::fmt;
 use core::ops::BitAnd;
@@ -15,20 +15,20 @@ use crate::port::PortId;
 /// How packets should be spread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rss {
-    /// What to hash; the device may offer less.
+    /// The fields to hash; the device may offer fewer.
     pub fields: RssFields,
-    /// The key; the driver's own if none is given.
+    /// The key; `None` for the driver's own.
     pub key: Option<[u8; RSS_KEY_LEN]>,
 }
 
-/// Address and port of both ends of TCP and UDP, the addresses alone of all else.
+/// For TCP and UDP, the address and port of both ends; for other protocols, only the addresses.
 impl Default for Rss {
     fn default() -> Self {
         Self { fields: RssFields::IP | RssFields::TCP | RssFields::UDP, key: None }
     }
 }
 
-/// What is hashed. The `ONLY` flags narrow the others down to one end.
+/// The fields that are hashed. The `ONLY` flags limit the others to one end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RssFields(u64);
 
@@ -50,13 +50,13 @@ impl RssFields {
     /// Addresses and ports of UDP over IPv4 and IPv6.
     pub const UDP: Self =
         Self(dpdk_sys::RTE_ETH_RSS_NONFRAG_IPV4_UDP | dpdk_sys::RTE_ETH_RSS_NONFRAG_IPV6_UDP);
-    /// Of the addresses, the source's alone.
+    /// Of the addresses, only the source address.
     pub const L3_SOURCE_ONLY: Self = Self(dpdk_sys::RTE_ETH_RSS_L3_SRC_ONLY);
-    /// Of the addresses, the destination's alone.
+    /// Of the addresses, only the destination address.
     pub const L3_DESTINATION_ONLY: Self = Self(dpdk_sys::RTE_ETH_RSS_L3_DST_ONLY);
-    /// Of the ports, the source's alone.
+    /// Of the ports, only the source port.
     pub const L4_SOURCE_ONLY: Self = Self(dpdk_sys::RTE_ETH_RSS_L4_SRC_ONLY);
-    /// Of the ports, the destination's alone.
+    /// Of the ports, only the destination port.
     pub const L4_DESTINATION_ONLY: Self = Self(dpdk_sys::RTE_ETH_RSS_L4_DST_ONLY);
 
     const NARROWING: Self = Self(
@@ -80,8 +80,8 @@ impl RssFields {
         self.0 & other.0 == other.0
     }
 
-    /// What a device that offers `offered` can hash of this; nothing if no field is left to narrow
-    /// down.
+    /// The fields of this that a device with `offered` can hash; none if only `ONLY` flags are
+    /// left.
     pub(crate) fn offered(self, offered: u64) -> Self {
         let both = Self(self.0 & offered);
         if both.0 & !Self::NARROWING.0 == 0 { Self::NONE } else { both }
@@ -113,17 +113,17 @@ impl fmt::Debug for RssFields {
 /// How the device spreads packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RssGranted {
-    /// What it hashes.
+    /// The fields it hashes.
     pub fields: RssFields,
-    /// Its key; empty if the driver does not say. Only the first 40 bytes reach IP addresses and
-    /// ports.
+    /// Its key; empty if the driver does not tell. IP addresses and ports use only the first 40
+    /// bytes.
     pub key: Vec<u8>,
-    /// Hash modulo the table's length to queue; empty if the driver does not say.
+    /// The queue for each hash modulo the table's length; empty if the driver does not tell.
     pub table: Vec<u16>,
 }
 
 impl RssGranted {
-    /// Asks a started port.
+    /// Reads the settings of a started port.
     pub(crate) fn query(port: PortId, configured: RssFields, key_len: u8, table_len: u16) -> Self {
         let mut key = vec![0; usize::from(if key_len == 0 { RSS_KEY_LEN as u8 } else { key_len })];
         let mut conf =
@@ -154,5 +154,5 @@ fn query_table(port: PortId, len: u16) -> Option<Vec<u16>> {
     Some(groups.iter().flat_map(|group| group.reta).take(usize::from(len)).collect())
 }
 
-/// The bytes of a key that IPv6 addresses and ports reach.
+/// The bytes of a key that IPv6 addresses and ports use.
 pub(crate) const RSS_KEY_LEN: usize = 40;

@@ -1,4 +1,5 @@
-//! A port's counters and link state, asked from the device. Slow calls, for control; any thread.
+//! A port's counters and link state, read from the device. The calls are slow and for control; any
+//! thread may make them.
 
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -8,15 +9,14 @@ use crate::errno::Errno;
 use crate::errno::check;
 use crate::port::Port;
 
-/// A device's counters since it was started or reset. Which of them it keeps is the driver's
-/// choice.
+/// A device's counters since it was started or reset. Some drivers keep only some of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStats {
     /// Packets received.
     pub rx_packets: u64,
     /// Bytes received.
     pub rx_bytes: u64,
-    /// Packets lost because nobody fetched them in time.
+    /// Packets lost because nobody took them from the queue in time.
     pub rx_missed: u64,
     /// Packets received broken.
     pub rx_errors: u64,

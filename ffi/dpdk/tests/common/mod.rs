@@ -1,5 +1,4 @@
-//! One environment for a test binary: DPDK starts once a process, and the tests in it run in
-//! parallel.
+//! One environment for a test binary: DPDK starts once in a process, and the tests run in parallel.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -13,8 +12,8 @@ use dpdk::Mempool;
 use dpdk::Port;
 use dpdk::PortBuilder;
 
-/// Arguments that need neither root nor hugepages, and leave no file, so that one prefix serves
-/// all.
+/// Arguments that need no root and no hugepages. They leave no file, so all tests can use one
+/// prefix.
 pub(crate) fn args() -> EalArgs {
     EalArgs::new().hugepages(false).memory_mb(128).file_prefix("vipline-test")
 }
