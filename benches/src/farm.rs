@@ -1,4 +1,4 @@
-//! Many destinations whose connections come and go: what a choice is made among.
+//! Many destinations whose connections come and go, for choices among them.
 
 use core::net::IpAddr;
 use core::net::Ipv4Addr;
@@ -16,7 +16,7 @@ use sched::State;
 use sched::Tuning;
 use sched::XorShift;
 
-/// Connections open at a time: each ends when as many others have begun.
+/// Connections open at the same time. Each ends after this many others have begun.
 pub const OPEN: usize = 4096;
 
 /// A service with all its connections.
@@ -30,7 +30,7 @@ pub struct Farm {
 }
 
 impl Farm {
-    /// A service of `count` destinations without connections; nothing when no plan can be made.
+    /// A service of `count` destinations without connections; `None` if the plan cannot be built.
     pub fn new(kind: Kind, count: u32) -> Option<Self> {
         let plan = Plan::build(kind, Flags::NONE, dests(count)).ok()?;
         let state = State::new(&plan, Stagger::ALONE);
@@ -38,8 +38,8 @@ impl Farm {
         Some(Self { plan, state, loads: Active::none(count), random, open, step: 0 })
     }
 
-    /// A choice: a pick, the count of the new connection, the end of an old one, and the two
-    /// notices of the changed loads.
+    /// Makes a choice with its bookkeeping: picks, counts the new connection, ends an old one, and
+    /// reports both changed loads.
     pub fn choose(&mut self) -> Option<DestId> {
         let step = self.step;
         self.step += 1;
@@ -65,7 +65,7 @@ impl Farm {
     }
 }
 
-/// Destinations of differing weights.
+/// Destinations with different weights.
 pub fn dests(count: u32) -> Vec<Dest> {
     let dest = |id| {
         let weight = 1 + (id * 7919 % 10) as i32;
@@ -75,7 +75,7 @@ pub fn dests(count: u32) -> Vec<Dest> {
     (0..count).map(dest).collect()
 }
 
-/// A client of its own for every step, and a target for every few.
+/// A different client for every step, and a different target for every few steps.
 fn key(step: u32) -> Key {
     let client = IpAddr::V4(Ipv4Addr::from(step.wrapping_mul(0x9E37_79B1)));
     let target = IpAddr::V4(Ipv4Addr::from(step.wrapping_mul(0x9E37_79B1) >> 20));

@@ -1,4 +1,4 @@
-//! Frames and ports that allocate nothing once made.
+//! Frames and ports that allocate nothing after they are made.
 
 use dataplane::io::Burst;
 use dataplane::io::Frame;
@@ -18,12 +18,12 @@ pub struct FixedFrame {
 }
 
 impl FixedFrame {
-    /// No bytes yet.
+    /// A frame without bytes.
     pub fn empty() -> Self {
         Self { buffer: Box::new([0; ROOM]), start: HEADROOM, end: HEADROOM }
     }
 
-    /// Makes the frame's content `bytes`, as far as they fit.
+    /// Replaces the frame's content by `bytes`, as far as they fit.
     pub fn fill(&mut self, bytes: &[u8]) {
         self.start = HEADROOM;
         self.end = HEADROOM;
@@ -58,20 +58,20 @@ impl Frame for FixedFrame {
     }
 }
 
-/// Two ports. What is put into `waiting` is received; what is sent comes to lie in `sent`, and
-/// nothing is freed.
+/// Two ports. The worker receives the frames in `waiting`; sent frames go to `sent`. No frame is
+/// freed.
 #[derive(Debug, Default)]
 pub struct FixedIo {
-    /// To be received next, by port.
+    /// Frames to receive next, by port.
     pub waiting: [Burst<FixedFrame>; 2],
-    /// What was sent, by port.
+    /// Frames that were sent, by port.
     pub sent: [Burst<FixedFrame>; 2],
-    /// What went to the host or was dropped.
+    /// Frames that went to the host or were dropped.
     pub done: Vec<FixedFrame>,
 }
 
 impl FixedIo {
-    /// Ports for as many frames in all.
+    /// Ports for up to `frames` frames in all.
     pub fn with_room_for(frames: usize) -> Self {
         Self { done: Vec::with_capacity(frames), ..Self::default() }
     }
@@ -85,7 +85,7 @@ impl PacketIo for FixedIo {
     }
 
     fn receive(&mut self, port: PortId, burst: &mut Burst<FixedFrame>) {
-        // Swapping takes hundreds of instructions, which no idle poll of a device takes.
+        // A swap takes hundreds of instructions; an idle poll of a device takes far fewer.
         if !self.waiting[port.index()].is_empty() {
             core::mem::swap(burst, &mut self.waiting[port.index()]);
         }

@@ -1,9 +1,10 @@
-//! Instruction counts of the packet path: a director in memory, and fixed work for it.
+//! Measurements of the packet path: `vipline bench`, and instruction counts of a director in memory
+//! that does fixed work.
 //!
-//! The binary `instructions` does one kind of work a known number of times; `scripts/instructions`
-//! runs it under callgrind and compares instructions an item with those recorded in
-//! `instructions.txt`. Unlike nanoseconds they are the same on every run. What cache misses cost is
-//! for `vipline bench` to say.
+//! The binary `instructions` does one kind of work a known number of times. `scripts/instructions`
+//! runs it under callgrind and compares the instructions of each item with the record in
+//! `instructions.txt`. Unlike nanoseconds, they are the same on every run. They do not show the
+//! cost of cache misses; `vipline bench` does.
 
 pub mod bench;
 pub mod farm;

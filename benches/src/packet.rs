@@ -1,4 +1,4 @@
-//! Packets of clients, and what real servers answer.
+//! Packets of clients, and answers of real servers.
 
 use core::net::Ipv4Addr;
 
@@ -12,15 +12,15 @@ pub const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 /// The port of every service.
 pub const PORT: u16 = 80;
 
-/// A packet: the smallest there is.
+/// The smallest Ethernet packet.
 pub type Packet = [u8; 60];
 
-/// What a client speaks with.
+/// A client's connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
-    /// The client's number, which makes its address and port.
+    /// The client's number; its address and port follow from it.
     pub client: u32,
-    /// The method of the service asked.
+    /// The method of the client's service.
     pub method: Method,
     /// TCP or UDP.
     pub protocol: u8,
@@ -45,7 +45,7 @@ pub const fn vip(method: Method) -> Ipv4Addr {
     Ipv4Addr::new(192, 0, 2, 1 + method as u8)
 }
 
-/// A packet with this key. Its checksums are wrong, which nobody looks at.
+/// A packet with this key. Its checksums are wrong; nobody checks them.
 pub fn packet(key: FlowKey, flags: u8) -> Packet {
     let mut bytes = [0; 60];
     bytes[..6].copy_from_slice(&MAC.0);
@@ -57,16 +57,17 @@ pub fn packet(key: FlowKey, flags: u8) -> Packet {
     if key.protocol() == l4::TCP {
         bytes[46..48].copy_from_slice(&[0x50, flags]);
     } else {
-        // With a checksum, or it would not be adjusted (RFC 768).
+        // A checksum of 0 would not be adjusted (RFC 768).
         bytes[38..42].copy_from_slice(&[0, 26, 1, 1]);
     }
     bytes
 }
 
-/// Makes a packet that was sent to a real server the server's answer; false when no answer comes
-/// this way.
+/// Turns a packet for a real server into the server's answer. Returns `false` if the answer does
+/// not pass the director.
 pub fn turn_round(bytes: &mut [u8], flags: u8) -> bool {
-    // Rewritten ones only: others have a header more in front, or the VIP as their destination.
+    // Only for NAT and FULLNAT: other packets have another header in front, or the VIP as their
+    // destination.
     let translated = bytes.len() == 60 && bytes[30] == 10;
     if translated {
         bytes[..6].copy_from_slice(&MAC.0);

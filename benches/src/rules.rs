@@ -1,5 +1,5 @@
-//! The rules of the director in memory: a service for each method and protocol, with eight real
-//! servers each.
+//! The rules of the director in memory: a service for each method and protocol. Each has eight real
+//! servers.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -27,24 +27,24 @@ use crate::packet::MAC;
 use crate::packet::PORT;
 use crate::packet::vip;
 
-/// The methods that there are services of.
+/// The methods of the services.
 pub const METHODS: [Method; 4] = [Method::DirectRoute, Method::Tunnel, Method::Masquerade, Method::FullNat];
-/// The protocols that there are services of.
+/// The protocols of the services.
 pub const PROTOCOLS: [u8; 2] = [l4::TCP, l4::UDP];
 /// The port towards the clients; their adjacency has the same number.
 pub const WAN: PortId = PortId::new(0);
 /// The port towards the real servers; their adjacency has the same number.
 pub const LAN: PortId = PortId::new(1);
-/// Where the real servers listen when ports are translated.
+/// The port of the real servers, for methods that translate ports.
 pub const SERVER_PORT: u16 = 8080;
 /// The address that real servers see with FULLNAT.
 pub const LOCAL: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
-/// All real servers, of all services.
+/// How many real servers all services have together.
 pub const DESTS: u32 = SERVERS * (METHODS.len() * PROTOCOLS.len()) as u32;
 
 const SERVERS: u32 = 8;
 
-/// The rules; nothing when the crates disagree with each other.
+/// The rules; `None` if a service cannot be built.
 pub fn rules(workers: Workers) -> Option<Master> {
     let mut master = Master::new(workers, MhSize::default());
     let paths = master.paths_mut();

@@ -1,4 +1,4 @@
-//! What `vipline bench` can be asked.
+//! The arguments of `vipline bench`, and their limits.
 
 use clap::ValueEnum;
 use dataplane::snapshot::dest::Method;
@@ -10,17 +10,16 @@ use crate::bench::error::BenchError;
 /// The arguments of `vipline bench`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to do: carry packets of standing connections, make and end connections, stand a flood,
-    /// carry packets of standing connections at a constant rate and measure how long each
-    /// takes, change rules under standing connections, or measure the machine's memory without
-    /// a director
+    /// What to measure: packets of standing connections; connections that begin and end; a flood;
+    /// the latency of packets at constant rates; changes of rules while packets come; or the
+    /// machine's memory, without a director
     #[arg(long, value_enum, default_value_t = Workload::Established)]
     pub workload: Workload,
     /// Forwarding method
     #[arg(long, value_enum, default_value_t = MethodName::Nat)]
     pub method: MethodName,
-    /// Connections in the table: all of the time, or (workload connections) about as many; a flood
-    /// finds room for as many again
+    /// Connections in the table (workload connections: about as many). For a flood the table has
+    /// room for twice as many
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub flows: u32,
     /// Services; connections are spread evenly over them
@@ -32,30 +31,31 @@ pub struct BenchArgs {
     /// Scheduler, by its IPVS name
     #[arg(long, value_name = "S", default_value = "rr")]
     pub scheduler: String,
-    /// Frame length on the wire, the 4 bytes of FCS included
+    /// Frame length on the wire, including the 4 bytes of FCS
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub frame: u16,
     /// What a flood is made of
     #[arg(long, value_enum, value_name = "KIND")]
     pub kind: Option<FloodKind>,
-    /// Packets a second of a flood [default: twice as many as the worker can make connections of
-    /// and end again]
+    /// Packets a second of a flood [default: twice the rate at which the worker can make and end
+    /// connections]
     #[arg(long, value_name = "N")]
     pub syn_rate: Option<u32>,
     /// Changes of rules a second (workload changes) [default: 1000]
     #[arg(long, value_name = "N")]
     pub change_rate: Option<u32>,
-    /// How long to measure; setting up comes before that, and before a flood some ten seconds to
-    /// learn what the worker can take. With --search, how long a load near the result is tried
+    /// How long to measure. Setting up comes first; before a flood, so do some ten seconds that
+    /// measure what the worker can take. With --search, how long a load near the result is tried
     #[arg(long, value_name = "S", default_value_t = 5)]
     pub seconds: u32,
-    /// Search the highest rates at which nothing (NDR) and at most 0.5 % (PDR) is lost
+    /// Search for the highest rates at which no packet (NDR) or at most 0.5 % of packets (PDR) are
+    /// lost
     #[arg(long)]
     pub search: bool,
-    /// The smallest load that --search tries, in packets a second, both directions together
+    /// The smallest load that --search tries: packets a second, both directions together
     #[arg(long, value_name = "PPS", requires = "search", default_value_t = 10_000)]
     pub min_load: u32,
-    /// The largest; unless given, the packets that 100 Gb/s Ethernet carries
+    /// The largest load that --search tries [default: the packets that 100 Gb/s Ethernet carries]
     #[arg(long, value_name = "PPS", requires = "search")]
     pub max_load: Option<u32>,
     /// Print one JSON object
@@ -63,22 +63,22 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// What the director is made to do.
+/// What the director has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
-    /// Packets of connections that are there, visited in random order
+    /// Packets of standing connections, in random order
     Established,
     /// Whole TCP connections, from the SYN to the timeout
     Connections,
-    /// Standing connections under twice as many SYNs, or other packets that make connections, as
-    /// can be handled
+    /// Standing connections, and twice as many SYNs (or other packets that make connections) as the
+    /// worker can handle
     Flood,
-    /// Packets of connections that are there, at constant rates below throughput
+    /// Packets of standing connections, at constant rates below throughput
     Latency,
-    /// Packets of connections that are there, while another thread changes rules
+    /// Packets of standing connections, while another thread changes rules
     Changes,
-    /// No packets: random loads, one after the other and prefetched
+    /// No packets: random memory loads, dependent and prefetched
     Memory,
 }
 
@@ -86,14 +86,14 @@ pub enum Workload {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FloodKind {
-    /// SYNs from anywhere
+    /// SYNs from random addresses
     #[default]
     Syn,
-    /// UDP datagrams from anywhere
+    /// UDP datagrams from random addresses
     Udp,
     /// A SYN and then an ACK from the same forged address
     SynAck,
-    /// The same, and the service is persistent
+    /// The same, to a persistent service
     SynAckSticky,
 }
 
@@ -103,7 +103,7 @@ pub enum FloodKind {
 pub enum MethodName {
     /// Destination rewritten, replies pass the director
     Nat,
-    /// Another MAC, nothing else
+    /// Only the MAC is changed
     Dr,
     /// IPv4 in IPv4
     Tun,
@@ -127,20 +127,20 @@ impl MethodName {
 pub(super) const MOST_FLOWS: u32 = 50_000_000;
 const MOST_DESTINATIONS: u32 = 65_536;
 const MOST_SERVICES: u32 = 65_536;
-/// All services' together: each has a next hop and counters of its own.
+/// The most real servers of all services together: each has its own next hop and counters.
 const MOST_SERVERS: u32 = 1_000_000;
-/// Ethernet, IPv4 and TCP headers and the FCS fit into the smallest frame.
+/// Frame lengths. The smallest frame holds the Ethernet, IPv4 and TCP headers and the FCS.
 const FRAMES: core::ops::RangeInclusive<u16> = 64..=1518;
 const LONGEST: u32 = 600;
 const MOST_CHANGES: u32 = 100_000;
 const CHANGES: u32 = 1000;
-/// More SYNs in a second than the fastest Ethernet in common use carries.
+/// More SYNs a second than the fastest Ethernet in common use carries.
 const MOST_SYNS: u32 = 150_000_000;
 
-/// Some packets come due even in the shortest trial.
+/// At this load some packets come due even in the shortest trial.
 const LEAST_LOAD: u32 = 1000;
-/// Bits a second of the fastest Ethernet in common use, and the bytes that it spends on a frame
-/// beside the frame.
+/// Bits a second of the fastest Ethernet in common use, and the bytes that each frame costs besides
+/// its own.
 const WIRE: u64 = 100_000_000_000;
 const WIRE_OVERHEAD: u64 = 20;
 
@@ -161,7 +161,7 @@ impl BenchArgs {
         self.kind.unwrap_or_default()
     }
 
-    /// Refuses what no run can do; gives the scheduler.
+    /// Refuses arguments out of range. Returns the scheduler.
     pub(super) fn check(&self) -> Result<Kind, BenchError> {
         let bad = |what: &str, value: &dyn core::fmt::Display, expected: String| {
             Err(BenchError::Argument(format!("--{what} {value}: expected {expected}")))

@@ -1,10 +1,10 @@
-//! The clock that packets arrive by: the time-stamp counter without the time that others took.
+//! The clock by which packets arrive: the time-stamp counter without the time that others took.
 //!
-//! Between two readings the director does a known amount of work. A stretch that is longer than
-//! such work can take was not all its doing, and counts as if it had taken the longest it can:
-//! while a hypervisor or an interrupt has the CPU, the network nearly stands still. What is cut off
-//! is counted, so that it can be set beside what is cut off when there is no director at all. Time
-//! is a parameter here.
+//! Between two readings the director does a known amount of work. If a stretch is longer than such
+//! work can take, others had the CPU for part of it. The clock then counts only the longest time
+//! that the work can take. So the network nearly stands still while a hypervisor or an interrupt
+//! has the CPU. The clock counts what it leaves out; the report compares that with what it leaves
+//! out without a director. Time is a parameter here.
 
 use core::fmt;
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::bench::report::round;
 
-/// Arrival time, and what was left out of it.
+/// Arrival time, and the time that was left out of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArrivalClock {
     /// Cycles since the start.
@@ -25,12 +25,12 @@ pub(super) struct ArrivalClock {
 }
 
 impl ArrivalClock {
-    /// It is 0 at `tsc`.
+    /// A clock that shows 0 at `tsc`.
     pub(super) const fn new(tsc: u64) -> Self {
         Self { now: 0, seen: tsc, stolen: 0, stretches: 0 }
     }
 
-    /// The time at `tsc`, when it may have advanced by at most `longest` since the last reading.
+    /// The time at `tsc`. Since the last reading it may advance by at most `longest`.
     #[inline]
     pub(super) fn read(&mut self, tsc: u64, longest: u64) -> u64 {
         let passed = tsc.saturating_sub(core::mem::replace(&mut self.seen, tsc));
@@ -42,7 +42,7 @@ impl ArrivalClock {
         self.now
     }
 
-    /// Lets so many cycles pass at once, until `tsc`.
+    /// Advances the clock by `cycles` at once; the next stretch begins at `tsc`.
     pub(super) fn skip(&mut self, cycles: u64, tsc: u64) {
         self.now += cycles;
         self.seen = tsc;
@@ -58,7 +58,7 @@ impl ArrivalClock {
         self.stolen
     }
 
-    /// What was left out, and of how much.
+    /// What was left out, and out of how much.
     pub(super) const fn account(&self) -> Account {
         Account { cycles: self.now + self.stolen, stolen: self.stolen, stretches: self.stretches }
     }
@@ -69,7 +69,7 @@ impl ArrivalClock {
 pub(super) struct Account {
     /// Cycles that passed.
     pub(super) cycles: u64,
-    /// Those of them that were left out, and the stretches that these were cut off.
+    /// Cycles of these that were left out, and the number of stretches that lost some.
     pub(super) stolen: u64,
     pub(super) stretches: u64,
 }
@@ -84,7 +84,7 @@ impl Account {
         }
     }
 
-    /// As it is reported, when the counter has so many cycles in a second.
+    /// The account as it is reported, for a counter with `hz` cycles a second.
     pub(super) fn stolen(&self, hz: u64) -> Stolen {
         let left = (self.cycles - self.stolen).max(1) as f64;
         Stolen {
@@ -94,13 +94,13 @@ impl Account {
     }
 }
 
-/// Time that was too long to be a director's doing.
+/// Time that was left out of the clock because it was too long to be the director's work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Stolen {
-    /// The part of all time.
+    /// Its part of all time.
     pub part: f64,
-    /// Stretches that it was cut off, in a second of the time that is left: how long each was makes
-    /// no difference.
+    /// How many stretches lost time, in a second of the remaining time. Their length does not
+    /// matter.
     pub stretches_per_second: f64,
 }
 
@@ -115,25 +115,25 @@ impl fmt::Display for Stolen {
     }
 }
 
-/// The longest that the director may take from one reading to the next: what a burst of packets
-/// more than it has in its hands takes, when it is given as many as it takes. It never has more
-/// than two bursts.
+/// The longest time that the director may need from one reading to the next. It is the cost of the
+/// packets that the director holds and of one more burst, at the cost of a packet under full load.
+/// The director never holds more than two bursts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Cycles; `None`: for ever.
+    /// Cycles for a packet; `None` for no limit.
     packet: Option<u64>,
 }
 
 impl Patience {
-    /// Without end: the clock is the counter.
+    /// No limit: the clock is the counter.
     pub(super) const ENDLESS: Self = Self { packet: None };
 
-    /// For a director that takes `packet` cycles for one of many packets.
+    /// The limit of a director that takes `packet` cycles a packet under full load.
     pub(super) fn new(packet: f64) -> Self {
         Self { packet: Some(packet.ceil() as u64) }
     }
 
-    /// For a stretch at whose end the director has so many packets in its hands.
+    /// The longest time for a stretch at whose end the director holds `packets` packets.
     #[inline]
     pub(super) const fn with(&self, packets: u64) -> u64 {
         match self.packet {
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_too_long_is_cut_off_and_counted() {
+    fn only_the_excess_of_a_long_stretch_is_left_out_and_counted() {
         let mut clock = ArrivalClock::new(1000);
         assert_eq!(clock.read(1040, 50), 40);
         assert_eq!(clock.read(1090, 50), 90);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn time_that_is_skipped_is_not_counted_as_stolen() {
+    fn skipped_time_is_not_counted_as_left_out() {
         let mut clock = ArrivalClock::new(0);
         clock.read(10, 50);
         clock.skip(1_000_000, 6000);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_goes_by_the_packets_in_hand() {
+    fn the_limit_grows_with_the_packets_that_the_director_holds() {
         let patience = Patience::new(99.5);
         assert_eq!(patience.with(0), 100 * BURST as u64);
         assert_eq!(patience.with(7), 100 * (BURST as u64 + 7));

@@ -1,14 +1,14 @@
-//! Workload "changes": rules are changed while packets of standing connections come as fast as the
+//! Workload "changes": rules change while packets of standing connections come as fast as the
 //! worker takes them.
 //!
-//! Another thread, on another CPU if there is one, changes them as the daemon's control loop does
-//! ([`Control`]). Stretches with changes and without take turns, so that what the machine does to
-//! the worker by itself is seen beside what changes do. A stretch with changes goes on until every
-//! connection has had its first packet after the last change, since a real server that comes or
-//! goes has all connections judged anew.
+//! Another thread, on another CPU if there is one, changes the rules as the daemon's control loop
+//! does ([`Control`]). Stretches with changes and without take turns. So the report shows the
+//! effect of the machine beside the effect of the changes. When a real server comes or goes, all
+//! connections are judged anew. So a stretch with changes goes on until every connection has had
+//! its first packet after the last change.
 //!
-//! What is timed is one poll: up to 8 bursts from each port, their making and freeing included. A
-//! packet that is not forwarded voids the figures.
+//! The time of each poll is recorded: up to 8 bursts from each port, including the time to make and
+//! free the packets. A packet that is not forwarded voids the figures.
 
 use core::fmt;
 use core::sync::atomic::AtomicU64;
@@ -34,34 +34,34 @@ use crate::bench::report::round;
 use crate::bench::rules::Director;
 use linux::affinity;
 
-/// What a poll should stay below, in microseconds.
+/// A poll should take less than this, in microseconds.
 const GOAL: u64 = 50;
-/// A stretch is so many to a second.
+/// Stretches in a second.
 const STRETCHES: u64 = 10;
-/// How often a control thread that rests looks whether it is to go on.
+/// How often a resting control thread checks for a new order.
 const NAP: Duration = Duration::from_millis(1);
-/// Seconds that control may take to rest.
+/// Seconds within which control must obey the order to rest.
 const PATIENCE: u64 = 5;
-/// Precision of percentiles, in decimal digits, and the longest poll that is told from longer ones,
-/// in cycles.
+/// Precision of percentiles in decimal digits, and the longest poll that is recorded exactly, in
+/// cycles.
 const DIGITS: u8 = 3;
 const LONGEST: u64 = 1 << 36;
 
 /// What changes of rules did to the packets.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChangesReport {
-    /// Changes made, each published by itself.
+    /// Changes made. Each was published by itself.
     pub changes: u64,
-    /// Changes asked for in a second of a stretch with changes.
+    /// Changes a second that were asked for, in stretches with changes.
     pub rate: u32,
-    /// Whether the thread that made them had another CPU than the worker; if not, its work is in
-    /// the worker's polls.
+    /// Whether the changing thread had a CPU of its own. If not, the worker's polls include its
+    /// work.
     pub own_cpu: bool,
     /// Polls while rules stayed as they were.
     pub without: Polls,
-    /// Polls while they changed, and afterwards until all connections had seen the last change.
+    /// Polls while rules changed, and afterwards until all connections had seen the last change.
     pub with: Polls,
-    /// Of these, the polls that took up new rules.
+    /// Those of the polls `with` that took up new rules.
     pub following: Polls,
 }
 
@@ -72,22 +72,22 @@ pub struct Polls {
     pub polls: u64,
     /// Packets that they carried.
     pub packets: u64,
-    /// Packets a second of their time.
+    /// Packets a second, in the time of these polls.
     pub packets_per_second: u64,
-    /// Microseconds that half of them took at most.
+    /// Half of the polls took at most this many microseconds.
     pub p50_us: f64,
-    /// Microseconds that 99 % did.
+    /// 99 % of the polls took at most this many microseconds.
     pub p99_us: f64,
-    /// Microseconds that 99.9 % did.
+    /// 99.9 % of the polls took at most this many microseconds.
     pub p999_us: f64,
-    /// Microseconds of the longest.
+    /// The longest poll, microseconds.
     pub max_us: f64,
     /// How many took more than 50 µs.
     pub over_50_us: u64,
 }
 
-/// Measures throughput for a quarter of the time, then polls with and without changes, which
-/// `control_cpu` makes.
+/// Measures throughput for a quarter of the time, then polls with and without changes. A thread on
+/// `control_cpu` makes the changes.
 pub(super) fn run(
     director: &mut Director,
     args: &BenchArgs,
@@ -104,7 +104,7 @@ pub(super) fn run(
     let orders = Orders::default();
     let made = thread::scope(|scope| {
         let changing = scope.spawn(|| {
-            // This thread is the worker's child and would stay on its CPU.
+            // This thread is the worker's child. Without pinning it would stay on the worker's CPU.
             affinity::pin(&[control_cpu as usize]).map_err(|error| BenchError::Void(error.to_string()))?;
             orders.follow(control, args.changes_a_second())
         });
@@ -136,7 +136,8 @@ pub(super) fn run(
     Ok(Findings { changes: Some(report), ..Findings::from(measured) })
 }
 
-/// What the worker's thread wants of control's: numbered, even to rest, odd to change rules.
+/// Orders from the worker's thread to control's. They are numbered: even ones mean rest, odd ones
+/// mean change rules.
 #[derive(Default)]
 struct Orders {
     given: AtomicU64,
@@ -151,7 +152,7 @@ impl Orders {
         self.given.store(order, Ordering::Release);
     }
 
-    /// On control's thread: changes rules so many times a second while that is the order.
+    /// Runs on control's thread: changes rules `rate` times a second while the order says so.
     fn follow(&self, control: &mut Control, rate: u32) -> Result<(), BenchError> {
         let period = Duration::from_secs(1) / rate;
         let mut due = Instant::now();
@@ -184,7 +185,7 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Polls for so many cycles while rules stay as they are.
+    /// Polls for `cycles` while rules stay as they are.
     fn rest(&mut self, cycles: u64) {
         let end = self.now + cycles;
         while self.now < end {
@@ -193,8 +194,8 @@ impl Scene<'_> {
         }
     }
 
-    /// Polls for a stretch while rules change, and until every one of `flows` had a packet
-    /// afterwards; whether control did as it was told.
+    /// Polls for a stretch while rules change, and then until each of `flows` has had a packet.
+    /// Returns whether control obeyed.
     fn stir(&mut self, orders: &Orders, hz: u64, flows: u64) -> bool {
         let order = orders.given.load(Ordering::Relaxed) + 1;
         orders.give(order);
@@ -220,7 +221,8 @@ impl Scene<'_> {
         true
     }
 
-    /// (Cycles that one poll took, packets it carried, whether it took up new rules).
+    /// Polls once. Returns the cycles it took, the packets it carried, and whether it took up new
+    /// rules.
     fn poll(&mut self) -> (u64, u64, bool) {
         let (epoch, received) = (self.worker.epoch(), self.worker.io_mut().received);
         let begun = tsc();
@@ -230,9 +232,9 @@ impl Scene<'_> {
     }
 }
 
-/// Polls as they are recorded, in cycles.
+/// Recorded polls, in cycles.
 struct Record {
-    /// Of a fixed size: recording must not allocate.
+    /// It has a fixed size: recording must not allocate.
     times: Histogram<u64>,
     packets: u64,
     cycles: u64,
@@ -273,7 +275,7 @@ impl Record {
 impl fmt::Display for ChangesReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { changes, rate, .. } = self;
-        let whose = if self.own_cpu { "another CPU" } else { "the worker's own CPU, for want of another" };
+        let whose = if self.own_cpu { "another CPU" } else { "the worker's own CPU (there is no other)" };
         writeln!(f, "  {changes} changes of rules, {rate} a second, made on {whose}; no packet was lost")?;
         write!(
             f,

@@ -1,9 +1,9 @@
 //! Workload "connections": whole TCP connections, from the SYN to the timeout.
 //!
 //! Connections go through their stages in groups: all SYNs of a group, then all SYN-ACKs, and so
-//! on, so that between two packets of one connection lie packets of all others. Director time
-//! passes evenly meanwhile, [`GROUP_TIME`] a group, so that of [`HELD`] groups before it all linger
-//! in the table and those before them time out while the present one is carried.
+//! on. So packets of all other connections lie between two packets of one connection. Meanwhile
+//! director time passes evenly, [`GROUP_TIME`] a group. While one group is carried, all connections
+//! of the [`HELD`] groups before it are still in the table, and those of older groups time out.
 
 use dataplane::BURST;
 use dataplane::conn::wheel::SLOT_TICKS;
@@ -24,18 +24,18 @@ use crate::bench::rules;
 use crate::bench::rules::Director;
 use crate::bench::rules::MACS;
 
-/// Groups whose connections are in the table at one time.
+/// Groups whose connections are in the table at the same time.
 const HELD: u32 = 16;
 /// Groups after which clients' ports are used again.
 const GROUPS: u32 = 20;
-/// Ticks that pass with each group: so that [`HELD`] groups take TIME_WAIT's 120 s and their own
-/// time.
+/// Ticks that pass with each group: [`HELD`] groups take the 120 s of TIME_WAIT and the time of a
+/// group.
 const GROUP_TIME: u32 = 8 * Ticks::PER_SECOND;
-/// Longer than anything takes to time out.
+/// Ticks within which every connection times out.
 const DRAIN_TIME: u32 = 1000 * Ticks::PER_SECOND;
-/// Packets of one port in a poll.
+/// Packets that one poll takes from a port.
 const POLL: u32 = (ROUNDS * BURST) as u32;
-/// One group in so many goes without the director.
+/// One group in this many is measured without the director.
 const WITHOUT: u32 = 4;
 
 /// Connections in a group.
@@ -43,7 +43,8 @@ fn group(flows: u32) -> u32 {
     (flows / HELD).next_multiple_of(32).max(32)
 }
 
-/// Slots that the table needs: the groups held, the one under way, and one that is ending.
+/// Slots that the table needs: for the held groups, the present group, and one group that is
+/// ending.
 pub(super) fn capacity(flows: u32) -> u32 {
     group(flows) * (HELD + 2)
 }
@@ -65,7 +66,7 @@ fn stages(translated: bool) -> Vec<(usize, u8)> {
     all.into_iter().filter(|stage| translated || stage.0 == client).collect()
 }
 
-/// Director time that passes a little with every poll.
+/// Director time, which advances a little with every poll.
 struct Pace {
     /// In 2^-32 ticks.
     elapsed: u128,
@@ -80,16 +81,16 @@ impl Pace {
 }
 
 struct Script {
-    /// One for each stage, with its port.
+    /// One template for each stage, with its port.
     templates: Vec<(usize, Template)>,
     size: usize,
-    /// How far apart a group's flows are visited in all stages but the first.
+    /// The distance from one flow to the next, in all stages but the first.
     stride: usize,
     translated: bool,
     pace: Pace,
 }
 
-/// Warms up, measures, lets everything time out and checks that nothing was lost.
+/// Warms up, measures, lets all connections time out, and checks that no packet was lost.
 pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Measured, BenchError> {
     let size = group(args.flows);
     let translated = args.method.method().is_translated();
@@ -142,7 +143,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
 }
 
 impl Script {
-    /// Takes the `nth` group through all stages, with the director.
+    /// Takes group `nth` through all stages, with the director.
     fn carry(&mut self, director: &mut Director, nth: u32) {
         for stage in 0..self.templates.len() {
             let packets = self.set_scene(director, nth, stage);
@@ -163,12 +164,12 @@ impl Script {
         }
     }
 
-    /// Has the packets of one stage arrive; how many they are.
+    /// Lets the packets of one stage arrive. Returns how many there are.
     fn set_scene(&self, director: &mut Director, nth: u32, stage: usize) -> usize {
         let io = director.worker.io_mut();
         let Some((port, template)) = self.templates.get(stage) else { return 0 };
         if stage == 0 && self.translated {
-            // The servers' packets of the group before have all been sent: their room is used
+            // The servers' packets of the last group have all been sent, so their memory is used
             // again.
             let mut answers = io.sources[LAN.index()].take_records();
             answers.clear();
@@ -179,20 +180,20 @@ impl Script {
         }
         let source = &mut io.sources[*port];
         let from = if *port == WAN.index() { (nth % GROUPS) as usize * self.size } else { 0 };
-        // An answer is missing only when a packet was lost, which is found out later.
+        // An answer is missing only if a packet was lost; `nothing_lost` finds that later.
         let count = self.size.min(source.len() - from);
         source.play(template, from, count, if stage == 0 { 1 } else { self.stride });
         count
     }
 
-    /// Lets all that is left time out.
+    /// Lets all remaining connections time out.
     fn drain(&mut self, director: &mut Director) -> Result<(), BenchError> {
         let now = self.pace.tick();
         for slot in 0..=DRAIN_TIME / SLOT_TICKS {
             if director.stats.connections.get() == 0 {
                 break;
             }
-            // A poll looks at 32 timers at least, and no more than a group's come due in one slot
+            // A poll checks at least 32 timers, and at most a group's timers come due in one slot
             // of the wheel.
             for _ in 0..=self.size / 32 {
                 director.worker.poll(now.plus(slot * SLOT_TICKS));
@@ -206,7 +207,7 @@ impl Script {
     }
 }
 
-/// A number below `size`, far from its ends, that has no divisor in common with it.
+/// A number below `size`, not near 0 or `size`, that has no common divisor with it.
 fn coprime(size: usize) -> usize {
     let common = |mut a: usize, mut b: usize| {
         while b != 0 {

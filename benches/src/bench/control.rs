@@ -1,10 +1,10 @@
-//! The control side of the director that is measured: its rules, changed one after the other as the
-//! daemon does.
+//! The control side of the measured director: it holds the rules and changes them one at a time, as
+//! the daemon does.
 //!
-//! A change goes into the master, is released as a new snapshot and published; the worker takes it
-//! up at its next poll, and what no worker looks at any more is freed, all on the thread that
-//! changes. Real servers with connections stay: only their weights change. What is added, and
-//! removed again, is one real server and one service that are spare.
+//! A change goes into the master, and is released and published as a new snapshot. The worker takes
+//! it up at its next poll. Snapshots that no worker uses any more are freed. All this happens on
+//! the thread that changes. Real servers with connections stay; only their weights change. A change
+//! may also add or remove one spare real server and one spare service.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -44,18 +44,18 @@ use crate::bench::rules;
 use crate::bench::rules::MACS;
 use crate::bench::rules::Size;
 
-/// Real servers that come and go, beside those with connections.
+/// Real servers that come and go, besides those with connections.
 pub(super) const SPARE: u32 = 2;
-/// For how many seconds clients stick to their server, in a flood of such.
+/// Persistence timeout in seconds, for a flood of a persistent service.
 const STICKY: u32 = 300;
 
 const SERVER_PORT: u16 = 8080;
-/// Holds a full frame with an outer header in front.
+/// Room for a full frame with an outer header in front.
 const MTU: u16 = 1600;
-/// Adjacency of the clients' gateway; real server n has n + 1.
+/// Adjacency of the clients' gateway. Real server `n` has adjacency `n + 1`.
 const GATEWAY: u32 = 0;
 
-/// Who holds the rules, and changes them.
+/// The holder of the rules, which also changes them.
 pub(super) struct Control {
     master: Master,
     publisher: Publisher<Snapshot>,
@@ -65,7 +65,8 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// The rules of a director of that size, and what its one worker wants of them.
+    /// Makes the rules of a director of this size. Returns also the reader and the token of its one
+    /// worker.
     pub(super) fn new(size: &Size) -> Result<(Self, Reader<Snapshot>, WorkerToken), BenchError> {
         let (workers, tokens) = Workers::new(1);
         let mut master = Master::new(workers, MhSize::default());
@@ -88,8 +89,8 @@ impl Control {
         Ok((Self { master, publisher, size: *size, changes: 0 }, reader, token))
     }
 
-    /// Makes one change and publishes it. Six in a row: a weight, a real server more, a service
-    /// more, another weight, and both of them gone again.
+    /// Makes one change and publishes it. Six changes make a cycle: a weight, one more real server,
+    /// one more service, another weight, then the server and the service are removed.
     pub(super) fn change(&mut self) -> Result<(), PlanError> {
         // The spare real server joins the first service.
         let (spare, first) = (DestId::new(self.size.servers()), ServiceId::new(0));
@@ -132,7 +133,7 @@ impl Control {
         self.changes
     }
 
-    /// Gives the next real server in turn the weight 2 for 1, or 1 for 2.
+    /// Changes the weight of the next real server in turn from 1 to 2 or from 2 to 1.
     fn weigh(&mut self) -> Result<(), PlanError> {
         let id = DestId::new((self.changes / 3 % u64::from(self.size.servers())) as u32);
         let Some(info) = self.master.snapshot().dest(id).copied() else { return Ok(()) };
@@ -153,14 +154,14 @@ impl Control {
         self.master.set_dests(id, dests, edit)
     }
 
-    /// Whatever connections it has may still name it.
+    /// Marks a real server as gone. Its connections may still name it.
     fn retire(&mut self, id: DestId) {
         if let Some(info) = self.master.snapshot().dest(id).copied() {
             self.master.set_dest(id, DestInfo { available: false, ..info });
         }
     }
 
-    /// As the daemon does, edits included that the worker may not have seen yet.
+    /// Publishes as the daemon does, including edits that the worker may not have seen yet.
     fn publish(&mut self) {
         let settled = self.publisher.is_seen(self.publisher.epoch());
         let seen = if settled { self.master.snapshot().epoch } else { 0 };
@@ -183,7 +184,8 @@ fn spec(size: &Size, nth: u32, locals: Vec<u32>) -> ServiceSpec {
     }
 }
 
-/// The service for a flood of datagrams, where the first one is; its real server is a spare one.
+/// The service for a flood of datagrams, at the address and port of the first service. It has a
+/// spare real server.
 fn datagrams(size: &Size, locals: Vec<u32>) -> ServiceSpec {
     let (addr, port) = rules::service(0);
     let key = ServiceKey::Address { protocol: l4::UDP, addr, port };
@@ -220,19 +222,19 @@ fn set_locals(master: &mut Master, size: &Size) -> Vec<u32> {
     slots.collect()
 }
 
-/// As many local addresses as the table's connections want ports, and one to spare.
+/// How many local addresses give enough ports for the table's connections, and one more.
 fn locals(size: &Size) -> u32 {
     if size.method != Method::FullNat {
         return 0;
     }
     match size.flood {
-        // No more than it takes for those that stand: half of the table.
+        // Enough for the standing connections only: half of the table.
         Some(_) => size.capacity / 2 / (LOCAL_PORTS * size.destinations.max(1)) + 1,
         None => size.capacity / LOCAL_PORTS + 2,
     }
 }
 
-/// Makes real server `n` one of service `nth`; what schedulers see of it.
+/// Makes real server `n` one of service `nth`. Returns it as schedulers see it.
 fn set_dest(master: &mut Master, size: &Size, n: u32, nth: u32) -> Dest {
     let id = DestId::new(n);
     let info = DestInfo {
@@ -290,8 +292,7 @@ mod tests {
             assert_eq!(members(rules, 1), Some(vec![(3, 1), (2, 1)]));
             assert_eq!(members(rules, 2), (2..5).contains(&nth).then(|| vec![(5, 1)]));
         }
-        // Nobody looks at what was before any more, but for the version that the last change
-        // replaced.
+        // All old versions are freed, except the one that the last change replaced.
         control.publish();
         assert!(rules.refresh());
         assert_eq!((control.changes(), control.publisher.reclaim()), (6, 1));

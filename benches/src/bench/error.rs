@@ -1,4 +1,4 @@
-//! Why a measurement was not made, or does not count.
+//! Why a measurement was not made or is void.
 
 use dataplane::stats::WorkerStats;
 use dataplane::verdict::DropReason;
@@ -13,7 +13,7 @@ pub enum BenchError {
     /// DPDK did not start.
     #[error(transparent)]
     Eal(#[from] dpdk::EalInitError),
-    /// No packet buffers.
+    /// The packet pool could not be made.
     #[error(transparent)]
     Pool(#[from] dpdk::MempoolError),
     /// The measuring core did not start.
@@ -22,16 +22,16 @@ pub enum BenchError {
     /// The measuring core ended early.
     #[error(transparent)]
     Join(#[from] dpdk::JoinError),
-    /// No room to record latencies in.
+    /// The histogram of latencies could not be made.
     #[error(transparent)]
     Histogram(#[from] hdrhistogram::CreationError),
-    /// The process may run nowhere, or DPDK found no core.
+    /// The process may run on no CPU, or DPDK found no core.
     #[error("No CPU to measure on: give the process one that it may run on (taskset)")]
     NoCpu,
     /// The scheduler refused the destinations.
     #[error("The scheduler refused the destinations: {0}")]
     Plan(#[from] sched::PlanError),
-    /// The director did not do all that it was asked to, so its speed says nothing.
+    /// The director did not do all its work, so its speed means nothing.
     #[error("The figure is void: {0}")]
     Void(String),
 }
@@ -42,7 +42,7 @@ impl BenchError {
         if matches!(self, Self::Argument(_)) { 2 } else { 1 }
     }
 
-    /// Packets that were not forwarded, with the director's own reasons.
+    /// The error for packets that were not forwarded, with the director's reasons.
     pub(super) fn dropped(when: &str, lost: u64, of: u64, stats: &WorkerStats) -> Self {
         let mut why: Vec<String> = DropReason::ALL
             .iter()

@@ -1,4 +1,4 @@
-//! Workload "established": packets of connections that are all there, visited in random order.
+//! Workload "established": packets of standing connections, in random order.
 
 use dataplane::BURST;
 use dataplane::stats::WorkerStats;
@@ -23,29 +23,29 @@ use crate::bench::rules;
 use crate::bench::rules::Director;
 use crate::bench::rules::MACS;
 
-/// Director time over which the connections are set up: the wheel's horizon, so that the timers
-/// come due as evenly afterwards as those of connections that came one by one.
+/// Director time over which the connections are set up, in ticks. It is the wheel's horizon, so
+/// that later the timers come due evenly, like those of connections that came one by one.
 pub(super) const SETUP: u32 = 64 * Ticks::PER_SECOND;
 /// Polls in one measurement: about half a millisecond.
 const BATCH: usize = 128;
-/// Measurements in a row with and without the director; the first of each row is not counted.
+/// Measurements in a row with and without the director. The first of each row is not counted.
 const WITH: usize = 120;
 const WITHOUT: usize = 40;
 
-/// Sets up, measures, and checks that nothing was lost.
+/// Sets up, measures, and checks that no packet was lost.
 pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Measured, BenchError> {
     let mut clock = prepare(director, args, tsc_hz)?;
     measure(director, args.flows, &mut clock, u64::from(args.seconds) * tsc_hz)
 }
 
-/// Opens all connections and has packets of all of them wait; gives director time from now on.
+/// Opens all connections and lets packets of all of them wait. Returns the director's clock.
 pub(super) fn prepare(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Clock, BenchError> {
     let replies = set_up(director, args)?;
     aim(director, args, replies);
     Ok(Clock::new(rules::START.plus(SETUP), tsc(), tsc_hz))
 }
 
-/// Measures for so many cycles, and checks that nothing was lost.
+/// Measures for `cycles`, and checks that no packet was lost.
 pub(super) fn measure(
     director: &mut Director,
     flows: u32,
@@ -94,7 +94,7 @@ pub(super) fn measure(
     })
 }
 
-/// Opens all connections through the worker, a burst at a time; gives the real servers' packets.
+/// Opens all connections through the worker, a burst at a time. Returns the real servers' packets.
 fn set_up(director: &mut Director, args: &BenchArgs) -> Result<Vec<Record>, BenchError> {
     let translated = args.method.method().is_translated();
     let to_director = |port: usize, flags| Template::new(MACS[port], flags, args.frame);
@@ -152,7 +152,7 @@ fn active(stats: &WorkerStats, dest: u32) -> u64 {
     stats.dest(DestId::new(dest)).map_or(0, |stats| u64::from(stats.active.get()))
 }
 
-/// Whether every packet that the director was given came out.
+/// Checks that every packet that the director received was sent.
 pub(super) fn nothing_lost(director: &mut Director, when: &str) -> Result<(), BenchError> {
     let io = director.worker.io_mut();
     let (received, sent) = (io.received, io.sent);

@@ -1,8 +1,7 @@
-//! The packets that the director is fed: a template of headers and the few bytes in which flows
-//! differ.
+//! The packets for the director: a template of headers, and the few bytes in which flows differ.
 //!
-//! A [`Record`] is 16 bytes, so that an array of millions of them streams through the cache without
-//! costing the director more of it than need be.
+//! A [`Record`] is 16 bytes, so that an array of millions of them takes little of the cache from
+//! the director.
 
 use core::net::Ipv4Addr;
 
@@ -19,8 +18,8 @@ use dpdk::Mbuf;
 const L3: usize = ETHER_LEN;
 const L4: usize = L3 + IPV4_LEN;
 const HEADERS: usize = L4 + TCP_LEN;
-/// The last byte of the sequence number, of a datagram the last of its first eight: no method
-/// changes it.
+/// The byte that holds the tag: the last byte of the sequence number, or the eighth byte of a
+/// datagram's data. No method changes it.
 const TAG: usize = L4 + 7;
 const UDP_TAG: usize = TAG + UDP_LEN;
 /// Where the checksums lie.
@@ -28,12 +27,12 @@ const TCP_SUM: usize = L4 + 16;
 const UDP_SUM: usize = L4 + 6;
 /// The frame check sequence, which is on the wire but in no buffer.
 const FCS: u16 = 4;
-/// Bytes of a stamp: what the smallest frame has room for behind its headers.
+/// Bytes of a stamp: the room that the smallest frame has behind its headers.
 const STAMP: usize = 6;
-/// Of a time, the part that a stamp holds: at some gigahertz it begins anew after a day.
+/// The bits of a time that a stamp holds. At a few gigahertz they wrap after about a day.
 const STAMP_MASK: u64 = (1 << (8 * STAMP)) - 1;
 
-/// What tells one flow's packets from another's, as it lies in the packet.
+/// The bytes that distinguish one flow's packets from another's, as they are in the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(super) struct Record {
@@ -41,7 +40,7 @@ pub(super) struct Record {
     ports: [u8; 4],
     /// One's-complement sum of the addresses.
     l3_sum: u16,
-    /// The same of addresses and ports.
+    /// One's-complement sum of the addresses and ports.
     l4_sum: u16,
 }
 
@@ -53,7 +52,8 @@ impl Record {
         Self::of([a, b, c, d, e, f, g, h], [i, j, k, l])
     }
 
-    /// The answer to a frame that the director sent to a real server; nothing when it is too short.
+    /// The answer to a frame that the director sent to a real server; `None` if the frame is too
+    /// short.
     pub(super) fn answer(frame: &[u8]) -> Option<Self> {
         let &[a, b, c, d, e, f, g, h] = frame.get(L3 + 12..)?.first_chunk()?;
         let &[i, j, k, l] = frame.get(L4..)?.first_chunk()?;
@@ -72,7 +72,7 @@ impl Record {
     }
 }
 
-/// The tag of a packet's template, from what the director made of the packet.
+/// Reads the tag from a packet that the director has forwarded.
 #[inline]
 pub(super) fn tag(frame: &[u8]) -> Option<u8> {
     let outer = if frame.get(L3 + 9) == Some(&l4::IPIP) { IPV4_LEN } else { 0 };
@@ -80,13 +80,13 @@ pub(super) fn tag(frame: &[u8]) -> Option<u8> {
     frame.get(outer + if udp { UDP_TAG } else { TAG }).copied()
 }
 
-/// All that the packets of one kind have in common.
+/// The bytes that all packets of one kind share.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     headers: [u8; HEADERS],
     /// Bytes in the buffer.
     len: u16,
-    /// Sums of everything checksummed that is not in a [`Record`].
+    /// Checksums over all bytes that are not in a [`Record`].
     l3_sum: u16,
     l4_sum: u16,
     /// Where the checksum of TCP or UDP lies.
@@ -94,13 +94,13 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// TCP packets with `flags` and nothing but zeros inside, sent to `mac`, `frame` bytes long on
-    /// the wire.
+    /// TCP packets with `flags` and a payload of zeros, sent to `mac`, `frame` bytes long on the
+    /// wire.
     pub(super) fn new(mac: Mac, flags: u8, frame: u16) -> Self {
         Self::tagged(mac, flags, frame, 0)
     }
 
-    /// The same, to be known again by its [`tag`].
+    /// The same with a [`tag`].
     pub(super) fn tagged(mac: Mac, flags: u8, frame: u16, tag: u8) -> Self {
         Self::with(mac, frame, l4::TCP, TCP_SUM, |headers| {
             headers[TAG] = tag;
@@ -110,7 +110,7 @@ impl Template {
         })
     }
 
-    /// UDP datagrams with nothing but zeros inside, to be known again by their [`tag`].
+    /// UDP datagrams with a payload of zeros and a [`tag`].
     pub(super) fn datagram(mac: Mac, frame: u16, tag: u8) -> Self {
         Self::with(mac, frame, l4::UDP, UDP_SUM, |headers| {
             headers[L4 + 4..L4 + 6].copy_from_slice(&(frame - FCS - L4 as u16).to_be_bytes());
@@ -165,7 +165,7 @@ impl Template {
     }
 }
 
-/// Writes into a packet of a [`Template`] when it was due, in cycles.
+/// Writes the time at which a packet of a [`Template`] was due into the packet, in cycles.
 #[inline]
 pub(super) fn stamp(frame: &mut Mbuf, due: u64) {
     write_stamp(frame.data_mut(), due);
@@ -175,7 +175,7 @@ pub(super) fn stamp(frame: &mut Mbuf, due: u64) {
 fn write_stamp(frame: &mut [u8], due: u64) {
     let [a, b, c, d, e, f, _, _] = due.to_le_bytes();
     let bytes = [a, b, c, d, e, f];
-    // Zeros stood there, so nothing goes out of the sum.
+    // The bytes were zero before, so nothing is subtracted from the sum.
     let sum = checksum::sum(&bytes);
     let Some(headers) = frame.first_chunk_mut::<{ HEADERS + STAMP }>() else { return };
     headers[HEADERS..].copy_from_slice(&bytes);
@@ -183,8 +183,8 @@ fn write_stamp(frame: &mut [u8], due: u64) {
     headers[L4 + 16..L4 + 18].copy_from_slice(&checksum::apply(field, sum));
 }
 
-/// How many cycles before `now` a stamped packet was due; `payload` is what stands behind its
-/// headers, whatever the director put in front.
+/// How many cycles before `now` a stamped packet was due. `payload` is the number of bytes behind
+/// the headers; the director may have put a header in front.
 #[inline]
 pub(super) fn age(frame: &[u8], payload: usize, now: u64) -> Option<u64> {
     let &[a, b, c, d, e, f] = frame.get(frame.len().checked_sub(payload)?..)?.first_chunk::<STAMP>()?;
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_is_found_behind_whatever_headers_and_keeps_the_checksum_right() {
+    fn a_stamp_is_found_behind_any_headers_and_keeps_the_checksum_right() {
         for len in [60, 1514] {
             let template = Template::new(Mac([2, 0, 0, 0, 0, 1]), 0x10, len + FCS);
             let mut frame = vec![0; usize::from(len)];
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_outlives_the_turn_of_its_clock() {
+    fn an_age_is_right_when_the_stamp_has_wrapped() {
         let mut frame = [0; HEADERS + STAMP];
         write_stamp(&mut frame, STAMP_MASK - 9);
         assert_eq!(age(&frame, STAMP, STAMP_MASK + 11), Some(20));

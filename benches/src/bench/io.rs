@@ -1,8 +1,8 @@
-//! The network in the measuring process: packets made on receipt, counted and freed on
+//! The network of the measured director. Packets are made on receipt, and counted and freed on
 //! transmission.
 //!
-//! Buffers come from a DPDK pool and go back to it, so that the director handles what a driver
-//! would give it. Whatever is spent here is also spent with the director taken out, and subtracted.
+//! Buffers come from a DPDK pool and go back to it, so the director handles the same buffers as
+//! from a driver. The time spent here is also measured without the director, and subtracted.
 
 use dataplane::BURST;
 use dataplane::io::Burst;
@@ -34,7 +34,7 @@ pub(super) struct Source {
     /// The part of `records` in use.
     from: usize,
     count: usize,
-    /// Next record in that part, and the distance to the one after it.
+    /// The next record in that part, and the distance to the one after it.
     next: usize,
     stride: usize,
     /// Packets still to come.
@@ -42,24 +42,24 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Silence.
+    /// A source without packets.
     pub(super) fn silent(template: Template) -> Self {
         Self { template, records: Vec::new(), from: 0, count: 0, next: 0, stride: 1, left: 0 }
     }
 
-    /// Packets of all `records`, in turn and without end.
+    /// A source that sends packets of all `records` in turn, without end.
     pub(super) fn endless(template: Template, records: Vec<Record>) -> Self {
         let left = if records.is_empty() { 0 } else { u64::MAX };
         Self { template, from: 0, count: records.len(), next: 0, stride: 1, left, records }
     }
 
-    /// Replaces the records there are to choose from.
+    /// Replaces the records. Returns the old ones.
     pub(super) fn set_records(&mut self, records: Vec<Record>) -> Vec<Record> {
         self.left = 0;
         core::mem::replace(&mut self.records, records)
     }
 
-    /// The records there are.
+    /// Takes the records out.
     pub(super) fn take_records(&mut self) -> Vec<Record> {
         self.set_records(Vec::new())
     }
@@ -74,8 +74,8 @@ impl Source {
         self.records.len()
     }
 
-    /// One packet of each of the `count` records from `from` on, `stride` apart, which must have no
-    /// divisor in common with `count`.
+    /// Sends one packet of each of the `count` records from `from` on. From one packet to the next
+    /// it goes `stride` records on; `stride` and `count` must have no common divisor.
     pub(super) fn play(&mut self, template: &Template, from: usize, count: usize, stride: usize) {
         debug_assert!(from + count <= self.records.len());
         self.template = template.clone();
@@ -84,12 +84,12 @@ impl Source {
         self.left = count as u64;
     }
 
-    /// Fills `burst` with `most` packets; how many there were.
+    /// Fills `burst` with up to `most` packets. Returns how many.
     #[inline]
     fn fill(&mut self, pool: &Mempool, burst: &mut Burst<Mbuf>, most: usize) -> u64 {
         let wanted = self.left.min(most as u64);
         if wanted >= BURST as u64 && burst.is_empty() {
-            // A pool that has run dry shows as fewer packets.
+            // If the pool is empty, there are fewer packets.
             let _ = pool.alloc_bulk(burst);
         } else {
             while (burst.len() as u64) < wanted && !burst.is_full() {
@@ -110,9 +110,9 @@ impl Source {
         burst.len() as u64
     }
 
-    /// Sends for the records of the next burst. Waiting for them is no part of what the director
-    /// costs, but would be counted as such: with nothing in between the processor foresees what
-    /// comes next, behind the director it does not.
+    /// Prefetches the records of the next burst. Waiting for them is not the director's cost, but
+    /// it would be counted as such: without the director the processor prefetches the records
+    /// itself, with the director it does not.
     #[inline]
     fn look_ahead(&self) {
         let part = &self.records[self.from..self.from + self.count];
@@ -137,11 +137,12 @@ pub(super) struct BenchIo {
     pub(super) received: u64,
     /// Packets got back from it.
     pub(super) sent: u64,
-    /// Takes down how real servers will answer what the director sends them.
+    /// Records the answers of real servers to the packets that the director sends them.
     pub(super) answers: Option<Vec<Record>>,
-    /// A flood, in place of the sources.
+    /// A flood that replaces the sources.
     pub(super) flood: Option<Box<flood::offer::Offer>>,
-    /// What comes at a constant rate; without it a port always has as much as is taken.
+    /// Packets at a constant rate. Without it, a port always has as many packets as the director
+    /// takes.
     pub(super) offer: Option<Offer>,
 }
 
@@ -150,8 +151,8 @@ impl BenchIo {
         Self { pool, sources, received: 0, sent: 0, answers: None, flood: None, offer: None }
     }
 
-    /// Takes a burst from each port and sends it straight out of the other: what a run costs
-    /// without a director. How many packets there were.
+    /// Takes a burst from each port and sends it out of the other port: a run without a director.
+    /// Returns the number of packets.
     #[inline]
     pub(super) fn pass_through(&mut self) -> usize {
         let mut passed = 0;
@@ -166,8 +167,8 @@ impl BenchIo {
         passed
     }
 
-    /// Takes what is due at `port` and waits there. Apart, so that other workloads' loops stay as
-    /// they are.
+    /// Takes the packets that wait at `port`. It is a function of its own so that it does not
+    /// change the loops of other workloads.
     #[cold]
     #[inline(never)]
     fn receive_offered(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
@@ -192,7 +193,7 @@ impl BenchIo {
         let Some(offer) = &mut self.offer else { return };
         let now = offer.read_clock(tsc(), self.received - self.sent);
         for frame in burst {
-            // All packets of a run are equally long, but for what is put in front of them.
+            // All packets of a run have the same length, except for headers that the director adds.
             if let Some(age) = frame::age(frame.data(), self.sources[WAN.index()].payload(), now) {
                 offer.sent(age);
             }

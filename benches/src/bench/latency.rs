@@ -1,13 +1,13 @@
 //! Workload "latency": the time that packets of standing connections take through the director.
 //!
-//! Throughput comes first, with as many packets as the director takes; then packets are offered at
-//! parts of it. A packet's time runs from when it was due at the receiving port, whether or not the
-//! director was ready for it, to when the director hands it to the sending port: ring to ring, no
-//! device or wire in it.
+//! First throughput is measured, with as many packets as the director takes. Then packets are
+//! offered at parts of that rate. A packet's time begins when the packet is due at the receiving
+//! port, even if the director is not ready for it. It ends when the director hands the packet to
+//! the sending port. So it is measured from ring to ring, without a device or a wire.
 //!
-//! Each load is offered twice: by the time-stamp counter, and by a clock that leaves out what was
-//! too long to be the director's doing. The second says what the director does, the first what
-//! comes of it on this machine.
+//! Each load is offered twice: by the time-stamp counter, and by a clock that leaves out time that
+//! was too long to be the director's work. The first gives the latency on this machine, the second
+//! the latency of the director alone.
 
 use core::fmt;
 use core::time::Duration;
@@ -24,8 +24,8 @@ use crate::bench::trial::Rig;
 
 /// The loads, in per cent of throughput.
 const LOADS: [u32; 3] = [10, 50, 90];
-/// What is done at each, a part of its time each: the raw trial, the other, and what is set beside
-/// that.
+/// Each load's time has three equal parts: the raw trial, the other trial, and the walk without a
+/// director.
 const PARTS: u32 = 3;
 
 /// Latency at one load.
@@ -33,20 +33,20 @@ const PARTS: u32 = 3;
 pub struct LoadLatency {
     /// Per cent of the throughput measured before.
     pub load_percent: u32,
-    /// Packets a second that this is.
+    /// The load in packets a second.
     pub offered_pps: u64,
-    /// Without what others took.
+    /// Latency without the time that others took.
     #[serde(flatten)]
     pub director: Percentiles,
-    /// With it.
+    /// Latency with that time.
     pub raw: Percentiles,
     /// What was left out of the clock while the director carried packets.
     pub stolen: Stolen,
-    /// The same straight afterwards, without a director: the machine's doing.
+    /// What was left out directly afterwards, without a director: the effect of the machine.
     pub stolen_alone: Stolen,
 }
 
-/// What became of packets.
+/// Latencies of packets, and how many were lost.
 #[derive(Clone, Debug, Serialize)]
 pub struct Percentiles {
     /// Packets offered.
@@ -93,7 +93,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
 }
 
 impl Percentiles {
-    /// Of the rig's last trial.
+    /// The percentiles of the rig's last trial.
     fn new(rig: &mut Rig<'_>, outcome: &Outcome) -> Self {
         Self {
             packets: outcome.offered,

@@ -1,11 +1,11 @@
-//! Workload "memory": what the machine's memory lets a packet path hope for. There is no director
-//! in it.
+//! Workload "memory": the speed of the machine's memory, which limits every packet path. There is
+//! no director.
 //!
-//! *Dependent* loads wait for each other: each line names the next, all of them in one random
-//! round. That is what a look-up costs that cannot be foreseen. *Prefetched* lines have nothing to
-//! do with each other and are sent for a burst ahead, as a worker does with the lines of its
-//! packets: what a line costs when waiting overlaps. The array lies in memory as the flow table
-//! does, in hugepages if Linux gives any.
+//! *Dependent* loads wait for each other: each line names the next, and all lines form one random
+//! cycle. Such a load costs as much as a look-up that cannot be prefetched. *Prefetched* lines are
+//! independent. They are fetched a burst ahead, as a worker fetches the lines of its packets, so
+//! that the waiting times overlap. The array lies in memory like the flow table: in hugepages if
+//! Linux gives any.
 
 use core::fmt;
 use core::hint::black_box;
@@ -26,19 +26,19 @@ use crate::bench::report::round;
 use linux::affinity;
 
 const MB: usize = 1 << 20;
-/// Megabytes that are walked through, and whether they are large enough for prefetching to matter.
+/// Sizes of the array in megabytes, and whether prefetching is measured too.
 const SIZES: [(usize, bool); 4] = [(1, false), (8, false), (64, true), (640, true)];
 /// Loads in one measurement: tens to hundreds of microseconds.
 const BATCH: u64 = 2048;
-/// Batches that may pass before the first that counts: the array was just written, from its end on.
+/// Batches that are not counted at first, because the array was just written.
 const WARM: usize = 64;
 
-/// What the memory does.
+/// The figures of the memory.
 #[derive(Clone, Debug, Serialize)]
 pub struct MemoryReport {
     /// Always "memory".
     pub workload: &'static str,
-    /// How long was measured, all sizes together.
+    /// How long it was measured in seconds, all sizes together.
     pub seconds: u32,
     /// One entry a size, the smallest first.
     pub sizes: Vec<MemorySize>,
@@ -53,8 +53,8 @@ pub struct MemorySize {
     pub huge_megabytes: usize,
     /// Nanoseconds of a random load that waits for the one before it.
     pub dependent_ns: f64,
-    /// Nanoseconds a random line that was sent for a burst ahead; only of arrays that no cache near
-    /// the core holds.
+    /// Nanoseconds of a random line that was prefetched a burst ahead. Only for arrays that fit
+    /// into no cache near the core.
     pub prefetched_ns: Option<f64>,
     /// Distance of the quartiles of `dependent_ns`, as a part of it.
     pub spread: f64,
@@ -103,12 +103,12 @@ fn walk(megabytes: usize, prefetched: bool, each: Duration) -> MemorySize {
     }
 }
 
-/// So many lines, of which each names another, so that a walk comes by all of them before it is
-/// back.
+/// Makes `count` lines, each of which names another. A walk visits all lines before it comes back
+/// to the first.
 fn round_trip(count: usize) -> Pages<Line> {
     let mut lines = Pages::new(count, |n| Line { next: n as u32 });
     let mut random = XorShift::new(0x11e5);
-    // Sattolo's shuffle: one cycle, where Fisher and Yates's makes some.
+    // Sattolo's shuffle makes one cycle; that of Fisher and Yates may make several.
     for last in (1..count).rev() {
         let other = random.below_inclusive(last as u64 - 1) as usize;
         (lines[last].next, lines[other].next) = (lines[other].next, lines[last].next);
@@ -116,7 +116,8 @@ fn round_trip(count: usize) -> Pages<Line> {
     lines
 }
 
-/// A batch of loads from `at` on, each of the line that the last one named; where they end.
+/// Loads a batch of lines from `at` on: each load names the next line. Returns the line after the
+/// last.
 #[inline(never)]
 fn dependent(lines: &[Line], mut at: u32) -> u32 {
     for _ in 0..BATCH {
@@ -125,8 +126,8 @@ fn dependent(lines: &[Line], mut at: u32) -> u32 {
     black_box(at)
 }
 
-/// A batch of loads of lines drawn from `draw` on, each sent for while the burst before its own is
-/// loaded; the next draw.
+/// Loads a batch of random lines, drawn from `draw` on. Each is prefetched while the burst before
+/// it is loaded. Returns the next draw.
 #[inline(never)]
 fn ahead(lines: &[Line], draw: u64) -> u64 {
     let (mut sum, mut coming, mut draw) = (0_u32, [0; BURST], draw);
@@ -141,16 +142,16 @@ fn ahead(lines: &[Line], draw: u64) -> u64 {
     draw
 }
 
-/// A line at random, for less than a load costs: Knuth's congruential generator, of which the upper
-/// half is good enough.
+/// Draws a random line in less time than a load takes. It uses the upper half of Knuth's
+/// congruential generator, which is good enough.
 #[inline(always)]
 fn drawn(draw: &mut u64, count: usize) -> usize {
     *draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (((*draw >> 32) * count as u64) >> 32) as usize
 }
 
-/// (Median of the nanoseconds that one load in a batch takes, distance of the quartiles as a part
-/// of it).
+/// Returns the median of the nanoseconds of a load, and the distance of the quartiles as a part of
+/// the median.
 fn median(each: Duration, mut batch: impl FnMut()) -> (f64, f64) {
     (0..WARM).for_each(|_| batch());
     let (mut samples, start) = (Samples::default(), Instant::now());
@@ -162,7 +163,7 @@ fn median(each: Duration, mut batch: impl FnMut()) -> (f64, f64) {
     samples.median()
 }
 
-/// Memory of this process that lies in transparent hugepages.
+/// Memory of this process in transparent hugepages, in kB.
 fn huge_kb() -> usize {
     let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("AnonHugePages:"));
@@ -176,7 +177,7 @@ impl fmt::Display for MemoryReport {
             let MemorySize { megabytes, huge_megabytes, dependent_ns, spread, .. } = size;
             write!(f, "\n  {megabytes:>4} MB: {dependent_ns} ns a load that waits for the one before it")?;
             if let Some(ns) = size.prefetched_ns {
-                write!(f, ", {ns} ns a line sent for a burst ahead")?;
+                write!(f, ", {ns} ns a line that is prefetched a burst ahead")?;
             }
             write!(f, "; {huge_megabytes} MB in hugepages, quartiles {:.1} % apart", spread * 100.0)?;
         }
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_walk_comes_by_every_line_before_it_is_back() {
+    fn a_walk_visits_every_line_before_it_comes_back() {
         for count in [2, 3, 64, 10_007] {
             let (lines, mut seen, mut at) = (round_trip(count), vec![false; count], 0);
             for _ in 0..count {
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_stay_inside_and_go_everywhere() {
+    fn draws_stay_in_range_and_are_even() {
         let (mut draw, mut seen) = (1, [0_u32; 10]);
         for _ in 0..10_000 {
             seen[drawn(&mut draw, 10)] += 1;
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_line() {
+    fn a_line_fills_one_cache_line() {
         assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
     }
 }

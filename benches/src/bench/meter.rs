@@ -1,7 +1,8 @@
 //! Clocks and medians.
 //!
-//! Figures are medians over many short stretches: what another process takes of the CPU, or a jump
-//! of its frequency, spoils some of them and not the figure. The spread says how many.
+//! Figures are medians over many short stretches. Another process on the CPU, or a change of its
+//! frequency, spoils some stretches but not the median. The spread shows how many stretches were
+//! spoilt.
 
 use dataplane::time::Ticks;
 
@@ -14,13 +15,13 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// It is `now` at `tsc`, of which there are `hz` in a second.
+    /// A clock that shows `now` at `tsc`. The counter has `hz` cycles a second.
     pub(super) fn new(now: Ticks, tsc: u64, hz: u64) -> Self {
         let period = (hz / u64::from(Ticks::PER_SECOND)).max(1);
         Self { now, next: tsc + period, period }
     }
 
-    /// The time at `tsc`, which never goes back.
+    /// The time at `tsc`. `tsc` must never go back.
     #[inline]
     pub(super) fn at(&mut self, tsc: u64) -> Ticks {
         while tsc >= self.next {
@@ -31,12 +32,12 @@ impl Clock {
     }
 }
 
-/// What one thing costs, measured many times: cycles of the time-stamp counter.
+/// The cost of one thing, measured many times, in cycles of the time-stamp counter.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Samples(Vec<f64>);
 
 impl Samples {
-    /// `cycles` were spent on `things`.
+    /// Adds a measurement: `things` took `cycles` in all.
     pub(super) fn add(&mut self, cycles: u64, things: u64) {
         if things != 0 {
             self.0.push(cycles as f64 / things as f64);
@@ -48,8 +49,8 @@ impl Samples {
         self.0.len()
     }
 
-    /// (the median, the distance between the quartiles as a part of it); zeros when there is
-    /// nothing.
+    /// Returns the median, and the distance between the quartiles as a part of the median. Both are
+    /// 0 without measurements.
     pub(super) fn median(mut self) -> (f64, f64) {
         self.0.sort_by(f64::total_cmp);
         let at = |quarter: usize| self.0.get(self.0.len() * quarter / 4).copied().unwrap_or_default();

@@ -1,15 +1,16 @@
-//! `vipline bench`: what the packet path costs on this machine.
+//! `vipline bench`: measures the cost of the packet path on this machine.
 //!
 //! The production worker runs over DPDK packet buffers, with a source and a sink in place of
-//! devices (`io`): no network, no root, no daemon. The same run with the worker taken out is
-//! subtracted, so that making packets is not counted. Everything runs on a DPDK core, pinned to the
-//! last CPU that the process may use; the packet pool's caches want that.
+//! devices (`io`). It needs no network, no root and no daemon. The cost of the same run without the
+//! worker is subtracted, so that making packets is not counted. Everything runs on a DPDK core,
+//! because only such a core has a cache of packets. The core is pinned to the last CPU that the
+//! process may use.
 //!
-//! Costs are measured with as many packets as the director takes; latency (`latency`) and the rates
-//! at which it loses nothing or little (`throughput`) by packets that come at a constant rate
-//! (`offer`), by a clock of their own (`arrival`); what changes of
-//! rules do to it by making some (`changes`). Beside all of it stands what the machine's memory
-//! takes (`memory`), without a director.
+//! Costs are measured with as many packets as the director takes. Latency (`latency`) and the
+//! highest rates with little or no loss (`throughput`) are measured with packets at a constant rate
+//! (`offer`), which come by a clock of their own (`arrival`). The effect of rule changes
+//! (`changes`) is measured by making some. The speed of the machine's memory (`memory`) is measured
+//! without a director, for comparison.
 
 mod args;
 mod arrival;
@@ -69,14 +70,14 @@ use self::rules::Director;
 use self::rules::MACS;
 use self::rules::Size;
 
-/// Packet buffers: few, so that they stay in the cache as those of a driver do that is kept up
-/// with.
+/// Packet buffers. They are few, so that they stay in the cache, like those of a driver whose queue
+/// is short.
 const BUFFERS: u32 = 4095;
 const CACHE: u32 = 512;
-/// Memory for them without hugepages, and hugepage memory that must be free to use it.
+/// Memory for packet buffers, with or without hugepages. Hugepages are used if this much is free.
 const MEMORY_MB: u32 = 64;
 
-/// Runs the measurement, prints it, and says how it went: what `main` does.
+/// Runs the measurement and prints it, as `main` does. Returns the exit code.
 pub fn main(args: &BenchArgs) -> ExitCode {
     match run(args) {
         Ok(report) if args.json => println!("{}", report.to_json()),
@@ -89,7 +90,7 @@ pub fn main(args: &BenchArgs) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the measurement. Starts DPDK, so once a process.
+/// Runs the measurement. It starts DPDK, so it can run only once in a process.
 pub fn run(args: &BenchArgs) -> Result<Report, BenchError> {
     match args.workload {
         Workload::Memory => memory::run(args).map(Report::Memory),
@@ -126,8 +127,8 @@ fn run_director(args: &BenchArgs) -> Result<BenchReport, BenchError> {
     Ok(BenchReport::new(args, hugepages, hz, findings))
 }
 
-/// On the measuring core: makes a director and runs the workload on it. `control` is the CPU for
-/// other threads, and whether it is another one.
+/// Runs on the measuring core: makes a director and runs the workload on it. `control` is the CPU
+/// for other threads, and whether it differs from the measuring core's.
 fn measure(
     pool: Mempool,
     args: &BenchArgs,
@@ -158,7 +159,7 @@ fn measure(
     }
 }
 
-/// Whether that much hugepage memory is free.
+/// Whether `mb` megabytes of hugepages are free.
 fn hugepages_free(mb: u32) -> bool {
     let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return false };
     let number = |name: &str| -> Option<u64> {

@@ -1,12 +1,14 @@
-//! Packets offered at a constant rate: when each is due, and where it waits until the director
-//! takes it.
+//! Packets offered at a constant rate: the time each is due, and the queue where it waits for the
+//! director.
 //!
 //! A [`Queue`] stands for a NIC's receive ring. Packets come due by a clock ([`ArrivalClock`]),
-//! whatever the director is doing; they wait in a ring of [`RING`], in order, and those that find
-//! it full are lost, as on a NIC. The generator runs on the director's own core: a queue is brought
-//! up to date when the director asks it for packets, and is then what it would be had a device
-//! filled it meanwhile. A packet's stamp is when it was due, so the time it waited counts, and no
-//! packet is left out because the director was late. Time is a parameter here.
+//! whatever the director is doing. They wait in order in a ring of [`RING`]. As on a NIC, packets
+//! that find the ring full are lost.
+//!
+//! The generator runs on the director's own core. When the director asks a queue for packets, the
+//! queue is brought up to date: it then holds the same packets as if a device had filled it
+//! meanwhile. A packet's stamp is the time it was due. So its waiting time counts, and no packet is
+//! left out because the director was late. Time is a parameter here.
 
 use hdrhistogram::CreationError;
 use hdrhistogram::Histogram;
@@ -15,16 +17,16 @@ use crate::bench::arrival::Account;
 use crate::bench::arrival::ArrivalClock;
 use crate::bench::arrival::Patience;
 
-/// Packets that may wait at a port: what a NIC's ring commonly holds.
+/// Packets that may wait at a port: the usual size of a NIC's ring.
 pub(super) const RING: usize = 1024;
-/// Binary digits of a cycle that times of arrival are reckoned in.
+/// Times of arrival are in units of 2^-[`FRACTION`] cycles.
 const FRACTION: u32 = 20;
-/// Precision of percentiles, in decimal digits: few, so that the counters stay in the cache.
+/// Precision of percentiles, in decimal digits. It is low, so that the counters stay in the cache.
 const DIGITS: u8 = 2;
-/// Latencies that can be told apart: up to some minutes.
+/// The longest latency that is recorded exactly, in cycles: some minutes.
 const LONGEST: u64 = 1 << 40;
 
-/// What waits at one port.
+/// The packets that wait at one port.
 #[derive(Debug)]
 pub(super) struct Queue {
     /// When each waiting packet was due, in cycles.
@@ -33,17 +35,17 @@ pub(super) struct Queue {
     waiting: usize,
     /// When the first packet is due, in cycles.
     start: u64,
-    /// Since then, in 2^-[`FRACTION`] cycles: when the next is due, and from one packet to the
-    /// next.
+    /// In 2^-[`FRACTION`] cycles: when the next packet is due, counted from `start`, and the time
+    /// from one packet to the next.
     next: u64,
     period: u64,
-    /// Packets still to come due.
+    /// Packets that are not due yet.
     left: u64,
     lost: u64,
 }
 
 impl Queue {
-    /// `count` packets, `period` cycles apart, the first at `start`.
+    /// A queue for `count` packets, `period` cycles apart; the first is due at `start`.
     pub(super) fn new(start: u64, period: f64, count: u64) -> Self {
         Self {
             stamps: Box::new([0; RING]),
@@ -57,7 +59,7 @@ impl Queue {
         }
     }
 
-    /// How many packets wait at `now`, which never goes back.
+    /// How many packets wait at `now`. `now` must never go back.
     #[inline]
     pub(super) fn arrive(&mut self, now: u64) -> usize {
         let Some(since) = now.checked_sub(self.start) else { return self.waiting };
@@ -75,7 +77,7 @@ impl Queue {
         self.waiting
     }
 
-    /// Takes the packet that has waited longest: when it was due.
+    /// Takes the packet that has waited longest. Returns when it was due.
     #[inline]
     pub(super) fn take(&mut self) -> Option<u64> {
         if self.waiting == 0 {
@@ -87,7 +89,7 @@ impl Queue {
         Some(stamp)
     }
 
-    /// Loses all packets that came due until `now`, in one step however many they are.
+    /// Counts all packets that came due until `now` as lost, in one step.
     fn overflow(&mut self, now: u64) {
         let count = ((now - self.next) / self.period + 1).min(self.left);
         self.lost += count;
@@ -96,32 +98,32 @@ impl Queue {
     }
 }
 
-/// What is offered to a director, and how long it took to carry it.
+/// The packets offered to a director, and how long it took to carry them.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) queues: Vec<Queue>,
     /// Cycles from when a packet was due to when it was sent.
     latencies: Histogram<u64>,
-    /// By which packets come due and are sent.
+    /// The clock by which packets come due and are sent.
     clock: ArrivalClock,
     patience: Patience,
 }
 
 impl Offer {
-    /// Nothing offered yet.
+    /// An offer without packets.
     pub(super) fn new() -> Result<Self, CreationError> {
-        // Of a fixed size: recording must not allocate.
+        // It has a fixed size: recording must not allocate.
         let latencies = Histogram::new_with_bounds(1, LONGEST, DIGITS)?;
         let (clock, patience) = (ArrivalClock::new(0), Patience::ENDLESS);
         Ok(Self { queues: Vec::new(), latencies, clock, patience })
     }
 
-    /// Has the clock begin at `tsc`.
+    /// Starts the clock at `tsc`.
     pub(super) fn set_clock(&mut self, tsc: u64, patience: Patience) {
         (self.clock, self.patience) = (ArrivalClock::new(tsc), patience);
     }
 
-    /// The time at `tsc`, when the director has `held` packets in its hands.
+    /// The time at `tsc`, if the director holds `held` packets.
     #[inline]
     pub(super) fn read_clock(&mut self, tsc: u64, held: u64) -> u64 {
         self.clock.read(tsc, self.patience.with(held))
@@ -132,8 +134,8 @@ impl Offer {
         self.clock.account()
     }
 
-    /// Offers `count` packets to each of `ports` ports, `period` cycles apart in all, from `start`
-    /// on.
+    /// Offers `count` packets to each of `ports` ports from `start` on. Over all ports together
+    /// they are `period` cycles apart.
     pub(super) fn start(&mut self, ports: usize, start: u64, period: f64, count: u64) {
         let queue =
             |nth: usize| Queue::new(start + (period * nth as f64) as u64, period * ports as f64, count);
@@ -147,7 +149,7 @@ impl Offer {
         self.queues.iter().all(|queue| queue.left == 0 && queue.waiting == 0)
     }
 
-    /// A packet was sent so many cycles after it was due.
+    /// Records that a packet was sent `cycles` after it was due.
     #[inline]
     pub(super) fn sent(&mut self, cycles: u64) {
         self.latencies.saturating_record(cycles);
@@ -158,7 +160,7 @@ impl Offer {
         self.queues.iter().map(|queue| queue.lost).sum()
     }
 
-    /// Cycles that this part of all packets took at most.
+    /// The part `quantile` of all packets took at most this many cycles.
     pub(super) fn latency(&self, quantile: f64) -> u64 {
         self.latencies.value_at_quantile(quantile)
     }
@@ -171,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_come_when_they_are_due_and_are_stamped_with_that() {
+    fn packets_come_when_they_are_due_and_carry_that_time() {
         let mut queue = Queue::new(1000, 2.5, 4);
         assert_eq!(queue.arrive(999), 0);
         assert_eq!(queue.arrive(1000), 1);
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_the_queue_full_is_lost_and_who_waits_keeps_his_place() {
+    fn a_packet_that_finds_the_queue_full_is_lost_and_waiting_ones_keep_their_order() {
         let mut queue = Queue::new(0, 10.0, 5000);
         assert_eq!(queue.arrive(2_000 * 10), RING);
         assert_eq!(queue.lost, 2001 - RING as u64);
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn how_often_a_queue_is_asked_changes_nothing_while_it_has_room() {
+    fn the_number_of_calls_does_not_matter_while_the_queue_has_room() {
         let (mut often, mut once) = (Queue::new(7, 3.7, 900), Queue::new(7, 3.7, 900));
         (0..4000).for_each(|now| _ = often.arrive(now));
         once.arrive(4000);
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_cpu_is_away_hardly_any_packet_comes_and_none_ages() {
+    fn while_others_have_the_cpu_hardly_any_packet_comes_and_none_ages() {
         for (patience, now, waiting) in
             [(Patience::new(10.0), 250 + 10 * (BURST as u64 + 1), 5), (Patience::ENDLESS, 100_250, 1002)]
         {

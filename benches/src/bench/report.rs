@@ -1,4 +1,4 @@
-//! What a run found.
+//! The report of a run.
 
 use core::fmt;
 
@@ -14,7 +14,7 @@ use crate::bench::memory::MemoryReport;
 use crate::bench::offer::RING;
 use crate::bench::throughput::SearchReport;
 
-/// What one run says: figures of a director, or of the machine alone.
+/// The report of one run: figures of a director, or of the machine alone.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Report {
@@ -27,7 +27,7 @@ pub enum Report {
 impl Report {
     /// The report as one line of JSON.
     pub fn to_json(&self) -> String {
-        // Plain numbers and names: nothing in it can fail.
+        // It holds only numbers and names, so this cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -44,7 +44,7 @@ impl fmt::Display for Report {
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchReport {
-    /// What the director did.
+    /// What the director had to do.
     pub workload: Workload,
     /// Forwarding method.
     pub method: MethodName,
@@ -52,50 +52,51 @@ pub struct BenchReport {
     pub flows: u32,
     /// Services.
     pub services: u32,
-    /// Real servers of each.
+    /// Real servers of each service.
     pub destinations: u32,
     /// Scheduler.
     pub scheduler: String,
     /// Frame length on the wire, in bytes.
     pub frame: u16,
-    /// How long was measured.
+    /// How long it was measured, seconds.
     pub seconds: u32,
     /// Packets that the director carried meanwhile.
     pub packets: u64,
-    /// Packets that the director took and did not forward: 0, or there is no report.
+    /// Packets that the director took and did not forward. Always 0: otherwise there is no report.
     pub drops: u64,
-    /// A packet's cost with everything.
+    /// A packet's whole cost.
     pub ns_per_packet: f64,
-    /// The same with the director taken out.
+    /// The same without the director.
     pub ns_source_sink: f64,
     /// The difference: the director's own cost.
     pub ns_director: f64,
-    /// Packets in a second, in millions, with everything.
+    /// Millions of packets a second, by the whole cost.
     pub mpps: f64,
-    /// Connections in the table, or (workload connections) made and ended.
+    /// Connections in the table; for workload connections, those made and ended.
     pub connections: u64,
-    /// Connections made and ended in a second, with everything.
+    /// Connections made and ended in a second, by the whole cost.
     pub connections_per_second: Option<f64>,
-    /// The director's own cost of a connection from its first packet to its timeout.
+    /// The director's own cost of a connection, from its first packet to its timeout.
     pub ns_per_connection: Option<f64>,
-    /// Memory of table and timers, for each connection there is room for.
+    /// Memory of table and timers in bytes, for each connection that the table has room for.
     pub bytes_per_connection: f64,
     /// Whether packet buffers lie in hugepages.
     pub hugepages: bool,
-    /// Rate of the clock that was used.
+    /// Cycles a second of the time-stamp counter.
     pub tsc_hz: u64,
-    /// Distance of the quartiles of `ns_per_packet`, as a part of it: how quiet the machine was.
+    /// Distance of the quartiles of `ns_per_packet`, as a part of it. It shows how quiet the
+    /// machine was.
     pub spread: f64,
-    /// What a flood did; the figures above are then of the established connections before it.
+    /// The effect of a flood. The figures above are then of the established connections before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flood: Option<FloodReport>,
     /// Latency at each load (workload latency).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LoadLatency>,
-    /// What changes of rules did (workload changes).
+    /// The effect of rule changes (workload changes).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<ChangesReport>,
-    /// What the search found.
+    /// The result of a search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchReport>,
 }
@@ -121,9 +122,9 @@ impl From<Measured> for Findings {
 pub(super) struct Measured {
     pub(super) packets: u64,
     pub(super) connections: u64,
-    /// A packet with everything, and the spread of that.
+    /// A packet's whole cost, and its spread.
     pub(super) whole: (f64, f64),
-    /// A packet without the director.
+    /// A packet's cost without the director.
     pub(super) source_sink: f64,
     pub(super) packets_per_connection: Option<f64>,
     pub(super) bytes_per_connection: f64,
@@ -194,7 +195,7 @@ impl fmt::Display for BenchReport {
         if !self.latency.is_empty() {
             writeln!(
                 f,
-                "  from when a packet was due to when it was sent, {RING} packets may wait at a port:"
+                "  time from when a packet was due until it was sent; {RING} packets may wait at a port:"
             )?;
             writeln!(
                 f,

@@ -1,14 +1,15 @@
-//! `--search`: the highest rates at which nothing, and at most 0.5 %, is lost: NDR and PDR.
+//! `--search`: the highest rate at which no packet is lost (NDR), and the highest at which at most
+//! 0.5 % are lost (PDR).
 //!
-//! The search decides ([`crate::bench::search`]), this makes its trials. A packet is lost when it
-//! finds its queue full, so whatever keeps the worker from polling while a queue fills is part of
-//! what is measured. Packets come by the clock that leaves out what others took of the CPU
-//! ([`crate::bench::arrival`]): a queue that overflows meanwhile says nothing about the director.
-//! How much was left out is in the report.
+//! The search chooses the trials ([`crate::bench::search`]), this module makes them. A packet is
+//! lost if it finds its queue full. So the result includes everything that keeps the worker from
+//! polling while a queue fills. Packets come by the clock that leaves out the time that others took
+//! of the CPU ([`crate::bench::arrival`]): a queue that overflows meanwhile says nothing about the
+//! director. The report shows how much was left out.
 //!
-//! From RFC 2544 it departs in that trials last seconds or less, not 60, that there are no waits
-//! before and after a trial, and that half the time at a load may be lossy, since trials on a
-//! general-purpose system are not all undisturbed.
+//! It differs from RFC 2544 in three points. Trials last a few seconds or less, not 60. There are
+//! no waits before and after a trial. Half of the time at a load may have losses, since on a
+//! general-purpose system some trials are disturbed.
 
 use core::fmt;
 use core::time::Duration;
@@ -28,34 +29,35 @@ use crate::bench::search::Grid;
 use crate::bench::search::Search;
 use crate::bench::trial::Rig;
 
-/// Losses allowed: NDR's and PDR's.
+/// Allowed loss ratios of NDR and PDR.
 const LOSS_RATIOS: [f64; 2] = [0.0, 0.005];
-/// How far apart a goal's bounds may be; not less than PDR's loss ratio, as RFC 9971 recommends.
+/// The largest distance of a goal's bounds, as a part of the upper one. It is not less than PDR's
+/// loss ratio, as RFC 9971 recommends.
 const WIDTH: f64 = 0.005;
 const EXCEED_RATIO: f64 = 0.5;
-/// Full-length trials that fill a goal's duration sum, and first trials that do.
+/// How many full-length trials, or how many first trials, fill a goal's duration sum.
 const FULL: u32 = 5;
 const INITIAL: u32 = 20;
 
-/// What a search found, and how. Loads are those of both directions together, half of them each way
-/// where there are two.
+/// What a search found, and how. A load counts both directions together; if there are two, each has
+/// half of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SearchReport {
     /// The throughput without loss.
     pub ndr: GoalReport,
     /// The throughput with at most 0.5 % lost.
     pub pdr: GoalReport,
-    /// The part of the time at one load that may lose more.
+    /// The part of the time at one load that may have a higher loss.
     pub exceed_ratio: f64,
-    /// How far apart bounds may be, as a part of the upper one.
+    /// The largest distance of the bounds, as a part of the upper one.
     pub width: f64,
-    /// The smallest and the largest load that might be tried.
+    /// The smallest load that the search may try.
     pub min_load_pps: u32,
-    /// The largest.
+    /// The largest load that the search may try.
     pub max_load_pps: u32,
     /// How long a full-length trial lasted.
     pub trial_seconds: f64,
-    /// How long a load was tried in all, at most, to decide on it.
+    /// How long a load was tried in all, at most, to decide it.
     pub duration_sum_seconds: f64,
     /// Packets that may wait at a port.
     pub queue: usize,
@@ -65,16 +67,16 @@ pub struct SearchReport {
     pub trials: Vec<TrialReport>,
 }
 
-/// The result for one goal; irregular when a bound is missing.
+/// The result for one goal. It is irregular if a bound is missing.
 #[derive(Clone, Debug, Serialize)]
 pub struct GoalReport {
     /// The part of a trial's packets that may be lost.
     pub loss_ratio: f64,
     /// Packets a second forwarded at the lower bound (the conditional throughput of RFC 9971).
     pub throughput_pps: Option<u64>,
-    /// The largest load that upholds the goal below all that fail it.
+    /// The largest load that meets the goal and is below all loads that fail it.
     pub lower_pps: Option<u64>,
-    /// The smallest load that fails it.
+    /// The smallest load that fails the goal.
     pub upper_pps: Option<u64>,
 }
 
@@ -83,15 +85,15 @@ pub struct GoalReport {
 pub struct TrialReport {
     /// Packets a second.
     pub load_pps: u64,
-    /// How long.
+    /// How long packets were sent.
     pub seconds: f64,
-    /// Packets that came.
+    /// Packets that came due.
     pub offered: u64,
     /// Packets that found a full queue.
     pub lost: u64,
 }
 
-/// Searches; before that, measures for a quarter of the time what a packet costs.
+/// Measures the cost of a packet for a quarter of the time, then searches.
 pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Findings, BenchError> {
     let duration_sum = Duration::from_secs(u64::from(args.seconds));
     let (initial_trial, final_trial) = (duration_sum / INITIAL, duration_sum / FULL);

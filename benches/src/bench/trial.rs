@@ -1,12 +1,11 @@
-//! A trial: packets come to the director at a constant rate for a while, as in RFC 2544 §23.
+//! A trial: for some time packets come to the director at a constant rate, as in RFC 2544 §23.
 //!
-//! The worker polls without rest, as the daemon's does with `poll = "busy"`, and takes what there
-//! is. A trial ends when its last packet was sent; there is nothing to settle or to wait for before
-//! the next.
+//! The worker polls without rest, as the daemon's worker does with `poll = "busy"`. A trial ends
+//! when its last packet was sent; the next trial can begin at once.
 //!
-//! Packets come by the time-stamp counter, or by a clock that leaves out what the director should
-//! not have spent ([`crate::bench::arrival`]). Whether that hides anything of the director's is
-//! seen by reading the same clock without a director: what the machine takes, it takes from both.
+//! Packets come by the time-stamp counter, or by a clock that leaves out time that the director's
+//! work cannot need ([`crate::bench::arrival`]). To check that this hides no time of the director,
+//! the same clock also runs without a director: the machine takes time from both.
 
 use core::time::Duration;
 
@@ -23,22 +22,22 @@ use crate::bench::report::Measured;
 use crate::bench::rules::Director;
 use crate::bench::walk::Walk;
 
-/// Cycles between packets when more are to come than any director takes.
+/// Cycles between packets that are more than any director can take.
 const FLOOD: f64 = 1.0;
 
-/// A director with standing connections, and what is needed to try it.
+/// A director with standing connections, and all that a trial needs.
 pub(super) struct Rig<'a> {
     director: &'a mut Director,
     clock: Clock,
-    /// Cycles that were no director time.
+    /// Cycles that do not count as director time.
     aside: u64,
-    /// Sides from which packets come, equally many from each.
+    /// How many sides packets come from. Each sends the same number.
     ports: usize,
     tsc_hz: u64,
     patience: Patience,
 }
 
-/// What a trial offered, and how many packets of it found a full queue.
+/// How many packets a trial offered, and how many of them found a full queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) offered: u64,
@@ -56,8 +55,8 @@ impl<'a> Rig<'a> {
         Ok(Self { director, clock, aside: 0, ports, tsc_hz, patience: Patience::ENDLESS })
     }
 
-    /// What a packet costs when more are offered than the director takes, stamping and recording
-    /// included. From then on it is known what cannot have been the director's doing.
+    /// Measures the cost of a packet, including stamping and recording, when more packets are
+    /// offered than the director takes. Later trials use that cost as the limit of their clock.
     pub(super) fn flood(&mut self, duration: Duration, flows: u32) -> Result<Measured, BenchError> {
         self.start(FLOOD, u64::MAX, Patience::ENDLESS);
         // The queues are full from the first poll on.
@@ -70,18 +69,18 @@ impl<'a> Rig<'a> {
         Ok(measured)
     }
 
-    /// Offers `load` packets a second, of all sides together, by the time-stamp counter.
+    /// Offers `load` packets a second, all sides together, by the time-stamp counter.
     pub(super) fn run_raw(&mut self, load: f64, duration: Duration) -> Result<Outcome, BenchError> {
         self.run(load, duration, Patience::ENDLESS)
     }
 
-    /// The same without what others took.
+    /// The same by the clock that leaves out the time of others.
     pub(super) fn run_undisturbed(&mut self, load: f64, duration: Duration) -> Result<Outcome, BenchError> {
         self.run(load, duration, self.patience)
     }
 
-    /// Has no director but a walk over memory, for so long: what the clock leaves out then is the
-    /// machine's doing. Its limit is that of a director with no packets in hand, the lowest.
+    /// Walks over memory without a director, for `duration`. What the clock leaves out then is the
+    /// effect of the machine. The limit is the lowest one, that of a director without packets.
     pub(super) fn walk(&mut self, duration: Duration) -> Account {
         let mut walk = Walk::new(self.director.worker.flows().memory_bytes());
         let begun = tsc();
@@ -90,7 +89,7 @@ impl<'a> Rig<'a> {
         account
     }
 
-    /// In nanoseconds, what this part of the last trial's packets took at most.
+    /// The part `quantile` of the last trial's packets took at most this many nanoseconds.
     pub(super) fn latency(&mut self, quantile: f64) -> u64 {
         let cycles = self.offer().map_or(0, |offer| offer.latency(quantile));
         (cycles as f64 * 1e9 / self.tsc_hz as f64).round() as u64
@@ -109,7 +108,7 @@ impl<'a> Rig<'a> {
     }
 
     fn start(&mut self, period: f64, count: u64, patience: Patience) {
-        // A little later, so that starting is not part of it.
+        // The first packet is due a little later, so that the start is not part of the trial.
         let (ports, begin) = (self.ports, self.tsc_hz / 10_000);
         if let Some(offer) = self.offer() {
             offer.set_clock(tsc(), patience);

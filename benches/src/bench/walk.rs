@@ -1,8 +1,8 @@
-//! A walk over memory without a director: what the machine does to whoever runs on it.
+//! A walk over memory without a director. It shows how much time the machine takes from any
+//! program.
 //!
-//! It uses as much memory as a director's table has, since an interruption takes longer when those
-//! who interrupt find the caches full of somebody else's. Everything that is too long is theirs: a
-//! step is always the same.
+//! It uses as much memory as a director's table: an interruption takes longer when the caches are
+//! full of other data. A step is always the same work, so time above the limit was taken by others.
 
 use dataplane::conn::table::pages::Pages;
 use dpdk::tsc;
@@ -12,9 +12,9 @@ use sched::XorShift;
 use crate::bench::arrival::Account;
 use crate::bench::arrival::ArrivalClock;
 
-/// Most lines that are walked over: more than there is room for near a core.
+/// The most lines of a walk: more than fit into the caches near a core.
 const MOST: usize = (64 << 20) / size_of::<Line>();
-/// Lines looked up in a step, between two readings of the clock: what a director looks up for a few
+/// Lines read in a step, between two readings of the clock: as many as a director reads for a few
 /// packets.
 const STEP: usize = 8;
 
@@ -23,21 +23,21 @@ const STEP: usize = 8;
 #[repr(align(64))]
 struct Line([u64; 8]);
 
-/// Where to walk, and what draws the way.
+/// The memory, and the generator that draws the way.
 pub(super) struct Walk {
     lines: Pages<Line>,
     random: XorShift,
 }
 
 impl Walk {
-    /// Over so many bytes, which lie in memory as a director's table does.
+    /// A walk over `bytes` of memory, which lie in pages like a director's table.
     pub(super) fn new(bytes: usize) -> Self {
         let lines = (bytes / size_of::<Line>()).clamp(1, MOST);
-        // Written here, so that the walk is not held up by pages that are touched first.
+        // The lines are written here, so that the walk does not wait for pages to be provided.
         Self { lines: Pages::new(lines, |_| Line::default()), random: XorShift::new(0x11e5) }
     }
 
-    /// Walks for so many cycles, and reads a clock that leaves out what is longer than `longest`.
+    /// Walks for `cycles`, with a clock that leaves out the excess over `longest` of each step.
     pub(super) fn run(&mut self, cycles: u64, longest: u64) -> Account {
         let last = self.lines.len() as u64 - 1;
         let begun = tsc();

@@ -1,4 +1,4 @@
-//! What a choice costs: nanoseconds for each scheduler and number of destinations.
+//! Measures the cost of a choice: nanoseconds for each scheduler and number of destinations.
 //!
 //! `cargo run --release -p benches --bin choice`
 //!
@@ -55,6 +55,7 @@ fn main() {
 }
 
 const COUNTS: [u32; 4] = [2, 16, 128, 1024];
-/// Of so many choices the average counts, and of those the best; the others were disturbed.
+/// A figure is the average of a batch of choices, in the fastest batch; the other batches were
+/// disturbed.
 const BATCH: u32 = 2_000;
 const BATCHES: u32 = 200;

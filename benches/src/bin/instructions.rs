@@ -1,5 +1,5 @@
-//! Does one kind of work for callgrind to count, and prints how many items of what it was; without
-//! a name, prints the names. `scripts/instructions` runs it.
+//! Does one kind of work for callgrind to count, and prints the number and the kind of its items.
+//! Without an argument, prints the names of all work. `scripts/instructions` runs it.
 
 use std::process::ExitCode;
 
@@ -12,13 +12,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let Some(work) = works.iter().find(|work| work.name == name) else {
-        eprintln!("instructions: {name:?} is no work; without an argument the names are listed");
+        eprintln!("instructions: {name:?}: no such work; without an argument all names are listed");
         return ExitCode::from(2);
     };
     let Some(items) = (work.run)() else {
-        eprintln!(
-            "instructions: {name} did not come out as it should: packets lost, or connections left over"
-        );
+        eprintln!("instructions: {name}: wrong result: packets were lost, or connections were left over");
         return ExitCode::FAILURE;
     };
     println!("{items} {}", work.item);

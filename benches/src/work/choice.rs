@@ -10,11 +10,11 @@ use crate::farm::Farm;
 use crate::farm::OPEN;
 
 const DESTS: u32 = 1000;
-/// Choices counted, and those before: until as many connections end as begin, and some more.
+/// Counted choices, and choices before them. After the latter, as many connections end as begin.
 const CHOICES: usize = OPEN;
 const WARM_UP: usize = 2 * OPEN;
 
-/// Work by name: every scheduler's.
+/// The work of all schedulers, by name.
 pub(super) fn all() -> Vec<Work> {
     let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::None);
     kinds.map(|kind| Work::new(format!("choose-{}", kind.name()), "choice", move || choose(kind))).collect()

@@ -1,4 +1,4 @@
-//! Connections by the whole: their end, and their life from the first packet to the end.
+//! Whole connections: their end, and their life from the first packet to the end.
 
 use dataplane::BURST;
 use dataplane::snapshot::dest::Method;
@@ -15,9 +15,9 @@ use super::packets::Step;
 use super::packets::lay;
 use crate::rig::Rig;
 
-/// Longer than a connection half open lives, and shorter than the timer wheel reaches.
+/// Longer than a half-open connection lives, and shorter than the horizon of the timer wheel.
 const MINUTE: u32 = 61 * Ticks::PER_SECOND;
-/// Bursts of connections, one each second, until as many end as begin.
+/// After this many bursts of connections, one each second, as many end as begin.
 const WARM_UP: u32 = 250;
 
 /// Work by name.
@@ -35,7 +35,7 @@ pub(super) fn all() -> Vec<Work> {
     ]
 }
 
-/// A director with connections that all began at once.
+/// A director whose connections all began at the same time.
 fn begun(method: Method, flags: &[u8]) -> Option<Rig> {
     let mut rig = Rig::new(PACKETS)?;
     for burst in 0..BURSTS {
@@ -55,7 +55,7 @@ fn expire(method: Method) -> Option<u32> {
     (rig.stats().expired.get() == u64::from(PACKETS)).then_some(PACKETS)
 }
 
-/// Connections whose timers come due and are wound up again, as packets have come since.
+/// Connections whose timers come due and are renewed, because packets came in the meantime.
 fn renew() -> Option<u32> {
     let mut rig = begun(Method::Masquerade, &[flag::SYN, flag::ACK])?;
     rig.wait(MINUTE);
@@ -63,7 +63,7 @@ fn renew() -> Option<u32> {
     (rig.stats().expired.get() == 0).then_some(PACKETS)
 }
 
-/// Connections of eight packets, and the end of as many begun two minutes ago.
+/// Connections of eight packets, and the end of as many that began two minutes before.
 fn whole(method: Method) -> Option<u32> {
     let mut rig = Rig::new(WARM_UP * BURST as u32)?;
     let mut expired = 0;

@@ -14,16 +14,16 @@ use dataplane::BURST;
 const BURSTS: u32 = 100;
 const PACKETS: u32 = BURSTS * BURST as u32;
 
-/// Does the work and tells how many items it was; nothing when it did not come out as it should.
+/// Does the work and returns the number of items; `None` if its result is wrong.
 type Run = Box<dyn Fn() -> Option<u32>>;
 
 /// A kind of work.
 pub struct Work {
-    /// Its name, in `instructions.txt` too.
+    /// Its name, as in `instructions.txt`.
     pub name: String,
-    /// What its items are.
+    /// The name of one item.
     pub item: &'static str,
-    /// Does it.
+    /// Does the work.
     pub run: Run,
 }
 
@@ -43,7 +43,7 @@ pub fn all() -> Vec<Work> {
     all
 }
 
-/// Callgrind counts what happens in here and nothing else:
+/// Callgrind counts only the instructions inside this function:
 /// `--toggle-collect='benches::work::measured*'`.
 #[inline(never)]
 fn measured<R>(work: impl FnOnce() -> R) -> R {

@@ -1,5 +1,5 @@
-//! Bursts of packets of one kind through a whole poll: each method, each step of a connection's
-//! life.
+//! Bursts of packets of one kind through a whole poll, for each method and each step of a
+//! connection's life.
 
 use dataplane::BURST;
 use dataplane::snapshot::dest::Method;
@@ -19,7 +19,7 @@ use crate::rig::Rig;
 pub(super) enum Step {
     /// From the client.
     Ask(u8),
-    /// From the real server, to the client's packet just before.
+    /// From the real server: the answer to the client's last packet.
     Answer(u8),
 }
 
@@ -31,10 +31,10 @@ const RST: u8 = flag::RST;
 const SYN_ACK: u8 = SYN | ACK;
 const FIN_ACK: u8 = flag::FIN | ACK;
 
-/// A connection's life, as far as the director sees it when replies pass it.
+/// A connection's life as the director sees it, if replies pass it.
 pub(super) const LIFE: [Step; 8] =
     [Ask(SYN), Answer(SYN_ACK), Ask(ACK), Ask(ACK), Answer(ACK), Ask(FIN_ACK), Answer(FIN_ACK), Ask(ACK)];
-/// The same when they do not.
+/// The same if they do not.
 const ONE_WAY: [Step; 5] = [Ask(SYN), Ask(ACK), Ask(ACK), Ask(FIN_ACK), Ask(ACK)];
 const RESET: [Step; 4] = [Ask(SYN), Answer(SYN_ACK), Ask(ACK), Ask(RST)];
 const RESET_REPLY: [Step; 5] = [Ask(SYN), Answer(SYN_ACK), Ask(ACK), Ask(ACK), Answer(RST)];
@@ -46,7 +46,7 @@ const REUSE: [Step; 9] = {
 };
 const DATAGRAMS: [Step; 4] = [Ask(0), Answer(0), Ask(0), Answer(0)];
 
-/// Work by name: which packet of which life.
+/// The work by name: the last packet of each life is counted.
 pub(super) fn all() -> Vec<Work> {
     use Method::{DirectRoute, FullNat, Masquerade, Tunnel};
     let tcp =
@@ -83,7 +83,7 @@ pub(super) fn all() -> Vec<Work> {
     ]
 }
 
-/// Leads bursts of connections through `life`; its last packets are counted.
+/// Carries bursts of connections through `life`, and counts the last packets.
 fn carry(method: Method, protocol: u8, life: &[Step]) -> Option<u32> {
     let mut rig = Rig::new(PACKETS)?;
     let (last, before) = life.split_last()?;
@@ -99,7 +99,7 @@ fn carry(method: Method, protocol: u8, life: &[Step]) -> Option<u32> {
     (rig.forwarded_all_but(0) && done as u32 == PACKETS).then_some(PACKETS)
 }
 
-/// Lays the packets of a burst of connections ready.
+/// Prepares the packets of a burst of connections.
 pub(super) fn lay(rig: &mut Rig, step: Step, burst: u32, method: Method, protocol: u8) {
     match step {
         Ask(flags) => rig.lay(requests(burst, method, protocol, flags)),

@@ -1,4 +1,4 @@
-//! Polls of other kinds: those with nothing to do, and those with a bit of everything.
+//! Other polls: those with nothing to do, and those with packets of many kinds.
 
 use dataplane::BURST;
 use dataplane::snapshot::dest::Method;
@@ -26,7 +26,7 @@ pub(super) fn all() -> Vec<Work> {
     ]
 }
 
-/// Polls with connections and without packets, `ticks` apart.
+/// Polls without packets, `ticks` apart, while the table has connections.
 fn idle(ticks: u32) -> Option<u32> {
     let mut rig = Rig::new(PACKETS)?;
     for burst in 0..BURSTS {
@@ -48,18 +48,18 @@ enum Part {
     Datagram,
     New,
     Fin,
-    /// Of no service: the host's.
+    /// A packet of no service: it goes to the host.
     Stray,
 }
 
-/// One of each for every method.
+/// The parts of a mixed burst, for every method.
 const PARTS: [Part; 8] = {
     use Part::{Datagram, Established, Fin, New, Stray};
     [Established, New, Established, Datagram, Established, Fin, Stray, Established]
 };
 
-/// Bursts of all methods and kinds mixed, one from the clients and half a one from the real servers
-/// in each poll.
+/// Bursts with packets of all methods and kinds. In each poll one burst comes from the clients and
+/// half a burst from the real servers.
 fn mixed() -> Option<u32> {
     let mut rig = Rig::new(PACKETS)?;
     let (mut done, mut strays) = (0, 0);
@@ -85,7 +85,7 @@ fn mixture(burst: u32) -> impl Iterator<Item = (Part, Flow)> {
     })
 }
 
-/// What came before of a packet's connection, if it had begun.
+/// An earlier packet of the packet's connection, if the connection had begun.
 fn opening(part: Part, flow: Flow, flags: u8) -> Option<Packet> {
     (!matches!(part, Part::New | Part::Stray)).then(|| flow.packet(flags))
 }

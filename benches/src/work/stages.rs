@@ -76,10 +76,10 @@ fn parse(protocol: u8) -> Option<u32> {
     (done == PACKETS).then_some(done)
 }
 
-/// Looks up keys from the `first` on in a table that is full of those from 0 on, in the steps that
-/// the worker takes: all keys of a burst are approached, then guessed at, then looked for elsewhere
-/// if need be. A packet of a known connection then asks whether the guess is right, any other one
-/// has the key confirmed as well.
+/// Looks up keys from `first` on in a table that holds the keys from 0 on. It takes the same steps
+/// as the worker: all keys of a burst are approached, then guessed, then looked for in the other
+/// bucket if needed. For a known connection, one comparison then tells whether the guess is right.
+/// Any other key is also confirmed.
 fn look_up(first: u32) -> Option<u32> {
     let mut table = FlowTable::new(PACKETS, 42);
     for n in 0..PACKETS {
@@ -116,7 +116,7 @@ fn look_up(first: u32) -> Option<u32> {
     (found == if first == 0 { PACKETS } else { 0 }).then_some(PACKETS)
 }
 
-/// Sends the packets of known connections on their way.
+/// Forwards the packets of known connections.
 fn rewrite(method: Method, protocol: u8, direction: Direction) -> Option<u32> {
     let (workers, _tokens) = Workers::new(1);
     let snapshot = rules(workers)?.release(0);
@@ -143,7 +143,7 @@ fn rewrite(method: Method, protocol: u8, direction: Direction) -> Option<u32> {
     (done == PACKETS).then_some(done)
 }
 
-/// The connection of `flow` to a real server. The sums that correct its checksums are wrong.
+/// The connection of `flow` to a real server. Its checksum deltas are wrong.
 fn connection(flow: Flow, dest: u32) -> Hot {
     let request = flow.key();
     let (addr, port) = match flow.method {

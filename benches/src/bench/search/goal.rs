@@ -1,11 +1,11 @@
-//! What is searched for, and the targets on the way there.
+//! A goal of the search, and the targets on the way to it.
 
 use core::time::Duration;
 
-/// Targets before the final one, each twice as wide as the next.
+/// How many targets come before the final one. Each is twice as wide as the next.
 const PRECEDING: u32 = 2;
 
-/// A search goal of MLRsearch; the grid's steps are its width.
+/// A search goal of MLRsearch. Its width is one step of the grid.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::bench) struct Goal {
     /// A trial that loses a larger part of its packets is a high-loss trial.
@@ -16,7 +16,7 @@ pub(in crate::bench) struct Goal {
     pub(in crate::bench) initial_trial: Duration,
     /// How long a full-length trial lasts.
     pub(in crate::bench) final_trial: Duration,
-    /// How long a load is tried in all before it is decided on.
+    /// How long a load is tried in all before it is decided.
     pub(in crate::bench) duration_sum: Duration,
 }
 
@@ -25,7 +25,7 @@ pub(in crate::bench) struct Goal {
 pub(super) struct Target {
     pub(super) loss_ratio: f64,
     pub(super) exceed_ratio: f64,
-    /// A trial that lasts less is a short one.
+    /// A trial that lasts less is a short trial.
     pub(super) trial: Duration,
     pub(super) duration_sum: Duration,
     /// How close its bounds must be, in steps of the grid.
@@ -33,7 +33,8 @@ pub(super) struct Target {
 }
 
 impl Goal {
-    /// The targets, the goal itself last. Durations grow evenly from one to the next, as ratios.
+    /// The targets; the last is the goal itself. Durations grow by the same ratio from each target
+    /// to the next.
     pub(super) fn targets(&self) -> Vec<Target> {
         let shrink = self.initial_trial.as_secs_f64() / self.duration_sum.as_secs_f64();
         let target = |before: u32| {

@@ -1,4 +1,5 @@
-//! The trials made, and what they say of a load: the load classification of RFC 9971, appendix A.
+//! The trials made, and what they say about a load: the load classification of RFC 9971, appendix
+//! A.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::bench::search::goal::Target;
 use crate::bench::search::load::Step;
 
-/// What came of a trial.
+/// The result of a trial.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
     duration: Duration,
@@ -16,9 +17,9 @@ struct Trial {
 /// What a load is for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// The director is certain to uphold the target.
+    /// The director certainly meets the target.
     Lower,
-    /// It is certain to fail.
+    /// The director certainly fails the target.
     Upper,
     /// More trials are needed.
     Undecided,
@@ -38,7 +39,7 @@ pub(super) struct Bounds {
 pub(super) struct History(BTreeMap<Step, Vec<Trial>>);
 
 impl History {
-    /// Takes down a trial.
+    /// Adds a trial.
     pub(super) fn add(&mut self, step: Step, duration: Duration, loss_ratio: f64) {
         self.0.entry(step).or_default().push(Trial { duration, loss_ratio });
     }
@@ -59,7 +60,7 @@ impl History {
         bounds
     }
 
-    /// The part of the packets that is forwarded at `step` in the typical full-length trial: the
+    /// The part of the packets at `step` that a typical full-length trial forwards. That is the
     /// conditional throughput of RFC 9971, appendix B, as a part of the load.
     pub(super) fn forwarding_ratio(&self, step: Step, target: &Target) -> f64 {
         let full = |trial: &&Trial| trial.duration >= target.trial;
@@ -79,7 +80,7 @@ impl History {
     }
 }
 
-/// Sums of durations are in nanoseconds, so that they are exact.
+/// Classifies a load by its trials. Sums of durations are in nanoseconds, so that they are exact.
 fn classify(trials: &[Trial], target: &Target) -> Class {
     let sum = |full: bool, high: bool| -> f64 {
         let counts = |trial: &&Trial| {
@@ -88,12 +89,12 @@ fn classify(trials: &[Trial], target: &Target) -> Class {
         trials.iter().filter(counts).map(|trial| trial.duration.as_nanos() as f64).sum()
     };
     let full_low = sum(true, false);
-    // Short high-loss trials count so far as short low-loss ones do not make up for them.
+    // Short high-loss trials count only as far as short low-loss ones do not balance them.
     let balancing = sum(false, false) * target.exceed_ratio / (1.0 - target.exceed_ratio);
     let high = sum(true, true) + (sum(false, true) - balancing).max(0.0);
     let whole = (full_low + high).max(target.duration_sum.as_nanos() as f64);
     let quantile = whole * target.exceed_ratio;
-    // What is missing is taken to be low-loss when hoping, high-loss when fearing.
+    // The missing time counts as low-loss in the hoped case and as high-loss in the feared case.
     let (hoped, feared) = (high, whole - full_low);
     match (hoped <= quantile, feared <= quantile) {
         (true, true) => Class::Lower,
@@ -111,7 +112,7 @@ mod tests {
         Target { loss_ratio: 0.005, exceed_ratio, trial: second, duration_sum: 5 * second, width: 1 }
     }
 
-    /// `(tenths of a second, loss ratio)`, made one by one: what the load is after each.
+    /// The class of a load after each trial. A trial is `(tenths of a second, loss ratio)`.
     fn classes(exceed_ratio: f64, trials: &[(u64, f64)]) -> Vec<Class> {
         let trials: Vec<_> = trials
             .iter()
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn without_exceed_ratio_all_must_be_low_and_one_high_decides() {
+    fn without_exceed_ratio_all_trials_must_be_low_and_one_high_decides() {
         use Class::*;
         assert_eq!(classes(0.0, &[(10, 0.0), (10, 0.005), (10, 0.0), (20, 0.0)]).last(), Some(&Lower));
         assert_eq!(classes(0.0, &[(10, 0.0); 5]), [Undecided, Undecided, Undecided, Undecided, Lower]);
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn short_trials_tell_against_a_load_but_never_for_it() {
+    fn short_trials_can_speak_against_a_load_but_never_for_it() {
         use Class::*;
         assert_eq!(classes(0.5, &[(9, 0.0); 20]).last(), Some(&Undecided));
         assert_eq!(classes(0.5, &[(9, 1.0); 3]), [Undecided, Undecided, Upper]);
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_conditional_throughput_is_that_of_the_worst_trial_still_counted() {
+    fn the_conditional_throughput_is_that_of_the_worst_counted_trial() {
         let mut history = History::default();
         let step = Step::FIRST;
         for loss_ratio in [0.25, 0.0, 0.125, 0.5] {

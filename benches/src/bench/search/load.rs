@@ -1,4 +1,5 @@
-//! The loads that a search may try: a grid, each step the same ratio above the one below it.
+//! The loads that a search may try: a grid. Each load is higher than the one below it by the same
+//! ratio.
 
 /// A load of a [`Grid`], counted from the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,17 +9,17 @@ impl Step {
     /// The smallest load.
     pub(super) const FIRST: Self = Self(0);
 
-    /// The load so many steps lower, or the smallest.
+    /// The load `steps` lower, or the smallest.
     pub(super) const fn down(self, steps: u32) -> Self {
         Self(self.0.saturating_sub(steps))
     }
 
-    /// The load so many steps higher.
+    /// The load `steps` higher.
     pub(super) const fn up(self, steps: u32) -> Self {
         Self(self.0.saturating_add(steps))
     }
 
-    /// How many steps it is from a lower load to this one.
+    /// How many steps this load is above `lower`.
     pub(super) const fn above(self, lower: Self) -> u32 {
         self.0.saturating_sub(lower.0)
     }
@@ -33,8 +34,8 @@ pub(in crate::bench) struct Grid {
 }
 
 impl Grid {
-    /// Loads from `min` to `max`, which is more, of which none is more than the part `width` below
-    /// the next.
+    /// Loads from `min` to `max`, which must be greater. Each load is below the next by at most the
+    /// part `width` of the next.
     pub(in crate::bench) fn new(min: f64, max: f64, width: f64) -> Self {
         let steps = (max / min).ln() / -(1.0 - width).ln();
         Self { min, max, last: (steps.ceil() as u32).max(1) }
@@ -53,13 +54,13 @@ impl Grid {
         self.min * (self.max / self.min).powf(f64::from(step.0) / f64::from(self.last))
     }
 
-    /// The largest load that is at most `load`, or the smallest there is.
+    /// The largest load that is at most `load`; if there is none, the smallest load.
     pub(super) fn at_most(&self, load: f64) -> Step {
         if load >= self.max {
             return self.last();
         }
         let steps = (load / self.min).ln() / (self.max / self.min).ln() * f64::from(self.last);
-        // A number below zero, or none, becomes zero.
+        // The cast turns a negative number, or NaN, into zero.
         Step(steps as u32)
     }
 }

@@ -1,4 +1,4 @@
-//! One goal's way: which load should be tried next for it.
+//! Chooses the load to try next for one goal.
 
 use core::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::bench::search::history::History;
 use crate::bench::search::load::Grid;
 use crate::bench::search::load::Step;
 
-/// How much farther each next step goes that looks for a bound on one side.
+/// When only one bound is known, each next step goes farther by this factor.
 const EXPANSION: u32 = 4;
 
 /// Goes through the targets of a goal, from the first to the goal itself.
 #[derive(Debug)]
 pub(super) struct Seeker {
     goal: Target,
-    /// Those still to be reached, the next first, the goal last.
+    /// The targets that are not reached yet: the next one first, the goal last.
     targets: Vec<Target>,
-    /// The bounds of the target before: where to look first.
+    /// The bounds of the last target: the loads to try first.
     hints: Bounds,
-    /// The load last tried outward of the only bound, and its distance.
+    /// The last load that was tried beyond the only bound, and its distance from the bound.
     reach: Option<(Step, u32)>,
 }
 
@@ -37,7 +37,7 @@ impl Seeker {
         &self.goal
     }
 
-    /// The load to try, and for how long; nothing when the goal is reached or cannot be.
+    /// The load to try, and for how long. `None` if the goal is reached or cannot be reached.
     pub(super) fn next(&mut self, history: &History, grid: &Grid) -> Option<(Step, Duration)> {
         loop {
             let target = *self.targets.first()?;
@@ -54,8 +54,7 @@ impl Seeker {
         }
     }
 
-    /// A load that is not decided on yet; nothing when the target is reached, or out of reach of
-    /// the grid.
+    /// A load that is not decided yet. `None` if the target is reached, or lies outside the grid.
     fn choose(&mut self, target: &Target, bounds: Bounds, last: Step) -> Option<Step> {
         let hints = self.hints;
         match (bounds.lower, bounds.upper) {
@@ -77,7 +76,8 @@ impl Seeker {
         }
     }
 
-    /// A load outward of the only bound, farther each time that it becomes that bound itself.
+    /// A load beyond the only bound. Each time the tried load becomes the bound, the next one is
+    /// farther away.
     fn extend(&mut self, from: Step, target: &Target, outward: impl Fn(Step, u32) -> Step) -> Step {
         let by = match self.reach {
             None => target.width,

@@ -9,7 +9,7 @@ use super::*;
 const MIN: f64 = 10_000.0;
 const MAX: f64 = 148.8e6;
 const WIDTH: f64 = 0.005;
-/// More trials than any search here makes by far.
+/// Far more trials than any search here makes.
 const ENDLESS: usize = 2000;
 
 fn goals(exceed_ratio: f64) -> [Goal; 2] {
@@ -22,8 +22,7 @@ fn goals(exceed_ratio: f64) -> [Goal; 2] {
     })
 }
 
-/// Searches a device that says how much it loses of a trial's packets; gives the results and all
-/// trials.
+/// Searches with a device that loses `lost` packets of a trial. Returns the results and all trials.
 fn search(exceed_ratio: f64, mut lost: impl FnMut(&Trial, u64) -> u64) -> (Vec<GoalResult>, Vec<Trial>) {
     let mut search = Search::new(Grid::new(MIN, MAX, WIDTH), &goals(exceed_ratio));
     let mut trials = Vec::new();
@@ -37,7 +36,7 @@ fn search(exceed_ratio: f64, mut lost: impl FnMut(&Trial, u64) -> u64) -> (Vec<G
     (search.results(), trials)
 }
 
-/// What a device loses that forwards `capacity` packets a second.
+/// How many packets a device loses that forwards `capacity` packets a second.
 fn excess(capacity: f64, trial: &Trial, offered: u64) -> u64 {
     offered.saturating_sub((capacity * trial.duration.as_secs_f64()).ceil() as u64)
 }
@@ -54,7 +53,8 @@ proptest! {
     ) {
         let capacity = capacity.exp();
         let (results, trials) = search(exceed_ratio, |trial, offered| excess(capacity, trial, offered));
-        // What it takes to lose one packet in the shortest of trials that decide.
+        // A load must exceed the capacity by this part to lose one packet in the shortest trial
+        // that decides.
         let one = 2.0 / (capacity * 0.2);
         for (result, exact) in results.iter().zip([capacity, capacity / 0.995]) {
             prop_assert!(is_neighbourly(result), "{result:?}");
@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn it_ends_whatever_the_device_does(seed: u64, exceed_ratio in 0.0..0.9, noise in 0u64..=100) {
+    fn a_search_ends_whatever_the_device_does(seed: u64, exceed_ratio in 0.0..0.9, noise in 0u64..=100) {
         let mut random = XorShift::new(seed);
         let (results, _) = search(exceed_ratio, |trial, offered| {
             if random.below_inclusive(99) < noise {
@@ -87,13 +87,13 @@ proptest! {
 fn a_disturbance_now_and_then_moves_no_result_far() {
     let capacity = 10e6;
     for seed in 1..=100 {
-        // One trial in ten is disturbed: it loses a fiftieth on top.
+        // One trial in ten is disturbed: it loses another fiftieth of its packets.
         let mut random = XorShift::new(seed);
         let (results, _) = search(0.5, |trial, offered| {
             let disturbed = random.below_inclusive(9) == 0;
             excess(capacity, trial, offered) + if disturbed { offered / 50 } else { 0 }
         });
-        // A short trial that was disturbed sends the search astray; longer ones bring it back.
+        // A disturbed short trial misleads the search; longer trials correct it.
         for result in results {
             assert!(is_neighbourly(&result), "{result:?}");
             let found = result.throughput.unwrap() / capacity;
@@ -111,7 +111,7 @@ fn short_trials_come_first_and_full_length_ones_decide() {
 }
 
 #[test]
-fn the_first_trials_are_at_the_largest_load_and_at_what_came_through() {
+fn the_first_trials_are_at_the_largest_load_and_at_the_rate_it_forwarded() {
     let (_, trials) = search(0.0, |trial, offered| excess(7e6, trial, offered));
     assert_eq!(trials[0].load, MAX);
     assert!((0.995 * 7e6..=7e6).contains(&trials[1].load), "{}", trials[1].load);
@@ -131,7 +131,7 @@ fn a_device_out_of_range_gives_an_irregular_result() {
 }
 
 #[test]
-fn without_exceed_ratio_the_result_is_what_no_trial_denies() {
+fn without_exceed_ratio_one_lossy_trial_refutes_a_load() {
     // Loses one packet in every third trial above a million packets a second.
     let mut count = 0;
     let (results, _) = search(0.0, |trial, offered| {
@@ -139,6 +139,6 @@ fn without_exceed_ratio_the_result_is_what_no_trial_denies() {
         excess(9e6, trial, offered) + u64::from(trial.load > 1e6 && count % 3 == 0)
     });
     assert!(results[0].lower.unwrap() < 1.01e6, "{results:?}");
-    // Which is less than PDR allows.
+    // One packet is less than PDR allows.
     assert!((8.9e6..9.1e6).contains(&results[1].lower.unwrap()), "{results:?}");
 }
