@@ -1,4 +1,4 @@
-//! Mark rules to words and back: what is printed is read as the same rules.
+//! Turns mark rules into words and back: the printed rules are read as the same rules.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ fn net() -> impl Strategy<Value = Option<Not<Net>>> {
     let mask = prop_oneof![3 => prefix, 1 => any::<u32>()];
     let net = (any::<u32>(), mask)
         .prop_map(|(addr, mask)| Net::new(Ipv4Addr::from_bits(addr), Ipv4Addr::from_bits(mask)));
-    // All addresses are no condition.
+    // A network of all addresses is no condition.
     option::of(not(net))
         .prop_map(|term| term.filter(|term| term.negated || !term.value.mask.is_unspecified()))
 }
@@ -47,7 +47,7 @@ fn rule() -> impl Strategy<Value = MarkRule> {
         )| {
             let rule = MarkRule { source, destination, in_interface, protocol, ..MarkRule::new(target) };
             match source_port.is_some() || destination_port.is_some() || multiport.is_some() {
-                // Ports are TCP's, UDP's or SCTP's.
+                // Only TCP, UDP and SCTP have ports.
                 true => MarkRule {
                     protocol: Some(Not { value: [6, 17, 132][target_bits(target) % 3], negated: false }),
                     source_port,
@@ -70,7 +70,7 @@ fn target_bits(target: MarkTarget) -> usize {
 
 proptest! {
     #[test]
-    fn what_is_saved_is_restored(rules in vec(rule(), 0..8)) {
+    fn saved_rules_are_restored(rules in vec(rule(), 0..8)) {
         for words in [text::save(&rules), text::print(&rules, None)] {
             let mut table = MarkTable::new(vec!["wan0".into(), "lan0".into()], 64);
             prop_assert_eq!(load(&words, &Numeric, &mut table), Ok(()), "{}", words);

@@ -1,4 +1,4 @@
-//! What is saved can be restored.
+//! A saved table can be restored.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
@@ -18,7 +18,7 @@ use model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A model without a socket between.
+/// A model that is asked directly, without a socket.
 struct Direct<'a>(&'a mut Model);
 
 impl Ask for Direct<'_> {
@@ -43,7 +43,8 @@ fn ipvsadm(model: &mut Model, invocation: Invocation, args: &[&str], stdin: &str
 }
 
 fn addr_v4() -> impl Strategy<Value = IpAddr> {
-    // Within half the range, so that the order of the listing is one.
+    // The addresses are within half of the range, so that the comparison of the listing is an
+    // order.
     (1u32..0x7fff_ffff).prop_map(|bits| Ipv4Addr::from_bits(bits).into())
 }
 
@@ -85,7 +86,7 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
     )
 }
 
-/// A destination as far as ipvsadm saves it: thresholds are not.
+/// A destination with all that ipvsadm saves: it does not save thresholds.
 fn dest(service: ServiceKey) -> impl Strategy<Value = DestSpec> {
     let addr = match service.family() {
         Family::V4 => addr_v4().boxed(),
@@ -190,7 +191,7 @@ fn large_marks_are_saved_as_they_are_read() {
 }
 
 #[test]
-fn the_wrappers_have_little_to_say() {
+fn the_wrappers_answer_like_those_of_ipvsadm() {
     let mut model = Model::new(ModelOptions::all());
     assert_eq!(ipvsadm(&mut model, Invocation::Save, &["-x"], "").2, 1);
     assert_eq!(ipvsadm(&mut model, Invocation::Save, &["word"], ""), Default::default());
@@ -199,7 +200,7 @@ fn the_wrappers_have_little_to_say() {
 }
 
 #[test]
-fn what_this_director_lacks_is_refused_in_one_line() {
+fn unsupported_features_are_refused_in_one_line() {
     let options = ModelOptions {
         capabilities: model::Capabilities::BASE,
         schedulers: ["rr".to_owned()].into(),

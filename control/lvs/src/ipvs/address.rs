@@ -1,4 +1,4 @@
-//! `host[:port]` as ipvsadm reads it.
+//! Reads `host[:port]` as ipvsadm does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,16 +6,17 @@ use super::names::Names;
 use super::number::{inet_aton, number};
 use model::Protocol;
 
-/// An address and, if one was given, a port.
+/// An address, and a port if one was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) addr: IpAddr,
     pub(super) port: Option<u16>,
 }
 
-/// Reads `host`, `host:port`, `[v6]:port` or a bare IPv6 address. Names are those of IPv4 hosts.
+/// Reads `host`, `host:port`, `[v6]:port` or a bare IPv6 address. A name must be that of an IPv4
+/// host.
 ///
-/// A bracketed IPv4 host is taken, and its port ignored, as ipvsadm does.
+/// An IPv4 host in brackets is accepted and its port is ignored, as in ipvsadm.
 pub(super) fn endpoint(text: &str, protocol: Protocol, names: &dyn Names) -> Option<Endpoint> {
     if text.is_empty() || text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -39,7 +40,7 @@ pub(super) fn endpoint(text: &str, protocol: Protocol, names: &dyn Names) -> Opt
     }
 }
 
-/// An IPv4 host, by address or name; also how masks are read.
+/// An IPv4 host, by address or name. Masks are read in the same way.
 pub(super) fn host(text: &str, names: &dyn Names) -> Option<Ipv4Addr> {
     if text.is_empty() { None } else { inet_aton(text).or_else(|| names.host(text)) }
 }
@@ -101,7 +102,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_ipvsadm_takes() {
+    fn endpoints_that_ipvsadm_accepts() {
         for (text, addr, port) in [
             ("10.0.0.1", "10.0.0.1", None),
             ("10.0.0.1:80", "10.0.0.1", Some(80)),
@@ -125,7 +126,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_ipvsadm_refuses() {
+    fn endpoints_that_ipvsadm_refuses() {
         for text in [
             "",
             ":",

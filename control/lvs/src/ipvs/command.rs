@@ -1,15 +1,15 @@
-//! What a command line means.
+//! The commands that a command line can ask for.
 
 use model::{Change, ServiceKey};
 
-/// What a command line asks for.
+/// A parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `-h`
     Help,
     /// `-v`
     Version,
-    /// Every command that changes rules, and what to call it when it fails.
+    /// Every command that changes rules. The operation gives its error messages.
     Change(Operation, Change),
     /// `-L` of services.
     List(Listing),
@@ -17,7 +17,7 @@ pub enum Command {
     Connections {
         /// `-n`
         numeric: bool,
-        /// `--persistent-conn`: show what persistence engines keep.
+        /// `--persistent-conn`: show the data of persistence engines.
         engine: bool,
     },
     /// `-L --timeout`
@@ -35,18 +35,18 @@ pub enum Command {
     LocalAddresses(Option<ServiceKey>),
     /// `-R`
     Restore,
-    /// `--start-daemon`, which this director does not have.
+    /// `--start-daemon`: this director has no synchronization daemon.
     StartDaemon,
-    /// `--stop-daemon`, of which there is none.
+    /// `--stop-daemon`: no daemon is running.
     StopDaemon,
 }
 
 /// How to list services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Only this one.
+    /// Only this service.
     pub service: Option<ServiceKey>,
-    /// What to show of each.
+    /// What to show of each service.
     pub mode: Mode,
     /// `-n`
     pub numeric: bool,
@@ -74,7 +74,7 @@ pub enum Mode {
     Tunnels,
 }
 
-/// The operations whose failures have their own words.
+/// Operations. Some have their own error messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `-A`
@@ -103,7 +103,7 @@ pub enum Operation {
     List,
 }
 
-/// A command line that means nothing.
+/// A command line that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct UsageError {
@@ -111,12 +111,12 @@ pub struct UsageError {
     pub text: String,
     /// The exit code.
     pub exit: u8,
-    /// Whether it also ends `-R`.
+    /// Whether the error also ends `-R`.
     pub fatal: bool,
 }
 
 impl UsageError {
-    /// An error in the meaning of options: exit 2.
+    /// An error in the options: exit code 2.
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), exit: 2, fatal: true }
     }

@@ -1,9 +1,9 @@
-//! What ipvsadm says when the kernel refuses.
+//! ipvsadm's messages for refusals of the kernel.
 
 use super::command::Operation;
 use model::{Feature, ModelError};
 
-/// ipvsadm's words for a refusal.
+/// ipvsadm's message for a refusal.
 pub fn refusal(operation: Operation, error: &ModelError) -> String {
     use Operation::*;
     let text = match (error, operation) {
@@ -33,7 +33,7 @@ pub fn refusal(operation: Operation, error: &ModelError) -> String {
     text.to_owned()
 }
 
-/// What ipvsadm's words leave out and an operator needs: a second line behind them.
+/// A second line for the operator, where ipvsadm's message says too little.
 pub fn hint(error: &ModelError) -> Option<String> {
     matches!(error, ModelError::Full { .. }).then(|| error.to_string())
 }

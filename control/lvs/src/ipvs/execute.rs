@@ -1,4 +1,4 @@
-//! Carrying out a command: ask the daemon, print as ipvsadm prints.
+//! Carries out a command: asks the daemon, and prints as ipvsadm does.
 
 use std::io::{BufRead, Write};
 
@@ -9,22 +9,22 @@ use super::{format, help, restore};
 use api::{Ask, ClientError, ConnectionQuery, ListQuery, Request, Response, ServiceView, pages};
 use model::{Change, ServiceKey};
 
-/// Where a command reads and prints, and where names come from.
+/// The streams that a command reads and writes, and the source of names.
 pub struct Console<'a> {
-    /// What the program was called.
+    /// The name by which the program was called.
     pub program: &'a str,
-    /// Read by `-R`.
+    /// `-R` reads it.
     pub stdin: &'a mut dyn BufRead,
     /// For listings.
     pub stdout: &'a mut dyn Write,
-    /// For complaints.
+    /// For error messages.
     pub stderr: &'a mut dyn Write,
     /// Names of hosts and services.
     pub names: &'a dyn Names,
 }
 
 impl Console<'_> {
-    /// Prints to stdout. That nobody reads it is no failure of the command.
+    /// Prints to stdout. A write error does not make the command fail.
     pub(crate) fn print(&mut self, text: &str) {
         let _ = self.stdout.write_all(text.as_bytes());
     }
@@ -40,7 +40,7 @@ impl Console<'_> {
 pub struct Exit {
     /// The exit code.
     pub code: u8,
-    /// Whether a `-R` that ran it ends with it.
+    /// Whether this also ends the `-R` that ran the command.
     pub end: bool,
 }
 
@@ -52,7 +52,7 @@ impl Exit {
     }
 }
 
-/// Carries out a command, prints what there is to print, and gives the exit code.
+/// Carries out a command, prints its output, and returns the exit code.
 pub fn execute(command: Command, client: &mut dyn Ask, console: &mut Console<'_>) -> Exit {
     let done = match command {
         Command::Help => {
@@ -81,16 +81,17 @@ pub fn execute(command: Command, client: &mut dyn Ask, console: &mut Console<'_>
         Ok(()) => Exit::SUCCESS,
         Err(Failure { text, code }) => {
             console.complain(&text);
-            // Who does not answer now would be waited for again by each line that follows.
+            // If the daemon does not answer now, each following line would wait for it again.
             Exit { code, end: code == NO_ANSWER }
         }
     }
 }
 
-/// The exit code where no daemon answers, as where Linux has no IPVS.
+/// The exit code if no daemon answers; ipvsadm's if the kernel has no IPVS.
 const NO_ANSWER: u8 = 2;
 
-/// A failure to carry out: 255 for changes, 1 for listings, 2 when the daemon does not answer.
+/// A failure. Its exit code is 255 for changes, 1 for listings, and 2 if the daemon does not
+/// answer.
 struct Failure {
     text: String,
     code: u8,
@@ -105,7 +106,7 @@ impl Failure {
         Self { text: text.into(), code: 1 }
     }
 
-    /// The failure that an answer other than the hoped for means.
+    /// The failure for an answer other than the expected one.
     fn of(operation: Operation, response: Result<Response, ClientError>) -> Self {
         let text = match response {
             Ok(Response::Refused(error) | Response::BatchRefused { error, .. }) => {

@@ -1,6 +1,6 @@
-//! What `-h` and `-v` print.
+//! The output of `-h` and `-v`.
 
-/// The line of `-v`. Scripts look for the version of ipvsadm that this is compatible with.
+/// The line of `-v`. It gives the compatible version of ipvsadm, because scripts look for it.
 pub(super) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
 
 /// The text of `-h`, for a program called `program`.
@@ -43,7 +43,7 @@ Commands (short or long):
   -P --add-laddr        add a local address to a service (fullnat)
   -Q --del-laddr        delete a local address of a service (fullnat)
   -G --get-laddr        list local addresses (fullnat)
-     --set              set the timeouts of connections, in seconds; 0 leaves one as it is
+     --set              set the timeouts of connections, in seconds; 0 keeps a timeout as it is
   -h --help             this text
   -v --version          the version
 
@@ -71,8 +71,8 @@ Servers:
      --tun-nocsum --tun-csum --tun-remcsum
                            checksum of a gue or gre tunnel
   -w --weight n            capacity, 0 for no new connections (default 1)
-  -x --u-threshold n       no new connections from so many on
-  -y --l-threshold n       new connections again below so many
+  -x --u-threshold n       no new connections once there are n connections
+  -y --l-threshold n       new connections again below n connections
 
 Listings:
   -n --numeric             addresses and ports as numbers
@@ -83,6 +83,6 @@ Listings:
      --thresholds          thresholds            --tun-info   tunnels
      --persistent-conn     persistent connections; with -c, data of persistence engines
   -X --exact               whole numbers instead of K, M, G
-     --nosort              in the order of the table
-     --sort                sorted, as without it
+     --nosort              show the order of the table
+     --sort                sorted (default)
 ";

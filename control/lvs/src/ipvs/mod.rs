@@ -1,13 +1,13 @@
-//! The `ipvsadm` door: its grammar, its words, its listings and its exit codes, on top of the
-//! control socket.
+//! `ipvsadm` on top of the control socket: its grammar, its messages, its listings and its exit
+//! codes.
 //!
-//! Three layers, each testable alone: [`parse`] turns arguments into a [`Command`] and knows no
-//! daemon; [`execute`] carries a command out through whoever can be asked ([`api::Ask`]) and
-//! prints; [`mod@format`] turns what the daemon said into ipvsadm's text. [`run`] is the whole
+//! There are three layers; each can be tested alone. [`parse`] turns arguments into a [`Command`]
+//! and needs no daemon. [`execute`] sends a command to the daemon through [`api::Ask`] and prints
+//! the result. [`mod@format`] turns the daemon's answers into ipvsadm's text. [`run`] is the whole
 //! program.
 //!
-//! Beyond ipvsadm 1.31 there is FULLNAT, in the words of the LVS fork that has it: `--fullnat` (or
-//! `-b` with `-a` and `-e`), and `-P`, `-Q`, `-G` with `-z` for local addresses.
+//! FULLNAT is not in ipvsadm 1.31. Its options are those of the LVS fork that has it: `--fullnat`
+//! (or `-b` with `-a` and `-e`), and `-P`, `-Q`, `-G` with `-z` for local addresses.
 
 mod address;
 mod command;

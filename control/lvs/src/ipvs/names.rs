@@ -1,10 +1,10 @@
-//! Names of hosts and services, both ways.
+//! Names of hosts and services: from name to number and back.
 
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 
 use model::Protocol;
 
-/// Where names come from. Tests bring their own.
+/// A source of names. Tests use their own.
 pub trait Names {
     /// The IPv4 address of a host.
     fn host(&self, name: &str) -> Option<Ipv4Addr>;
@@ -16,7 +16,7 @@ pub trait Names {
     fn service_name(&self, port: u16, protocol: Protocol) -> Option<String>;
 }
 
-/// No names at all.
+/// A source without names.
 #[derive(Clone, Copy, Debug)]
 pub struct Numeric;
 
@@ -38,14 +38,15 @@ impl Names for Numeric {
     }
 }
 
-/// The names of this machine: its resolver and `/etc/services`, read when first asked for.
+/// The names of this machine, from its resolver and `/etc/services`. The file is read at the first
+/// use.
 #[derive(Debug, Default)]
 pub struct System {
     services: std::sync::OnceLock<String>,
 }
 
 impl System {
-    /// Every line of `/etc/services`, as (all its names, port) for one protocol.
+    /// Every line of `/etc/services` for one protocol, as (all its names, port).
     fn services(&self, protocol: Protocol) -> impl Iterator<Item = (Vec<&str>, u16)> {
         let text = self.services.get_or_init(|| std::fs::read_to_string("/etc/services").unwrap_or_default());
         let wanted = protocol.name();
@@ -73,7 +74,7 @@ impl Names for System {
 
     fn host_name(&self, addr: IpAddr) -> Option<String> {
         let name = dns_lookup::lookup_addr(&addr).ok()?;
-        // Without a name, the library gives the address itself.
+        // If there is no name, the library returns the address.
         name.parse::<IpAddr>().is_err().then_some(name)
     }
 

@@ -3,15 +3,15 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-/// `strtol` base 10 over the whole text: leading blanks and a sign are fine, anything behind is
-/// not.
+/// Reads the whole text like `strtol` in base 10. Leading blanks and a sign are allowed; nothing
+/// may follow the digits.
 pub(super) fn number(text: &str, range: RangeInclusive<i64>) -> Option<i64> {
     let text = text.trim_start_matches(is_space);
     let value: i64 = text.parse().ok()?;
     range.contains(&value).then_some(value)
 }
 
-/// `atoi`: as many digits as there are, 0 if none.
+/// Reads like `atoi`: the leading digits, or 0 if there are none.
 pub(super) fn leading_number(text: &str) -> i64 {
     let text = text.trim_start_matches(is_space);
     let sign = text.starts_with(['-', '+']) as usize;
@@ -19,8 +19,8 @@ pub(super) fn leading_number(text: &str) -> i64 {
     text[..sign + digits].parse().unwrap_or(0)
 }
 
-/// `inet_aton`: one to four parts, decimal, octal or hexadecimal, the last as wide as what is left;
-/// whatever follows a blank is ignored.
+/// Reads like `inet_aton`: one to four parts, decimal, octal or hexadecimal. The last part fills
+/// the remaining bytes. Text behind a blank is ignored.
 pub(super) fn inet_aton(text: &str) -> Option<Ipv4Addr> {
     let text = text.split(is_space).next()?;
     let parts = text.split('.').map(part).collect::<Option<Vec<u32>>>()?;

@@ -1,8 +1,8 @@
-//! The tables of the grammar: what commands and options are called, which go together.
+//! The tables of the grammar: the names of commands and options, and which go together.
 
 use super::popt::{Spec, Takes};
 
-/// What a command line asks for, by the names that error messages use.
+/// The command of a command line. Its name appears in error messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     AddService,
@@ -47,7 +47,7 @@ impl Verb {
         }
     }
 
-    /// How this command stands to an option.
+    /// Whether this command needs, allows or forbids an option.
     pub(super) fn rule(self, option: Opt) -> Rule {
         let (required, optional, exclusive): (&[Opt], &[Opt], &[Opt]) = match self {
             Self::AddService | Self::EditService => (&[Opt::Service], SERVICE, &[]),
@@ -77,12 +77,12 @@ impl Verb {
     }
 }
 
-/// How a command stands to an option.
+/// Whether a command needs, allows or forbids an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     Required,
     Optional,
-    /// Optional, and at most one of those that are exclusive.
+    /// Optional, but at most one of the exclusive options may be given.
     Exclusive,
     Illegal,
 }
@@ -116,7 +116,7 @@ const DAEMON: &[Opt] =
 
 macro_rules! options {
     ($($variant:ident $name:literal,)+) => {
-        /// The options, in the order in which they are checked, by the names that messages use.
+        /// The options, in the order in which they are checked, with their names in messages.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Opt {
             $($variant,)+
@@ -172,7 +172,7 @@ options! {
     LocalAddress "local-address",
 }
 
-/// What a word on the command line is.
+/// The meaning of a word on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Verb(Verb),
@@ -187,9 +187,9 @@ pub(super) enum Token {
     Ipip,
     Masquerading,
     FullNat,
-    /// Nothing to do: sorting is the default.
+    /// It changes nothing: sorting is the default.
     Sort,
-    /// `-b`: the scheduler's flags, or, with a server, FULLNAT.
+    /// `-b`: FULLNAT in `-a` and `-e`, the scheduler's flags elsewhere.
     B,
     Opt(Opt),
 }

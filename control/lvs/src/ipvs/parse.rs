@@ -1,5 +1,5 @@
-//! From arguments to a command, with ipvsadm's checks in ipvsadm's order: values as they are read,
-//! then which options go together, then what they mean together.
+//! Turns arguments into a command, with ipvsadm's checks in ipvsadm's order: first each value as it
+//! is read, then which options go together, then what they mean together.
 
 use super::command::{Command, Listing, Mode, Operation, UsageError};
 use super::names::Names;
@@ -9,7 +9,8 @@ use super::popt::Scanner;
 use super::syntax::{Values, timeout};
 use model::{Change, Timeouts};
 
-/// Reads a command line, `args` without the program's name; `program` is how it was called.
+/// Reads a command line. `args` does not contain the program's name; `program` is the name by which
+/// it was called.
 pub fn parse(program: &str, args: &[String], names: &dyn Names) -> Result<Command, UsageError> {
     if args.is_empty() {
         return Ok(Command::List(Listing::default()));
@@ -50,7 +51,7 @@ pub fn parse(program: &str, args: &[String], names: &dyn Names) -> Result<Comman
     command(verb, values, timeouts)
 }
 
-/// What ipvsadm says to a line that does not begin with a command.
+/// ipvsadm's message for a line that does not begin with a command.
 pub(super) fn try_help(program: &str) -> UsageError {
     let text = format!("Try `{program} -h' or '{program} --help' for more information.");
     UsageError { text, exit: 255, fatal: true }
@@ -125,8 +126,8 @@ fn list(values: &Values<'_>) -> Result<Command, UsageError> {
     Ok(Command::List(Listing { service, mode, numeric, exact, unsorted }))
 }
 
-/// Which options go with this command. The first that does not, in the order of the table, is
-/// named.
+/// Checks which options go with this command. The error names the first wrong one, in the order of
+/// the table.
 fn check_options(verb: Verb, values: &Values<'_>) -> Result<(), UsageError> {
     let mut exclusive: Option<Opt> = None;
     for option in Opt::ALL {
@@ -170,7 +171,7 @@ fn three_timeouts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Timeo
     Ok(Timeouts { tcp: timeout(tcp, 0)?, tcp_fin: timeout(tcp_fin, 0)?, udp: timeout(udp, 0)? })
 }
 
-/// A number in a range, or ipvsadm's complaint that it is none.
+/// A number in a range; otherwise ipvsadm's error message `complaint`.
 pub(super) fn ranged(
     text: &str,
     range: std::ops::RangeInclusive<i64>,

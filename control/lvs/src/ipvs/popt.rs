@@ -1,6 +1,6 @@
-//! A scanner of command lines with the habits of `libpopt`: short options may be bundled, a value
-//! may follow in the same word or the next, long names are never abbreviated, and other words may
-//! stand anywhere.
+//! A scanner of command lines that behaves like `libpopt`. Short options may be bundled. A value
+//! may be in the same word or the next. Long names are never abbreviated. Other words may stand
+//! anywhere.
 
 /// One word of a grammar.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +21,13 @@ impl<T> Spec<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
     Nothing,
-    /// The next word, whatever it is.
+    /// The next word, even if it begins with a dash.
     Word,
     /// The next word unless it begins with a dash.
     WordOrNothing,
 }
 
-/// What popt says of a word.
+/// popt's error for a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     Unknown,
@@ -50,11 +50,11 @@ pub(super) struct Scanner<'a, T: 'static> {
     words: &'static [Spec<T>],
     args: &'a [String],
     next: usize,
-    /// What is left of a bundle of short options.
+    /// The rest of a bundle of short options.
     bundle: &'a str,
     /// Words that are no options, in order.
     leftovers: Vec<&'a str>,
-    /// The short option that takes nothing from now on.
+    /// A short option that takes no value from now on.
     pub(super) bare: Option<char>,
 }
 
@@ -85,12 +85,12 @@ impl<'a, T: Copy> Scanner<'a, T> {
         }
     }
 
-    /// The word last looked at, as popt names it in complaints.
+    /// The last word read, as popt names it in error messages.
     pub(super) fn word(&self) -> &'a str {
         self.next.checked_sub(1).and_then(|last| self.args.get(last)).map_or("", String::as_str)
     }
 
-    /// The words that are no options, among those scanned so far.
+    /// The scanned words that are no options.
     pub(super) fn leftovers(self) -> Vec<&'a str> {
         self.leftovers
     }

@@ -5,8 +5,8 @@ use super::execute::{Console, Exit, execute};
 use super::parse::{parse, try_help};
 use api::Ask;
 
-/// Runs every line of stdin. A refusal is printed and the next line run; what is no command at all
-/// ends the whole; the exit code is the last line's.
+/// Runs every line of stdin. After a refusal, its message is printed and the next line runs. A line
+/// that is no command ends the run. The exit code is that of the last line.
 pub(super) fn restore(client: &mut dyn Ask, console: &mut Console<'_>) -> Exit {
     let mut exit = Exit::SUCCESS;
     loop {

@@ -1,4 +1,4 @@
-//! Rules files: what `ipvsadm-save` prints, with comments.
+//! Rules files: the output of `ipvsadm-save`, with comments allowed.
 
 use super::command::{Command, Operation};
 use super::error::explained;
@@ -6,29 +6,29 @@ use super::names::Names;
 use super::parse::parse;
 use model::{Change, Model};
 
-/// A rule, and where it stands.
+/// A rule and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The line, counted from 1.
     pub line: usize,
-    /// What it is.
+    /// The kind of command.
     pub operation: Operation,
     /// What it changes.
     pub change: Change,
 }
 
-/// What is wrong with a rules file, and where.
+/// An error in a rules file, with its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {text}")]
 pub struct RuleError {
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong with it, in ipvsadm's words.
+    /// The error, in ipvsadm's words.
     pub text: String,
 }
 
-/// Reads a rules file: one command a line, without or with `ipvsadm` before it; lines that begin
-/// with `#` and empty ones are skipped.
+/// Reads a rules file: one command a line, with or without `ipvsadm` before it. Empty lines and
+/// lines that begin with `#` are skipped.
 pub fn rules(text: &str, names: &dyn Names) -> Result<Vec<Rule>, RuleError> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
     lines.map(|(text, line)| rule(text, line, names)).filter_map(Result::transpose).collect()
@@ -52,7 +52,7 @@ fn rule(text: &str, line: usize, names: &dyn Names) -> Result<Option<Rule>, Rule
     match parse("ipvsadm", &words, names) {
         Ok(Command::Change(operation, change)) => Ok(Some(Rule { line, operation, change })),
         Ok(_) => Err(wrong("Only commands that change rules may stand in a rules file".into())),
-        // Nobody is there to try -h.
+        // ipvsadm's hint to try -h does not fit a file.
         Err(error) if error.text.starts_with("Try ") => {
             Err(wrong(format!("Not an ipvsadm command: {}", text.trim())))
         }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn errors_name_their_line() {
         for (text, line, said) in [
             ("-A -t 10.0.0.1:80\n-A -t bogus", 2, "illegal virtual server address[:port] specified"),
             ("\n-L", 2, "Only commands that change rules may stand in a rules file"),

@@ -1,4 +1,4 @@
-//! The whole program, by any of its three names.
+//! The whole program, under any of its three names.
 
 use std::io::Cursor;
 
@@ -8,7 +8,7 @@ use super::parse::parse;
 use api::{Ask, ClientError};
 use model::Change;
 
-/// Which of the three programs is meant.
+/// One of the three programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// `ipvsadm`
@@ -20,7 +20,7 @@ pub enum Invocation {
 }
 
 impl Invocation {
-    /// The program with this name, a path or not.
+    /// The program with this name, which may be a path.
     pub fn from_name(name: &str) -> Option<Self> {
         match name.rsplit('/').next() {
             Some("ipvsadm") => Some(Self::Ipvsadm),
@@ -31,8 +31,8 @@ impl Invocation {
     }
 }
 
-/// Runs the program. `connect` is called once the command line is known to mean something, and not
-/// at all for what needs no daemon.
+/// Runs the program and returns the exit code. `connect` is called after the command line was read
+/// without error, and only if the command needs the daemon.
 pub fn run<C: Ask>(
     invocation: Invocation,
     args: &[String],
@@ -85,7 +85,7 @@ fn save<C: Ask>(
     }
 }
 
-/// Clears the table and reads a new one from stdin, where lines that begin with `#` are comments.
+/// Clears the table and reads a new one from stdin. Lines that begin with `#` are comments.
 fn restore<C: Ask>(console: &mut Console<'_>, connect: impl FnOnce() -> Result<C, ClientError>) -> u8 {
     let mut text = Vec::new();
     if let Err(error) = console.stdin.read_to_end(&mut text) {
@@ -118,7 +118,7 @@ fn no_daemon(console: &mut Console<'_>, error: &ClientError) -> u8 {
     2
 }
 
-/// For commands that ask nobody.
+/// For commands that need no daemon.
 struct Nobody;
 
 impl Ask for Nobody {

@@ -1,16 +1,15 @@
-//! The order of listings: ipvsadm's, quirk included.
+//! The order of listings: ipvsadm's, including its flaw.
 //!
-//! ipvsadm compares 32-bit words by the sign of their wrapped difference. Words 2^31 or more apart
-//! come out the wrong way round, and the comparison is then no order at all; so the sort is the C
-//! library's merge sort, step for step, which gives *some* answer where a sort that relies on an
-//! order may not.
+//! ipvsadm compares 32-bit words by the sign of their wrapped difference. Words that are 2^31 or
+//! more apart compare the wrong way round. Then the comparison is not an order, and the result
+//! depends on the steps of the sort. So this is the merge sort of the C library, step by step.
 
 use std::net::IpAddr;
 
 use model::{DestKey, Family, ServiceKey};
 
-/// Sorts as `qsort` of the GNU C library does: top down, the left half being the smaller one, and
-/// the left element first if the comparison is not positive.
+/// Sorts like `qsort` of the GNU C library: top down, with the left half the smaller one. The left
+/// element comes first if the comparison is not positive.
 pub(super) fn merge_sort<T: Clone>(items: &mut [T], compare: &impl Fn(&T, &T) -> i32) {
     if items.len() < 2 {
         return;
@@ -30,7 +29,7 @@ pub(super) fn merge_sort<T: Clone>(items: &mut [T], compare: &impl Fn(&T, &T) ->
     items.clone_from_slice(&merged);
 }
 
-/// Marks, then families, protocols, addresses and ports.
+/// Compares marks, then families, protocols, addresses and ports.
 pub(super) fn compare_services(a: &ServiceKey, b: &ServiceKey) -> i32 {
     let parts = |key: &ServiceKey| match *key {
         ServiceKey::Mark { mark, .. } => (mark, IpAddr::from([0, 0, 0, 0])),
@@ -48,7 +47,7 @@ pub(super) fn compare_services(a: &ServiceKey, b: &ServiceKey) -> i32 {
     ])
 }
 
-/// Addresses, whatever their family, and ports.
+/// Compares addresses of any family, then ports.
 pub(super) fn compare_destinations(a: &DestKey, b: &DestKey) -> i32 {
     first_of([compare_addresses(a.addr, b.addr), i32::from(a.port) - i32::from(b.port)])
 }

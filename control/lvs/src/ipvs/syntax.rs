@@ -1,5 +1,5 @@
-//! The values of options, gathered in the order in which they are given: what one means may hang
-//! on those before it, as in ipvsadm.
+//! Collects the values of options in the given order. As in ipvsadm, the meaning of an option may
+//! depend on the options before it.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Takes an option in. False if it is none: a second command.
+    /// Takes one option. Returns `false` if the token is a second command.
     pub(super) fn take(&mut self, token: Token, value: &str, given: bool) -> Result<bool, UsageError> {
         match token {
             Token::Verb(_) | Token::Help | Token::Version => return Ok(false),
@@ -89,7 +89,7 @@ impl<'a> Values<'a> {
         self.given & 1 << option as u32 != 0
     }
 
-    /// Reads what `-b` said, now that the scheduler is known.
+    /// Reads the value of `-b`, now that the scheduler is known.
     pub(super) fn read_sched_flags(&mut self) -> Result<(), UsageError> {
         for name in self.sched_flags.split(',').filter(|name| !name.is_empty()) {
             let (flag, scheduler) = match name {
@@ -126,7 +126,7 @@ impl<'a> Values<'a> {
         self.local_address.ok_or_else(|| missing(Opt::LocalAddress, self.verb))
     }
 
-    /// The service as `-A` and `-E` send it: what is not given is the default.
+    /// The service as `-A` and `-E` send it. Missing options get their defaults.
     pub(super) fn service_spec(&mut self) -> Result<ServiceSpec, UsageError> {
         let key = self.service()?;
         let mark = matches!(key, ServiceKey::Mark { .. });
@@ -208,7 +208,7 @@ impl<'a> Values<'a> {
     fn set(&mut self, option: Opt, value: &str, given: bool) -> Result<(), UsageError> {
         let threshold = 0..=i64::from(i32::MAX);
         match option {
-            // The kernel's names are this long.
+            // The kernel's names have at most 15 characters.
             Opt::Scheduler => self.scheduler = value.chars().take(15).collect(),
             Opt::Persistent => {
                 self.flags |= ServiceFlags::PERSISTENT;
@@ -256,7 +256,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    /// Notes that an option is given, which may be said once.
+    /// Notes that an option is given. It may be given only once.
     fn mark(&mut self, option: Opt) -> Result<(), UsageError> {
         if self.has(option) {
             return Err(UsageError::new(format!("multiple '{}' options specified", option.name())));
@@ -300,7 +300,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    /// A mask of the family known so far.
+    /// Reads a mask of the service's family, as far as it is known.
     fn read_netmask(&self, text: &str) -> Result<PersistenceMask, UsageError> {
         match self.service.map_or(Family::V4, |key| key.family()) {
             Family::V4 => host(text, self.names)
@@ -314,7 +314,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// A server, whose port is that of the service if that is known and none is given.
+    /// Reads a server. Without a port, it gets the port of the service, if that is known.
     fn read_server(&self, text: &str) -> Result<DestKey, UsageError> {
         let illegal = || UsageError::new("illegal real server address[:port] specified");
         let found = self.endpoint(text).ok_or_else(illegal)?;
@@ -327,7 +327,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Seconds, at most a month.
+/// Reads seconds, at most 31 days.
 pub(super) fn timeout(text: &str, least: i64) -> Result<u32, UsageError> {
     ranged(text, least..=MAX_TIMEOUT, &format!("invalid timeout value `{text}' specified"))
 }

@@ -1,11 +1,11 @@
-//! The `mark` verb: which packets bear which firewall mark, in iptables' words.
+//! The `mark` verb: rules that give packets firewall marks, in the words of iptables.
 //!
 //! There is one chain, `PREROUTING` of the table `mangle`. [`parse`](parse::parse) turns words into
-//! a [`Command`] and knows no daemon; [`run`] carries it out; [`text`] turns rules back into words,
-//! such that what is saved can be restored, here and by iptables.
+//! a [`Command`] and needs no daemon. [`run`] carries the command out. [`text`] turns rules back
+//! into words, so that saved rules can be restored, here and by iptables.
 //!
-//! Wrong words exit with 2, a refusal with 1; each says in one line what is wrong, where, and what
-//! was expected. A change is made whole or not at all.
+//! Wrong words exit with code 2, a refusal with 1. The error says in one line what is wrong, where,
+//! and what was expected. A change is made completely or not at all.
 
 mod help;
 mod options;

@@ -1,17 +1,17 @@
-//! The options there are, and a command line taken apart into them, by the grammar of getopt as
-//! iptables uses it.
+//! The options, and the parser that splits a command line into them. The grammar is that of getopt
+//! as iptables uses it.
 //!
-//! A long option may be cut short as long as it is one of one kind, values may be attached, and
-//! letters run together. Which options there are depends on what stands before: `-m multiport` and
-//! `-j MARK` bring theirs along, and `-p tcp` has its own once one is used that nothing else has.
-//! What they mean is the business of others.
+//! A long option may be shortened as long as only one option fits. Values may be attached, and
+//! short options may be bundled. The known options depend on the words before: `-m multiport` and
+//! `-j MARK` add their own. `-p tcp` adds its own at the first option that is not known otherwise.
+//! Other modules give the options their meaning.
 
 use std::collections::VecDeque;
 
 use super::parse::UsageError;
 use super::value::wrong;
 
-/// What the command line asks for: the option that says so, and the words behind it.
+/// The command of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Append,
@@ -49,7 +49,7 @@ pub(super) enum Opt {
     XorMark,
 }
 
-/// An option as it was given.
+/// A given option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) opt: Opt,
@@ -59,7 +59,7 @@ pub(super) struct Given {
     pub(super) negated: bool,
 }
 
-/// A command line taken apart.
+/// A command line, split into options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) verb: Verb,
@@ -71,28 +71,28 @@ pub(super) struct Line {
     pub(super) line_numbers: bool,
 }
 
-/// What an option is.
+/// The kind of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Is {
     Verb(Verb),
-    /// It has a value and is kept; `!` may stand before it if this says so.
+    /// It has a value and is kept. `!` may stand before it if the flag is set.
     Kept(Opt, bool),
-    /// iptables has it and it changes nothing here: addresses are always numbers, nobody is waited
-    /// for, and neither counters nor comments are kept. It has so many values.
+    /// iptables has the option, but here it changes nothing: addresses are always numbers, there is
+    /// no lock to wait for, and counters and comments are not kept. It has this many values.
     Idle(usize),
-    /// As idle, with one value; what `-m comment` needs.
+    /// Like `Idle`, with one value. `-m comment` needs it.
     Comment,
-    /// As idle; two numbers, or one word with a comma between them.
+    /// Like `Idle`, with two numbers, or with one word that has a comma between the numbers.
     Counters,
-    /// It may have a number behind it, and changes nothing.
+    /// A number may follow. It changes nothing.
     Wait,
     Table,
     LineNumbers,
-    /// iptables has it; the packet path has not.
+    /// iptables has the option, but the packet path cannot do it.
     Missing,
 }
 
-/// The short form, if there is one, the long one, and what it is.
+/// The short form if there is one, the long form, and the kind.
 type Spelling = (Option<char>, &'static str, Is);
 
 const CORE: [Spelling; 36] = [
@@ -159,14 +159,14 @@ const MARK: [Spelling; 5] = [
     (None, "xor-mark", Is::Kept(Opt::XorMark, false)),
 ];
 
-/// The matches that `-m` may name and the targets of `-j`, with the options that they bring along.
+/// The matches of `-m` and the targets of `-j`, with the options that they add.
 const MATCHES: [(&str, &[Spelling]); 5] =
     [("tcp", &PORTS), ("udp", &PORTS), ("sctp", &PORTS), ("multiport", &MULTIPORT), ("comment", &COMMENT)];
 const TARGETS: [(&str, &[Spelling]); 3] = [("MARK", &MARK), ("ACCEPT", &[]), ("RETURN", &[])];
 pub(super) const EXPECTED_TARGET: &str = "MARK, ACCEPT or RETURN";
 pub(super) const EXPECTED_MATCH: &str = "tcp, udp, sctp, multiport or comment";
 
-/// Takes a command line apart.
+/// Splits a command line into options.
 pub(super) fn take_apart(words: &[String]) -> Result<Line, UsageError> {
     let mut parser = Parser { words: words.iter().cloned().collect(), ..Parser::default() };
     while let Some(word) = parser.words.pop_front() {
@@ -175,7 +175,7 @@ pub(super) fn take_apart(words: &[String]) -> Result<Line, UsageError> {
     parser.finish()
 }
 
-/// A command line on its way.
+/// A command line that is being parsed.
 #[derive(Default)]
 struct Parser {
     words: VecDeque<String>,
@@ -184,9 +184,9 @@ struct Parser {
     given: Vec<Given>,
     line_numbers: bool,
     negated: bool,
-    /// Whether `--comment` was given, without which `-m comment` is nothing.
+    /// Whether `--comment` was given. `-m comment` needs it.
     commented: bool,
-    /// The options that matches and targets have brought.
+    /// The options that matches and targets have added.
     brought: Vec<&'static [Spelling]>,
 }
 
@@ -214,7 +214,7 @@ impl Parser {
             let known = CORE.iter().find(|(short, ..)| *short == Some(letter));
             let Some((_, _, is)) = known else { return Err(self.unknown(&word)) };
             let rest = letters.as_str();
-            // `-Ln` is `-L` of a chain `n` to iptables, and what people type for `-nL`.
+            // To iptables, `-Ln` means `-L` of a chain `n`. But people type it for `-nL`.
             let flags = matches!(is, Is::Verb(_)) && rest.chars().all(|letter| "nvx".contains(letter));
             if matches!(is, Is::Idle(0)) || flags {
                 if rest.is_empty() {
@@ -229,12 +229,12 @@ impl Parser {
             let attached = (!rest.is_empty()).then(|| rest.to_owned());
             return self.take(*is, said, attached);
         }
-        // The words behind the command that stood among the letters.
+        // Take the words that follow a command in a bundle.
         self.take_behind();
         Ok(())
     }
 
-    /// What a long option is that may be cut short.
+    /// Finds a long option, which may be shortened.
     fn long(&mut self, name: &str, said: &str) -> Result<Is, UsageError> {
         loop {
             let all = || CORE.iter().chain(self.brought.iter().copied().flatten());
@@ -247,7 +247,7 @@ impl Parser {
                 [(.., is)] => return Ok(*is),
                 [] if self.brings_ports() => self.brought.push(&PORTS),
                 [] => {
-                    // Where iptables would want its match or target before it.
+                    // iptables would need the match or target before this option.
                     let late = [&PORTS[..], &MULTIPORT, &MARK].into_iter().flatten();
                     let exact = late.into_iter().find(|(_, long, _)| *long == name);
                     return exact.map(|(.., is)| *is).ok_or_else(|| self.unknown(said));
@@ -263,7 +263,7 @@ impl Parser {
         }
     }
 
-    /// Whether `-p` names a protocol whose options have not been brought yet.
+    /// Whether `-p` names a protocol whose options have not been added yet.
     fn brings_ports(&self) -> bool {
         let protocol = self.given.iter().find(|given| given.opt == Opt::Protocol && !given.negated);
         let has_ports = |given: &Given| {

@@ -1,46 +1,46 @@
-//! Words to a command.
+//! Turns words into a command.
 
 use super::options::{Line, Opt, Verb, take_apart};
 use super::{spec, value};
 use crate::ipvs::Names;
 use model::{MarkChange, MarkRule};
 
-/// What is asked for.
+/// A parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `-A`, `-I`, `-R`, `-D`, `-F`
     Change(Vec<MarkChange>),
-    /// `-C`: whether there are such rules.
+    /// `-C`: whether these rules exist.
     Check(Vec<MarkRule>),
     /// `-h`
     Help,
     /// `-L`: a table for people.
     List {
-        /// Only the rule of this number.
+        /// Only the rule with this number.
         number: Option<usize>,
         /// Whether to show numbers.
         line_numbers: bool,
     },
     /// `-S`: the rules as commands.
     Print {
-        /// Only the rule of this number.
+        /// Only the rule with this number.
         number: Option<usize>,
     },
     /// `restore`: rules from stdin.
     Restore {
-        /// Whether the rules there are go first.
+        /// Whether to delete the present rules first.
         flush: bool,
     },
     /// `save`: the rules in iptables-save's format.
     Save,
 }
 
-/// Words that mean nothing: what is wrong, where, and what was expected.
+/// A wrong command line: what is wrong, where, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Reads a command line, the verb `mark` left out.
+/// Reads a command line, without the verb `mark`.
 pub fn parse(words: &[String], names: &dyn Names) -> Result<Command, UsageError> {
     match words {
         [first, rest @ ..] if first == "save" => plain(rest, &[]).map(|_| Command::Save),
@@ -52,7 +52,7 @@ pub fn parse(words: &[String], names: &dyn Names) -> Result<Command, UsageError>
     }
 }
 
-/// Whether one of `flags` is among `words`, which nothing else may be.
+/// Whether `words` contains one of `flags`. No other word is allowed.
 fn plain(words: &[String], flags: &[&str]) -> Result<bool, UsageError> {
     match words.iter().find(|word| !flags.contains(&word.as_str())) {
         Some(other) if flags.is_empty() => Err(UsageError(format!("{other}: expected nothing behind save"))),
@@ -81,7 +81,7 @@ fn command(line: &Line, names: &dyn Names) -> Result<Command, UsageError> {
         }
     }
     if line.verb == Verb::DeleteChain {
-        // All chains but the built-in ones, of which there are none.
+        // It deletes all chains but the built-in ones. There are no others.
         return match line.words.first() {
             None => Ok(Command::Change(Vec::new())),
             Some(chain) => Err(value::wrong(said, chain, "nothing behind it, as there are no other chains")),
@@ -126,7 +126,7 @@ fn command(line: &Line, names: &dyn Names) -> Result<Command, UsageError> {
     })
 }
 
-/// The number behind the chain, where one may stand.
+/// The number behind the chain, if the command allows one.
 fn place(line: &Line) -> Result<Option<usize>, UsageError> {
     let said = line.said.as_str();
     let may_lack_chain = matches!(line.verb, Verb::Flush | Verb::List | Verb::Print | Verb::Zero);

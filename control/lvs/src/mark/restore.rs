@@ -1,11 +1,11 @@
-//! Rules from a file: what `save` and iptables-save print, or bare `-A` lines.
+//! Rules from a file: the output of `save` or iptables-save, or `-A` lines alone.
 
 use super::parse::{Command, UsageError, parse};
 use crate::ipvs::Names;
 use model::{MarkChange, MarkTable};
 
-/// Reads a file of rules; each change with its line, counted from 1. A file that was cut off is
-/// told by the `COMMIT` that its `*mangle` lacks.
+/// Reads a file of rules. Returns each change with its line, counted from 1. A `*mangle` without a
+/// `COMMIT` is an error: the file was cut off.
 pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>, UsageError> {
     let mut changes = Vec::new();
     let mut open = None;
@@ -25,8 +25,8 @@ pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>,
     }
 }
 
-/// Whether a file says anything at all: an empty one is more likely a mistake than the wish to have
-/// no rules.
+/// Whether a file contains no rules. That is more likely a mistake than the wish to delete all
+/// rules.
 pub(super) fn is_blank(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
 }
@@ -55,7 +55,7 @@ fn read(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
         _ if first.starts_with('*') => {
             return Err(UsageError(format!("{first}: expected *mangle, the only table there is")));
         }
-        // Every table lists all its chains; those without rules say nothing.
+        // Every table lists all its chains. Lines of chains without rules are skipped.
         (Some("PREROUTING"), _) => words.get(1),
         (Some(_), _) => return Ok(Vec::new()),
         (None, "-P" | "--policy") if words.get(1).is_some_and(|chain| chain == "PREROUTING") => words.get(2),
@@ -72,8 +72,8 @@ fn read(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
     }
 }
 
-/// The words of a line. Those in double quotes may have blanks, and \\ before what would mean
-/// something else: so iptables-save writes comments.
+/// Splits a line into words. Like comments of iptables-save, a word in double quotes may contain
+/// blanks, and a \\ before special characters.
 fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut begun, mut quoted) = (String::new(), false, false);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_of_iptables_save_are_read_past() {
+    fn comments_of_iptables_save_are_skipped() {
         let line = r#"-A PREROUTING -p tcp -m comment --comment "the web -j" -m tcp --dport 80 -j MARK --set-xmark 0x5/0xffffffff"#;
         assert_eq!(script(line, &Numeric).map(|changes| changes.len()), Ok(1));
     }

@@ -1,4 +1,4 @@
-//! Carrying out a command: ask the daemon, print.
+//! Carries out a command: asks the daemon and prints.
 
 use super::parse::{Command, UsageError, parse};
 use super::{help, restore, text};
@@ -6,8 +6,8 @@ use crate::ipvs::Console;
 use api::{Ask, ClientError, Request, Response};
 use model::{MarkChange, MarkError, MarkRule};
 
-/// Runs the verb with the words behind it, and gives the exit code. `connect` is called once the
-/// words are known to mean something.
+/// Runs the verb with the words behind it, and returns the exit code. `connect` is called after the
+/// words were read without error.
 pub fn run<C: Ask>(
     words: &[String],
     console: &mut Console<'_>,
@@ -24,7 +24,7 @@ pub fn run<C: Ask>(
     }
 }
 
-/// Why it failed.
+/// Why the command failed.
 struct Failure {
     text: String,
     code: u8,
@@ -100,7 +100,7 @@ fn carry_out<C: Ask>(
     Ok(())
 }
 
-/// Has the changes made; `place` says where the one of an index stands.
+/// Sends the changes. `place` gives the place of the change with an index, for the error message.
 fn change(
     client: &mut dyn Ask,
     changes: Vec<MarkChange>,
@@ -120,7 +120,7 @@ fn rules(client: &mut dyn Ask) -> Result<Vec<MarkRule>, Failure> {
     }
 }
 
-/// All rules, of which the one asked for must be one.
+/// All rules. The rule with `number` must be among them.
 fn numbered(client: &mut dyn Ask, number: Option<usize>) -> Result<Vec<MarkRule>, Failure> {
     let rules = rules(client)?;
     match number.filter(|number| *number > rules.len()) {

@@ -1,4 +1,4 @@
-//! Options to rules.
+//! Turns options into rules.
 
 use super::options::{EXPECTED_MATCH, EXPECTED_TARGET, Given, Opt};
 use super::parse::UsageError;
@@ -72,7 +72,7 @@ fn target(options: &Options<'_>) -> Result<MarkTarget, UsageError> {
     }
 }
 
-/// All five kinds are one: clear some bits, turn some over (`libxt_MARK.c`).
+/// All five options have one form: clear some bits, invert some bits (`libxt_MARK.c`).
 fn mark(given: &Given) -> Result<MarkTarget, UsageError> {
     let bits = || {
         let bits = value::number(&given.value);
@@ -102,7 +102,7 @@ fn protocol(options: &Options<'_>) -> Result<Option<Not<u8>>, UsageError> {
     }
 }
 
-/// What `-m` names must be there, and of use.
+/// Checks that the matches of `-m` exist and have the options they need.
 fn check_modules(options: &Options<'_>, protocol: Option<Not<u8>>) -> Result<(), UsageError> {
     for given in options.0.iter().filter(|given| given.opt == Opt::Match) {
         let needed = match given.value.as_str() {
@@ -123,7 +123,7 @@ fn check_modules(options: &Options<'_>, protocol: Option<Not<u8>>) -> Result<(),
     Ok(())
 }
 
-/// The protocol whose ports an option is about.
+/// The protocol of an option's ports.
 fn port_protocol(given: &Given, protocol: Option<Not<u8>>) -> Result<Protocol, UsageError> {
     let known = protocol.filter(|term| !term.negated).and_then(|term| Protocol::from_number(term.value));
     known.ok_or_else(|| UsageError(format!("{}: expected -p tcp, -p udp or -p sctp with it", given.said)))
@@ -165,7 +165,7 @@ fn interface(options: &Options<'_>) -> Result<Option<Not<String>>, UsageError> {
     })
 }
 
-/// Characters of an interface's name.
+/// The most characters of an interface's name.
 const MOST_INTERFACE: usize = 15;
 
 fn networks(options: &Options<'_>, opt: Opt) -> Result<Vec<Option<Not<Net>>>, UsageError> {

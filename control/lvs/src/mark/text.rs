@@ -1,11 +1,11 @@
-//! Rules to words. Pure: data in, text out.
+//! Turns rules into words. The functions are pure: data in, text out.
 
 use std::fmt::Write as _;
 
 use super::value::protocol_name;
 use model::{MarkRule, MarkTarget, Net, Not, PortSide};
 
-/// `-S`: the rules as commands; only the one of this number, if there is one.
+/// `-S`: the rules as commands; only the rule with `number`, if it is given.
 pub fn print(rules: &[MarkRule], number: Option<usize>) -> String {
     let mut out = if number.is_some() { String::new() } else { "-P PREROUTING ACCEPT\n".to_owned() };
     for (_, rule) in chosen(rules, number) {
@@ -99,7 +99,7 @@ fn chosen(rules: &[MarkRule], number: Option<usize>) -> impl Iterator<Item = (us
     (1..).zip(rules).filter(move |(place, _)| number.is_none_or(|number| number == *place))
 }
 
-/// What the columns of a table do not say.
+/// The parts of a rule that have no column in the table.
 fn details(rule: &MarkRule) -> String {
     let mut words = Vec::new();
     if let Some(term) = &rule.in_interface {
@@ -143,7 +143,7 @@ fn not_ref<T>(term: &Not<T>) -> &'static str {
     if term.negated { "!" } else { "" }
 }
 
-/// A network in a table, where a single address needs no length.
+/// A network in a table. A single address has no length.
 fn place_of(term: Option<Not<Net>>) -> String {
     let Some(term) = term else { return "0.0.0.0/0".to_owned() };
     let network = network(term.value);

@@ -6,12 +6,12 @@ use super::parse::UsageError;
 use crate::ipvs::Names;
 use model::{Net, Protocol};
 
-/// `option` has the value `value`, which is not what was `expected`.
+/// The error that `option` has the value `value` instead of what was `expected`.
 pub(super) fn wrong(option: &str, value: &str, expected: &str) -> UsageError {
     UsageError(format!("{option}: {value}: expected {expected}"))
 }
 
-/// `ADDR`, `ADDR/LENGTH` or `ADDR/MASK`; several with commas between them.
+/// `ADDR`, `ADDR/LENGTH` or `ADDR/MASK`, or several of them separated by commas.
 pub(super) fn nets(option: &str, text: &str) -> Result<Vec<Net>, UsageError> {
     let net = |text: &str| {
         let (addr, mask) = text.split_once('/').map_or((text, None), |(addr, mask)| (addr, Some(mask)));
@@ -30,7 +30,7 @@ pub(super) fn nets(option: &str, text: &str) -> Result<Vec<Net>, UsageError> {
     all.ok_or_else(|| wrong(option, text, "an IPv4 address, ADDRESS/LENGTH or ADDRESS/MASK"))
 }
 
-/// An address whose last parts may be left out: iptables takes `10/8` for 10.0.0.0/8.
+/// An address whose last parts may be missing: iptables reads `10/8` as 10.0.0.0/8.
 fn padded(text: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut parts = text.split('.');
@@ -41,7 +41,7 @@ fn padded(text: &str) -> Option<Ipv4Addr> {
     parts.next().is_none().then(|| octets.into())
 }
 
-/// The name of a protocol or its number; `None` for all of them.
+/// A protocol by name or number; `None` for all protocols.
 pub(super) fn protocol(option: &str, text: &str) -> Result<Option<u8>, UsageError> {
     let lower = text.to_ascii_lowercase();
     if lower == "all" {
@@ -57,7 +57,7 @@ pub(super) fn protocol(option: &str, text: &str) -> Result<Option<u8>, UsageErro
     }
 }
 
-/// What a protocol is called.
+/// The name of a protocol.
 pub(super) fn protocol_name(number: u8) -> String {
     let known = PROTOCOLS.iter().find(|(_, other)| *other == number);
     known.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
@@ -74,7 +74,7 @@ pub(super) fn port_range(
     names: &dyn Names,
 ) -> Result<(u16, u16), UsageError> {
     let port = |text: &str| {
-        // As a number alone: no sign.
+        // A number may have no sign.
         let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         number.or_else(|| names.service(text, protocol))
     };
@@ -90,7 +90,8 @@ pub(super) fn port_range(
     range.filter(|(first, last)| first <= last).ok_or_else(expected)
 }
 
-/// Ports and ranges with commas between them, as many as iptables takes: 15, where a range is two.
+/// Ports and ranges, separated by commas. As in iptables there may be 15, and a range counts as
+/// two.
 pub(super) fn port_list(
     option: &str,
     text: &str,
@@ -109,7 +110,7 @@ pub(super) fn port_list(
 
 const MOST_PORTS: usize = 15;
 
-/// `VALUE` or `VALUE/MASK`, each decimal, hexadecimal with `0x` or octal with `0`.
+/// `VALUE` or `VALUE/MASK`. Each is decimal, hexadecimal with `0x`, or octal with `0`.
 pub(super) fn mark(option: &str, text: &str) -> Result<(u32, Option<u32>), UsageError> {
     let (value, mask) = text.split_once('/').map_or((text, None), |(value, mask)| (value, Some(mask)));
     let mask = mask.map(|mask| number(mask).ok_or(())).transpose();
@@ -119,14 +120,14 @@ pub(super) fn mark(option: &str, text: &str) -> Result<(u32, Option<u32>), Usage
     }
 }
 
-/// Decimal, hexadecimal or octal, as `strtoul` tells them apart.
+/// A decimal, hexadecimal or octal number, by the rules of `strtoul`.
 pub(super) fn number(text: &str) -> Option<u32> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => (hex, 16),
         None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
         None => (text, 10),
     };
-    // No sign.
+    // A sign is not allowed.
     let alnum = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
     u32::from_str_radix(digits, radix).ok().filter(|_| alnum)
 }

@@ -7,7 +7,7 @@ use crate::ipvs::names::Names;
 use api::ConnectionRow;
 use model::Protocol;
 
-/// The titles of the table; with `engine`, of what persistence engines keep, too.
+/// The title lines of the table. With `engine`, the data of persistence engines has columns too.
 pub fn title(engine: bool) -> String {
     let head =
         format!("IPVS connection entries\npro expire {:<11} {:<18} {:<18} ", "state", "source", "virtual");
@@ -18,7 +18,7 @@ pub fn title(engine: bool) -> String {
     }
 }
 
-/// Rows of the table, in the order given.
+/// Rows of the table, in the given order.
 pub fn connections(rows: &[ConnectionRow], engine: bool, names: &dyn Names) -> String {
     rows.iter().map(|row| line(row, engine, names)).collect()
 }

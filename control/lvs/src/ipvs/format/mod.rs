@@ -1,7 +1,8 @@
-//! Listings, to the byte as ipvsadm prints them, trailing blanks and all. Pure: data in, text out.
+//! Listings, byte for byte as ipvsadm prints them, including trailing blanks. The functions are
+//! pure: data in, text out.
 //!
-//! Two things differ on purpose. Destination counters are whole 64-bit numbers, where ipvsadm 1.31
-//! drops the upper half of some; and `-S` prints marks from 2^31 on so that `-R` can read them.
+//! Two things differ on purpose. Destination counters are whole 64-bit numbers; ipvsadm 1.31 drops
+//! the upper half of some. `-S` prints marks of 2^31 and more so that `-R` can read them.
 
 mod connections;
 mod name;
@@ -17,7 +18,7 @@ pub use services::{local_addresses, services};
 
 use model::{ServiceFlags, ServiceSpec, Timeouts};
 
-/// The first line of a full listing. `size` is that of the connection table.
+/// The first line of a full listing. `size` is the size of the connection table.
 pub fn banner(size: u64) -> String {
     format!("IP Virtual Server version 1.2.1 (size={size})\n")
 }

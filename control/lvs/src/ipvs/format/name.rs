@@ -1,11 +1,11 @@
-//! How endpoints and services are called in listings.
+//! The names of endpoints and services in listings.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::ipvs::names::Names;
 use model::{DestKey, Family, Protocol, ServiceKey};
 
-/// `addr:port`, or the names of both; without a protocol, ports have no names.
+/// `addr:port`, or the names of both. Without a protocol, a port has no name.
 pub(super) fn endpoint(addr: IpAddr, port: u16, protocol: Option<Protocol>, names: &dyn Names) -> String {
     let host = names.host_name(addr).unwrap_or_else(|| match addr {
         IpAddr::V4(addr) => addr.to_string(),
@@ -16,20 +16,20 @@ pub(super) fn endpoint(addr: IpAddr, port: u16, protocol: Option<Protocol>, name
     if addr.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// What a service is called in the first column.
+/// A service in the first column.
 pub(super) fn service(key: &ServiceKey, names: &dyn Names) -> String {
     match *key {
         ServiceKey::Address { protocol, addr, port } => {
             let name = format!("{:<4} {}", protocol.name(), endpoint(addr, port, Some(protocol), names));
             cut(name, addr, 33)
         }
-        // As a signed number, like ipvsadm.
+        // ipvsadm prints marks as signed numbers.
         ServiceKey::Mark { mark, family: Family::V4 } => format!("FWM  {}", mark as i32),
         ServiceKey::Mark { mark, family: Family::V6 } => format!("FWM  {} IPv6", mark as i32),
     }
 }
 
-/// Where a destination of a service is.
+/// The endpoint of a destination of a service.
 pub(super) fn destination(dest: DestKey, service: &ServiceKey, names: &dyn Names) -> String {
     let protocol = match service {
         ServiceKey::Address { protocol, .. } => Some(*protocol),
@@ -38,12 +38,12 @@ pub(super) fn destination(dest: DestKey, service: &ServiceKey, names: &dyn Names
     endpoint(dest.addr, dest.port, protocol, names)
 }
 
-/// What a destination is called in the first column.
+/// A destination in the first column.
 pub(super) fn destination_column(dest: DestKey, service: &ServiceKey, names: &dyn Names) -> String {
     cut(destination(dest, service, names), dest.addr, 28)
 }
 
-/// How a command line names a service.
+/// A service as an option of a command line.
 pub fn option(key: &ServiceKey, names: &dyn Names) -> String {
     match *key {
         ServiceKey::Address { protocol, addr, port } => {
@@ -59,7 +59,7 @@ pub fn option(key: &ServiceKey, names: &dyn Names) -> String {
     }
 }
 
-/// Names of IPv4 hosts are cut to their column; addresses always fit.
+/// Cuts names of IPv4 hosts to the width of their column; addresses always fit.
 fn cut(mut name: String, addr: IpAddr, width: usize) -> String {
     if addr.is_ipv4()
         && let Some((end, _)) = name.char_indices().nth(width)
@@ -69,7 +69,7 @@ fn cut(mut name: String, addr: IpAddr, width: usize) -> String {
     name
 }
 
-/// As `inet_ntop` writes it: addresses that embed an IPv4 address end in that.
+/// Writes an address as `inet_ntop` does: an embedded IPv4 address stays in dotted form.
 fn ipv6(addr: Ipv6Addr) -> String {
     match addr.segments() {
         [0, 0, 0, 0, 0, 0, high, _] if high != 0 => match addr.to_ipv4() {

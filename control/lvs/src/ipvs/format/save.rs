@@ -1,4 +1,4 @@
-//! The table as commands, `-S`.
+//! `-S`: the table as commands.
 
 use super::{name, sched_flags};
 use crate::ipvs::names::Names;
@@ -6,8 +6,8 @@ use crate::ipvs::sort;
 use api::{DestView, ServiceView};
 use model::{Method, PersistenceMask, ServiceFlags, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind};
 
-/// Every service, its local addresses and its destinations as lines that `-R` takes. Thresholds
-/// are not saved, as in ipvsadm.
+/// Every service with its local addresses and destinations, as lines that `-R` reads. As in
+/// ipvsadm, thresholds are not saved.
 pub fn save(list: &[ServiceView], names: &dyn Names) -> String {
     let mut order: Vec<&ServiceView> = list.iter().collect();
     sort::merge_sort(&mut order, &|a, b| sort::compare_services(&a.spec.key, &b.spec.key));

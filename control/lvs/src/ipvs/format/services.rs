@@ -11,8 +11,7 @@ use model::{
     Method, PersistenceMask, ServiceFlags, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
 };
 
-/// `-L`: the title, and every service with its destinations. The [`banner`](super::banner) is not
-/// part of it.
+/// `-L`: the title, and every service with its destinations, without the [`banner`](super::banner).
 pub fn services(list: &[ServiceView], listing: &Listing, names: &dyn Names) -> String {
     let mut order: Vec<&ServiceView> = list.iter().collect();
     if !listing.unsorted {
@@ -180,8 +179,8 @@ fn columns(traffic: &Traffic, listing: &Listing) -> String {
     numbers.iter().map(|number| large(*number, listing.exact)).collect()
 }
 
-/// A number in nine columns: in thousands, millions … when it would not fit, unless it must be
-/// exact.
+/// A number in nine columns. A number that does not fit is shown in thousands (K), millions (M) and
+/// so on, unless `exact` is set.
 fn large(number: u64, exact: bool) -> String {
     let (number, unit) = match number {
         _ if exact => {

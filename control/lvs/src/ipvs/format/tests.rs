@@ -1,5 +1,4 @@
-//! Listings with numbers in them; the shapes themselves are compared with ipvsadm's by the
-//! transcripts.
+//! Listings with numbers. The transcripts compare the format with ipvsadm's.
 
 use std::net::SocketAddr;
 
