@@ -146,7 +146,8 @@ pub struct WorkerStats {
     pub icmp_sent: Counter,
     /// Frames whose TCP or UDP checksum their sender had left unfinished, and that were finished.
     pub unfinished: Counter,
-    /// The ports that brought such frames: bit n for port n.
+    /// The ports that bring such frames again and again: bit n for port n. A port without any for a
+    /// minute is taken out when the next burst comes.
     pub unfinished_ports: Gauge,
     /// ICMP errors not sent because of the rate limit.
     pub icmp_suppressed: Counter,

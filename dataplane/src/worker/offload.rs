@@ -1,10 +1,14 @@
 //! Which ports bring packets whose checksums are unfinished, and finishing them.
 //!
-//! [`crate::wire::unfinished`] says what these are. On a port where one was found all packets are
-//! looked at, and on others the first burst of each tick: few packets of a busy port and nearly all
-//! of a quiet one. A client that sends its SYN again is a sign that packets get lost, so for a
-//! while after it all ports are looked at closely: what began on a busy port is found at the second
-//! try.
+//! [`crate::wire::unfinished`] says what these are. On most ports only the first packets of each
+//! tick's first burst are looked at: few packets of a busy port, and nearly all of a quiet one. All
+//! packets of a port are looked at
+//!
+//! * for a second after each unfinished one;
+//! * for as long as the port is suspected: it brought several within ten seconds, and a minute
+//!   without any has not passed since;
+//! * for a moment after a client sent its SYN again. That is a sign that packets get lost, and so a
+//!   connection that began on a busy port is found at its second try.
 
 use crate::io::Burst;
 use crate::io::Frame;
@@ -13,26 +17,51 @@ use crate::stats::WorkerStats;
 use crate::time::Ticks;
 use crate::wire::unfinished;
 
-/// How long all bursts are looked at after a repeated SYN.
+/// Packets of a tick's first burst that are looked at on ports that bring nothing unfinished.
+const FEW: usize = 4;
+/// A port is suspected when it brings so many unfinished packets within [`WITHIN`]: anybody can
+/// forge one.
+const SEVERAL: u64 = 8;
+const WITHIN: i32 = 10 * SECOND;
+/// A port is no longer suspected when it has brought none for so long.
+const FORGIVEN: i32 = 60 * SECOND;
+/// How long all packets of a port are looked at after an unfinished one.
+const SHORTLY: i32 = SECOND;
+/// How long all packets of all ports are looked at after a repeated SYN.
 const CLOSELY: i32 = PAUSE / 5;
 /// How often that may begin again, so that nobody can have it done all the time.
-const PAUSE: i32 = Ticks::PER_SECOND.cast_signed();
+const PAUSE: i32 = SECOND;
+const SECOND: i32 = Ticks::PER_SECOND.cast_signed();
 /// DPDK's own limit (`RTE_MAX_ETHPORTS`); a bit each in [`WorkerStats::unfinished_ports`].
 const PORTS: usize = 32;
 
 /// What is known of the ports.
 #[derive(Debug)]
 pub(crate) struct Offload {
-    /// The tick in which each port's bursts are let by; never the present one of a port with
-    /// unfinished packets.
+    /// The tick in which each port's bursts are let by; never the present one of a port that is
+    /// looked at closely.
     skip: [Ticks; PORTS],
+    found: [Found; PORTS],
     closely_since: Ticks,
+}
+
+/// The unfinished packets of one port.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// When the last one came.
+    last: Ticks,
+    /// How many came since [`Self::since`].
+    count: u64,
+    /// When the first one came of those that are counted.
+    since: Ticks,
 }
 
 impl Offload {
     pub(crate) fn new(now: Ticks) -> Self {
+        let past = now.plus(u32::MAX / 2);
+        let found = Found { last: past, count: 0, since: past };
         // In the past, so that a repeated SYN counts from the start.
-        Self { skip: [now.plus(u32::MAX); PORTS], closely_since: now.plus(u32::MAX / 2) }
+        Self { skip: [now.plus(u32::MAX); PORTS], found: [found; PORTS], closely_since: past }
     }
 
     /// Whether a burst of this port is to be looked at.
@@ -50,17 +79,49 @@ impl Offload {
         now: Ticks,
         stats: &WorkerStats,
     ) {
-        let found: u64 =
-            frames.iter_mut().map(|frame| u64::from(unfinished::finish(frame.bytes_mut()))).sum();
-        let bit = 1 << port.index();
-        if found != 0 {
-            stats.unfinished.add(found);
-            stats.unfinished_ports.set(stats.unfinished_ports.get() | bit);
+        let Some(found) = self.found.get(port.index()) else { return };
+        let closely = is_suspected(stats, port)
+            || (0..SHORTLY).contains(&now.since(found.last))
+            || (0..CLOSELY).contains(&now.since(self.closely_since));
+        let few = frames.len().min(FEW);
+        let (few, others) = frames.split_at_mut(few);
+        let mut unfinished = finish_all(few);
+        if closely || unfinished != 0 {
+            unfinished += finish_all(others);
         }
-        let lasts =
-            stats.unfinished_ports.get() & bit != 0 || (0..CLOSELY).contains(&now.since(self.closely_since));
-        if let Some(skip) = self.skip.get_mut(port.index()) {
-            *skip = if lasts { now.plus(u32::MAX) } else { now };
+        if unfinished != 0 {
+            self.note(port, unfinished, now, stats);
+        }
+        if stats.unfinished_ports.get() != 0 {
+            self.forgive(now, stats);
+        }
+        self.skip[port.index()] = if closely || unfinished != 0 { now.plus(u32::MAX) } else { now };
+    }
+
+    /// Takes note of unfinished packets: when they are several, their port is suspected.
+    #[cold]
+    fn note(&mut self, port: PortId, unfinished: u64, now: Ticks, stats: &WorkerStats) {
+        stats.unfinished.add(unfinished);
+        let found = &mut self.found[port.index()];
+        if !(0..WITHIN).contains(&now.since(found.since)) {
+            (found.count, found.since) = (0, now);
+        }
+        found.count += unfinished;
+        found.last = now;
+        if found.count >= SEVERAL {
+            stats.unfinished_ports.set(stats.unfinished_ports.get() | 1 << port.index());
+        }
+    }
+
+    /// Suspects no longer the ports that have brought nothing unfinished for long.
+    fn forgive(&self, now: Ticks, stats: &WorkerStats) {
+        let mut left = stats.unfinished_ports.get();
+        while left != 0 {
+            let port = left.trailing_zeros();
+            left &= left - 1;
+            if !(0..FORGIVEN).contains(&now.since(self.found[port as usize].last)) {
+                stats.unfinished_ports.set(stats.unfinished_ports.get() & !(1 << port));
+            }
         }
     }
 
@@ -72,4 +133,14 @@ impl Offload {
             self.skip = [now.plus(u32::MAX); PORTS];
         }
     }
+}
+
+fn is_suspected(stats: &WorkerStats, port: PortId) -> bool {
+    stats.unfinished_ports.get() & 1 << port.index() != 0
+}
+
+/// Finishes what is unfinished among these frames; how many were.
+#[inline]
+fn finish_all<F: Frame>(frames: &mut [F]) -> u64 {
+    frames.iter_mut().map(|frame| u64::from(unfinished::finish(frame.bytes_mut()))).sum()
 }

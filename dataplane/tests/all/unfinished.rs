@@ -55,7 +55,6 @@ fn packets_of_virtual_peers_leave_finished_in_both_directions() {
             count += 1;
         }
         assert_eq!(rig.stats.unfinished.get(), count);
-        assert_eq!(rig.stats.unfinished_ports.get(), if method.is_translated() { 3 } else { 1 });
         rig.assert_accounted();
     }
 }
@@ -92,11 +91,67 @@ fn a_busy_port_is_looked_at_once_a_tick_and_closely_after_a_repeated_syn() {
     rig.put(WAN, &open(5000)).one();
     rig.put(LAN, &answer(4000)).one();
     assert_eq!(sent(&mut rig, LAN, &unfinished(answer(5000))).src, (VIP, 80));
-    assert_eq!((rig.stats.unfinished.get(), rig.stats.unfinished_ports.get()), (1, 2));
-    // From then on all of that port's are.
-    rig.wait(5);
+    assert_eq!(rig.stats.unfinished.get(), 1);
+    // From then on all of that port's are, for a second.
+    rig.wait_ticks(90);
     rig.put(LAN, &answer(4000)).one();
     assert_eq!(sent(&mut rig, LAN, &unfinished(answer(5000))).src, (VIP, 80));
+    rig.wait_ticks(110);
+    rig.put(LAN, &answer(4000)).one();
+    rig.put(LAN, &unfinished(answer(5000))).one();
+    assert_eq!(rig.stats.unfinished.get(), 2, "not looked at");
+}
+
+/// Anybody can forge one such packet, so one says nothing of the port for good.
+#[test]
+fn a_port_is_suspected_after_several_unfinished_packets_and_forgiven_after_a_minute() {
+    let mut rig = director(TCP, Method::Masquerade);
+    let packet = tcp(MACS[0], (CLIENT, 5000), (VIP, 80), SYN, b"");
+    let forged = unfinished(packet.clone());
+    for _ in 0..20 {
+        sent(&mut rig, WAN, &forged);
+        assert_eq!(rig.stats.unfinished_ports.get(), 0);
+        rig.wait(2);
+    }
+    for count in 1..=8 {
+        rig.wait(1);
+        sent(&mut rig, WAN, &forged);
+        assert_eq!(rig.stats.unfinished_ports.get(), u32::from(count == 8), "{count}");
+    }
+    // Now each is found, in whatever burst of a tick it comes.
+    rig.wait(59);
+    rig.put(WAN, &packet).one();
+    sent(&mut rig, WAN, &forged);
+    assert_eq!(rig.stats.unfinished_ports.get(), 1);
+    // Packets of another port tell that time has passed, too.
+    rig.wait(59);
+    rig.put(LAN, &packet);
+    assert_eq!(rig.stats.unfinished_ports.get(), 1);
+    rig.wait(1);
+    rig.put(LAN, &packet);
+    assert_eq!((rig.stats.unfinished_ports.get(), rig.stats.unfinished.get()), (0, 29));
+}
+
+/// On a port that brings nothing unfinished the first packets of a burst are looked at; when one of
+/// these is, so are all.
+#[test]
+fn a_burst_is_finished_when_one_of_its_first_packets_is_not() {
+    let packet = |cport, data: &[u8]| tcp(MACS[0], (CLIENT, cport), (VIP, 80), SYN, data);
+    let burst = |first: usize| {
+        let mut rig = director(TCP, Method::Masquerade);
+        let frames: Vec<_> = (0..32)
+            .map(|n| {
+                if n < first {
+                    packet(5000 + n as u16, b"")
+                } else {
+                    unfinished(packet(5000 + n as u16, b""))
+                }
+            })
+            .collect();
+        rig.burst(WAN, &frames);
+        rig.stats.unfinished.get()
+    };
+    assert_eq!((burst(3), burst(4)), (29, 0));
 }
 
 #[test]
