@@ -23,6 +23,7 @@ mod preflight;
 mod privilege;
 pub mod survey;
 mod tables;
+mod trouble;
 mod workers;
 
 use std::net::IpAddr;

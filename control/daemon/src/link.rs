@@ -1,12 +1,15 @@
 //! One port's link: its state, its MTU, and what is wrong with it.
 
 use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 use dpdk::PortStats;
 
 use super::port::RunningPort;
+use super::trouble::{Kind, News, Troubles};
 use crate::config::{Device, PortConfig};
+use api::words::{counted, duration};
 use linux::{Iface, LinkReport, Links, Mac, Tap};
 
 /// How often the log may say that packets are missed.
@@ -56,12 +59,35 @@ pub(super) struct PortLink {
     /// An XDP program was seen on the interface.
     has_xdp: bool,
     ring: Ring,
-    /// What is wrong with its Ethernet address and its MTU.
-    settings: Vec<String>,
-    /// What is wrong with its queues.
-    queues: Option<String>,
+    troubles: Troubles,
+    /// Lines that the log is to say.
+    news: Vec<News>,
     /// When the log last told of missed packets, and how many they were.
     told: Option<(Instant, u64)>,
+}
+
+/// What is done to a host interface, by its index.
+pub(super) trait HostLinks {
+    /// The MTU that it has now, when Linux says.
+    fn mtu_now(&mut self, ifindex: u32) -> Option<u32>;
+    /// Gives it an MTU.
+    fn give_mtu(&mut self, ifindex: u32, mtu: u32) -> io::Result<()>;
+    /// Gives it a carrier, or takes the carrier away.
+    fn give_carrier(&mut self, ifindex: u32, carrier: bool) -> io::Result<()>;
+}
+
+impl HostLinks for Links {
+    fn mtu_now(&mut self, ifindex: u32) -> Option<u32> {
+        self.mtu(ifindex).ok().flatten()
+    }
+
+    fn give_mtu(&mut self, ifindex: u32, mtu: u32) -> io::Result<()> {
+        self.set_mtu(ifindex, mtu)
+    }
+
+    fn give_carrier(&mut self, ifindex: u32, carrier: bool) -> io::Result<()> {
+        self.set_carrier(ifindex, carrier)
+    }
 }
 
 /// What is lost between an interface and `AF_PACKET`'s ring, which the kernel tells the socket
@@ -160,7 +186,21 @@ impl PortLink {
 
     /// What is wrong, each with what to do.
     pub(super) fn troubles(&self) -> impl Iterator<Item = &str> {
-        self.settings.iter().chain(&self.queues).map(String::as_str)
+        self.troubles.iter()
+    }
+
+    /// Has the log say what is new.
+    pub(super) fn tell(&mut self) {
+        for news in self.news.drain(..) {
+            match news {
+                News::Good(text) => tracing::info!("port {}: {text}", self.name),
+                News::Bad(text) => tracing::warn!("port {}: {text}", self.name),
+            }
+        }
+    }
+
+    fn trouble(&mut self, kind: Kind, present: Option<String>) {
+        self.news.extend(self.troubles.set(kind, present));
     }
 
     /// What was counted of the port, by driver, worker and kernel, as of the last look.
@@ -193,7 +233,7 @@ impl PortLink {
                 channels.command(&under.name, under.queues)
             )
         });
-        self.tell_queues(trouble);
+        self.trouble(Kind::Queues, trouble);
         Ok(())
     }
 
@@ -207,7 +247,7 @@ impl PortLink {
     }
 
     /// Follows the interface and the host interface of a port that stands on one.
-    pub(super) fn follow_interface(&mut self, iface: &Iface, tap: &Iface, links: &mut Links) {
+    pub(super) fn follow_interface(&mut self, iface: &Iface, tap: &Iface, links: &mut impl HostLinks) {
         self.seen = Some((tap.up, tap.carrier));
         self.settle(match (iface.up, iface.carrier) {
             (false, _) => LinkState::Down,
@@ -216,57 +256,55 @@ impl PortLink {
         });
         let Some(under) = &mut self.under else { return };
         under.name.clone_from(&iface.name);
-        let mut wrong = Vec::new();
-        if let Some(mac) = iface.mac.filter(|mac| *mac != under.mac) {
-            wrong.push(format!(
+        let other = iface.mac.filter(|mac| *mac != under.mac).map(|mac| {
+            format!(
                 "{0} has the Ethernet address {mac} now, and the director answers to {1}: packets for the new one are \
                  dropped; `ip link set {0} address {1}`, or start viplined again",
                 iface.name, under.mac
-            ));
-        }
+            )
+        });
         let mtu = iface.mtu.min(under.largest_mtu);
-        if iface.mtu > mtu {
-            wrong.push(format!(
+        let longer = (iface.mtu > mtu).then(|| {
+            format!(
                 "{0} has MTU {1} now, and packets above {mtu} bytes do not fit the buffers: they are lost; \
                  `ip link set {0} mtu {mtu}`, or start viplined again to have larger buffers",
                 iface.name, iface.mtu
-            ));
-        }
-        wrong.extend(self.follow_mtu(mtu, tap, links));
-        for trouble in wrong.iter().filter(|trouble| !self.settings.contains(trouble)) {
-            tracing::warn!("port {}: {trouble}", self.name);
-        }
-        self.settings = wrong;
+            )
+        });
+        self.trouble(Kind::Address, other);
+        self.trouble(Kind::Buffers, longer);
+        self.follow_mtu(mtu, tap, links);
     }
 
     /// Follows the host interface of a port that stands on no other.
-    pub(super) fn follow_host(&mut self, tap: &Iface, links: &mut Links) {
+    pub(super) fn follow_host(&mut self, tap: &Iface, links: &mut impl HostLinks) {
         self.seen = Some((tap.up, tap.carrier));
-        self.settings = self.follow_mtu(self.mtu, tap, links).into_iter().collect();
+        self.follow_mtu(self.mtu, tap, links);
     }
 
-    /// Gives the host interface the device's MTU when that has changed, or when it has a larger
-    /// one. Gives what is wrong.
-    fn follow_mtu(&mut self, mtu: u32, tap: &Iface, links: &mut Links) -> Option<String> {
-        if mtu == self.mtu && tap.mtu <= mtu {
-            return None;
+    /// Gives the host interface the device's MTU when that has changed, or when the host interface
+    /// has a larger one.
+    fn follow_mtu(&mut self, mtu: u32, tap: &Iface, links: &mut impl HostLinks) {
+        let (host, name) = (self.host.0, &tap.name);
+        let changed = mtu != self.mtu;
+        // `tap` may be older than what was set last, so Linux is asked before anybody is blamed.
+        if !changed && (tap.mtu <= mtu || links.mtu_now(host).is_some_and(|now| now <= mtu)) {
+            self.trouble(Kind::HostMtu, None);
+            return;
         }
-        if let Err(why) = links.set_mtu(self.host.0, mtu) {
-            return Some(format!(
-                "{0} cannot have the device's MTU: {why}; `ip link set {0} mtu {mtu}`",
-                tap.name
-            ));
+        let given = links.give_mtu(host, mtu);
+        if given.is_ok() {
+            self.mtu = mtu;
+            self.news.push(if changed {
+                News::Good(format!("MTU {mtu}, as its device has it now"))
+            } else {
+                News::Bad(format!("{name} cannot have a larger MTU than its device: {mtu}"))
+            });
         }
-        match mtu == self.mtu {
-            true => tracing::warn!(
-                "port {}: {} cannot have a larger MTU than its device: {mtu}",
-                self.name,
-                tap.name
-            ),
-            false => tracing::info!("port {}: MTU {mtu}, as its device has it now", self.name),
-        }
-        self.mtu = mtu;
-        None
+        let refused = given
+            .err()
+            .map(|why| format!("{name} cannot have the device's MTU: {why}; `ip link set {name} mtu {mtu}`"));
+        self.trouble(Kind::HostMtu, refused);
     }
 
     /// Takes a state for the present one, and says so when it is news.
@@ -275,49 +313,39 @@ impl PortLink {
         if before == Some(state) || before.is_none() && state == LinkState::Up {
             return;
         }
-        let name = &self.name;
         let device = self.under.as_ref().map_or("its device", |under| under.name.as_str());
-        match state {
-            LinkState::Up => tracing::info!("port {name}: the link is up again"),
+        self.news.push(match state {
+            LinkState::Up => News::Good("the link is up again".to_owned()),
             LinkState::NoCarrier => {
-                tracing::warn!(
-                    "port {name}: {device} has no carrier: no packets pass until the peer is back"
-                );
+                News::Bad(format!("{device} has no carrier: no packets pass until the peer is back"))
             }
-            LinkState::Down => tracing::warn!(
-                "port {name}: {device} was set down: no packets pass; `ip link set {device} up` brings it back"
-            ),
-        }
+            LinkState::Down => News::Bad(format!(
+                "{device} was set down: no packets pass; `ip link set {device} up` brings it back"
+            )),
+        });
     }
 
     /// Lets the users of the host interface see what the link is like.
-    pub(super) fn show_carrier(&self, links: &mut Links) {
+    pub(super) fn show_carrier(&mut self, links: &mut impl HostLinks) {
         let carrier = !self.is_down();
-        // Of an interface that is down itself Linux does not say whether there is a carrier.
-        if self.state.is_some()
-            && self.seen == Some((true, !carrier))
-            && let Err(why) = links.set_carrier(self.host.0, carrier)
-        {
-            tracing::warn!("port {}: cannot set the carrier of {}: {why}", self.name, self.host.1);
+        // While the host interface is down itself, Linux does not say whether it has a carrier.
+        if self.state.is_none() || self.seen != Some((true, !carrier)) {
+            return;
         }
-    }
-
-    fn tell_queues(&mut self, trouble: Option<String>) {
-        if let Some(trouble) = trouble.as_ref().filter(|trouble| self.queues.as_ref() != Some(*trouble)) {
-            tracing::warn!("port {}: {trouble}", self.name);
-        }
-        self.queues = trouble;
+        let refused = links.give_carrier(self.host.0, carrier).err();
+        let refused = refused.map(|why| format!("cannot set the carrier of {}: {why}", self.host.1));
+        self.trouble(Kind::Carrier, refused);
     }
 
     fn tell_missed(&mut self, missed: u64, now: Instant) {
         let (since, before) = self.told.map_or((None, 0), |(since, before)| (Some(since), before));
-        if missed > before && since.is_none_or(|since| now.duration_since(since) >= PATIENCE) {
-            tracing::warn!(
-                "port {}: {} packets missed since the last look, {missed} in all: they came faster than they were fetched, or \
-                 were longer than the MTU",
-                self.name,
-                missed - before
-            );
+        let elapsed = since.map(|since| now.duration_since(since));
+        if missed > before && elapsed.is_none_or(|elapsed| elapsed >= PATIENCE) {
+            let time = elapsed.map_or_else(String::new, |time| format!(" in the last {}", duration(time)));
+            self.news.push(News::Bad(format!(
+                "{} missed{time}, {missed} in all: they came faster than they were fetched, or were longer than the MTU",
+                counted(missed - before, "packet")
+            )));
             self.told = Some((now, missed));
         }
     }
@@ -338,5 +366,127 @@ mod tests {
         assert_eq!(lost(&[500, 0, 300, 0]), 0);
         assert_eq!(lost(&[0, 7000, 6500, 6500]), 6500);
         assert_eq!(lost(&[6500, 6500, 0]), 6500);
+    }
+
+    /// A host interface and what was done to it. It refuses everything when it is told to.
+    #[derive(Default)]
+    struct Host {
+        refuses: bool,
+        mtu: u32,
+        carrier: Option<bool>,
+    }
+
+    impl Host {
+        fn answer(&self) -> io::Result<()> {
+            if self.refuses { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+        }
+    }
+
+    impl HostLinks for Host {
+        fn mtu_now(&mut self, _: u32) -> Option<u32> {
+            Some(self.mtu)
+        }
+
+        fn give_mtu(&mut self, _: u32, mtu: u32) -> io::Result<()> {
+            self.answer().map(|()| self.mtu = mtu)
+        }
+
+        fn give_carrier(&mut self, _: u32, carrier: bool) -> io::Result<()> {
+            self.answer().map(|()| self.carrier = Some(carrier))
+        }
+    }
+
+    const MAC: Mac = Mac([2; 6]);
+
+    fn iface(name: &str, mtu: u32, carrier: bool) -> Iface {
+        Iface { name: name.to_owned(), mac: Some(MAC), mtu, up: true, carrier, ..Iface::default() }
+    }
+
+    fn port(mtu: u32) -> PortLink {
+        let under = Under {
+            ifindex: 3,
+            name: "eth0".to_owned(),
+            mac: MAC,
+            largest_mtu: 9000,
+            queues: 1,
+            chosen: false,
+            ring: false,
+        };
+        PortLink { under: Some(under), host: (7, "wan".to_owned()), mtu, ..PortLink::default() }
+    }
+
+    /// What the log says now: lines with a warning begin with `!`.
+    fn said(port: &mut PortLink) -> Vec<String> {
+        let line = |news| match news {
+            News::Good(text) => text,
+            News::Bad(text) => format!("!{text}"),
+        };
+        port.news.drain(..).map(line).collect()
+    }
+
+    #[test]
+    fn a_carrier_that_cannot_be_set_is_told_once_however_often_the_link_changes() {
+        let (mut port, mut host) = (port(1500), Host { refuses: true, mtu: 1500, carrier: None });
+        let mut told = Vec::new();
+        for carrier in [false, true, false, true, false] {
+            port.follow_interface(&iface("eth0", 1500, carrier), &iface("wan", 1500, !carrier), &mut host);
+            for _ in 0..3 {
+                port.show_carrier(&mut host);
+            }
+            told.extend(said(&mut port).into_iter().filter(|line| line.contains("cannot set")));
+        }
+        assert_eq!((told.len(), port.troubles().count()), (1, 1), "{told:?}");
+        host.refuses = false;
+        port.show_carrier(&mut host);
+        assert_eq!((host.carrier, port.troubles().count()), (Some(false), 0));
+        assert_eq!(said(&mut port), ["the carrier of the host interface could be set again"]);
+    }
+
+    #[test]
+    fn an_older_picture_of_the_host_interface_is_nobodys_fault() {
+        let (mut port, mut host) = (port(9000), Host { mtu: 9000, ..Host::default() });
+        port.follow_interface(&iface("eth0", 1500, true), &iface("wan", 9000, true), &mut host);
+        assert_eq!(
+            (said(&mut port), host.mtu),
+            (vec!["MTU 1500, as its device has it now".to_owned()], 1500)
+        );
+        // A picture from before that.
+        port.follow_interface(&iface("eth0", 1500, true), &iface("wan", 9000, true), &mut host);
+        assert_eq!(said(&mut port), Vec::<String>::new());
+        // Somebody does set the larger one.
+        host.mtu = 9000;
+        port.follow_interface(&iface("eth0", 1500, true), &iface("wan", 9000, true), &mut host);
+        assert_eq!((said(&mut port).len(), host.mtu), (1, 1500));
+    }
+
+    #[test]
+    fn a_host_interface_that_refuses_an_mtu_is_told_on_every_device() {
+        let mut host = Host { refuses: true, mtu: 9000, carrier: None };
+        let mut port = PortLink { host: (7, "wan".to_owned()), mtu: 1500, ..PortLink::default() };
+        for _ in 0..2 {
+            port.follow_host(&iface("wan", 9000, true), &mut host);
+        }
+        let told = said(&mut port);
+        assert!(told.len() == 1 && told[0].starts_with("!wan cannot have the device's MTU"), "{told:?}");
+        port.follow_host(&iface("wan", 1500, true), &mut host);
+        assert_eq!(said(&mut port), ["the host interface has the device's MTU again"]);
+    }
+
+    #[test]
+    fn every_change_of_the_link_and_of_its_settings_is_told_once() {
+        let (mut port, mut host) = (port(1500), Host { mtu: 1500, ..Host::default() });
+        let mut see = |iface: Iface| {
+            for _ in 0..2 {
+                port.follow_interface(&iface, &self::iface("wan", host.mtu, true), &mut host);
+            }
+            said(&mut port).len()
+        };
+        assert_eq!(see(iface("eth0", 1500, true)), 0);
+        assert_eq!(see(iface("eth0", 1500, false)), 1);
+        assert_eq!(see(iface("eth0", 1500, true)), 1);
+        assert_eq!(see(Iface { mac: Some(Mac([4; 6])), ..iface("eth0", 1500, true) }), 1);
+        // Too long for the buffers, as far as they go.
+        assert_eq!(see(iface("eth0", 9500, true)), 3);
+        assert_eq!(see(iface("eth0", 1500, true)), 2);
     }
 }

@@ -55,6 +55,7 @@ impl PortLinks {
                 None => port.follow_host(tap, links),
             }
             port.show_carrier(links);
+            port.tell();
         }
         Ok(())
     }
@@ -66,6 +67,7 @@ impl PortLinks {
         for (port, device) in self.ports.iter_mut().zip(running) {
             port.look(device, now)?;
             port.show_carrier(&mut self.links);
+            port.tell();
         }
         Ok(())
     }

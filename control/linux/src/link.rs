@@ -189,6 +189,18 @@ impl Links {
         !matches!(self.counters(ifindex), Ok(None))
     }
 
+    /// The MTU that a link has now, in bytes; `None` when there is no such link.
+    pub fn mtu(&mut self, ifindex: u32) -> io::Result<Option<u32>> {
+        let mut request = LinkMessage::default();
+        request.header.index = ifindex;
+        match self.0.ask(Message::GetLink(request)) {
+            Ok(Some(Message::NewLink(link))) => Ok(Some(decode::link(&link).1.mtu)),
+            Ok(_) => Ok(None),
+            Err(e) if e.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Sets the MTU, in bytes.
     pub fn set_mtu(&mut self, ifindex: u32, mtu: u32) -> io::Result<()> {
         self.change(ifindex, None, Some(mtu), false)
