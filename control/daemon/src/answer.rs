@@ -55,7 +55,8 @@ impl Daemon {
         Ok(())
     }
 
-    fn status(&self) -> Status {
+    /// The status, but for what Linux marks: see [`super::aside`].
+    pub(super) fn status(&self) -> Status {
         let ports = self.devices.ports.iter().zip(&self.links.ports).zip(&self.config.ports);
         let ports = ports.map(|((port, link), config)| PortStatus {
             name: config.name.clone(),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod aside;
 pub mod config;
 mod devices;
 mod door;
@@ -41,6 +42,7 @@ use dataplane::worker::flows::{Flows, Tables};
 use dataplane::worker::report::{self, ReportReader};
 use dpdk::{LcoreHandle, Mbuf};
 
+use self::aside::Aside;
 use self::devices::Devices;
 use self::door::Door;
 use self::links::PortLinks;
@@ -52,7 +54,7 @@ use self::workers::{Clock, Leash, Pace};
 use crate::config::{Config, RxChecksum};
 use crate::log::Log;
 use api::words::{counted, duration};
-use api::{Job, Request, RuntimeDir};
+use api::{Job, Request, Response, RuntimeDir};
 use director::answer::empty_trash;
 use director::compile::Director;
 use director::paths::PortPath;
@@ -268,6 +270,8 @@ impl Daemon {
         let mut watchdog = notify::Watchdog::new(Instant::now());
         let mut jobs = door.jobs();
         let mut listing = Listing::new(std::mem::take(&mut self.readers));
+        let answer = |job: Job, status| job.answer(Response::Status(status));
+        let aside = Aside::start(notes::marked_elsewhere, answer).map_err(runtime)?;
         // A moment and not a pause: whatever else there is to do, pages come in time.
         let mut page_due = Instant::now();
         loop {
@@ -276,8 +280,11 @@ impl Daemon {
                 recv(jobs) -> job => match job {
                     Ok(job) => match job.request.clone() {
                         Request::Connections(query) => listing.want(job, query),
-                        request if job.begin() => job.answer(self.answer(request)),
-                        _ => {}
+                        _ if !job.begin() => {}
+                        Request::Status if self.director.uses_marks() => {
+                            aside.complete(job, Box::new(self.status()));
+                        }
+                        request => job.answer(self.answer(request)),
                     },
                     Err(_) => return Err(runtime("the control socket's thread has ended")),
                 },

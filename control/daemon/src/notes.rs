@@ -13,7 +13,7 @@ impl Daemon {
         let short = self.shortages().into_iter().map(|shortage| shortage.to_string());
         let door = self.door_note.iter().cloned();
         let own = door.chain(self.offloading_ports().map(offload)).chain(self.shut_out()).chain(short);
-        own.chain(self.director.advice()).chain(self.elsewhere_marked()).collect()
+        own.chain(self.director.advice()).collect()
     }
 
     /// Logs what runs out, at most once a minute.
@@ -32,31 +32,21 @@ impl Daemon {
 
     /// Logs what is odd about the rules that the daemon was started with.
     pub(super) fn log_advice(&self) {
-        for advice in self.director.advice().into_iter().chain(self.elsewhere_marked()) {
+        let marked = if self.director.uses_marks() { marked_elsewhere() } else { None };
+        for advice in self.director.advice().into_iter().chain(marked) {
             tracing::warn!("{advice}");
         }
     }
 
-    /// That Linux marks packets, when services by mark might wait for it.
-    fn elsewhere_marked(&self) -> Option<String> {
-        let chains = if self.director.uses_marks() { linux::netfilter::marking_chains() } else { Vec::new() };
-        (!chains.is_empty()).then(|| {
-            format!(
-                "Linux marks packets ({}), but none that services by mark get, for these never pass it: give `vipline mark` \
-                 the rules (`iptables-save -t mangle | vipline mark restore`)",
-                chains.join(", ")
-            )
-        })
-    }
-
-    /// Logs what has come up since the last look.
+    /// Logs what has come up, or is over, since the last look.
     pub(super) fn log_notes(&mut self) {
         let ports = self.unfinished_ports();
-        let new = ports & !self.told_unfinished;
-        self.told_unfinished = ports;
-        for (number, port) in self.config.ports.iter().enumerate() {
-            if new & 1 << number != 0 {
+        let changed = ports ^ std::mem::replace(&mut self.told_unfinished, ports);
+        for (number, port) in self.config.ports.iter().enumerate().filter(|(n, _)| changed & 1 << n != 0) {
+            if ports & 1 << number != 0 {
                 tracing::warn!("{}", offload(&port.name));
+            } else {
+                tracing::info!("port {}: no sender has left a checksum to its device lately", port.name);
             }
         }
     }
@@ -100,6 +90,19 @@ impl Daemon {
         let named = self.config.ports.iter().enumerate();
         named.filter(move |(number, _)| ports & 1 << number != 0).map(|(_, port)| port.name.as_str())
     }
+}
+
+/// That Linux marks packets, which is of no use to services by mark. The kernel may need a while to
+/// tell its rules.
+pub(super) fn marked_elsewhere() -> Option<String> {
+    let chains = linux::netfilter::marking_chains();
+    (!chains.is_empty()).then(|| {
+        format!(
+            "Linux marks packets ({}), but packets of services by mark never pass through Linux: give the rules to \
+             `vipline mark` (`iptables-save -t mangle | vipline mark restore`)",
+            chains.join(", ")
+        )
+    })
 }
 
 fn offload(port: &str) -> String {
