@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::netns::{eventually, in_netns, ip, sysctl};
 use dataplane::host::{HostBuffer, WorkerEnd, channel};
 use dataplane::io::{Frame, HostFrame, HostRequest, PortId};
 use linux::pump::{Bell, Pump, PumpDrop, PumpTotals};
 use linux::{Mac, Mirror, NeighbourState, Tap};
-use netns::{eventually, in_netns, ip, sysctl};
-
-mod netns;
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const PEER: Mac = Mac([2, 0, 0, 0, 0, 9]);

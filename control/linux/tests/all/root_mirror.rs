@@ -7,10 +7,8 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
+use crate::netns::{Random, eventually, in_netns, ip, run, sysctl};
 use linux::{Lookup, Mirror, MirrorState, NeighbourState};
-use netns::{Random, eventually, in_netns, ip, run, sysctl};
-
-mod netns;
 
 /// Three links with addresses, two of them of one subnet.
 fn links() {

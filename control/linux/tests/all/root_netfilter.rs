@@ -1,10 +1,8 @@
 //! Rules of netfilter that mark packets are seen, whichever program made them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
+use crate::netns::{in_netns, run};
 use linux::netfilter::marking_chains;
-use netns::{in_netns, run};
-
-mod netns;
 
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]

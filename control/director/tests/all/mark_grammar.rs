@@ -1,19 +1,14 @@
 //! What iptables takes and refuses, `vipline mark` does too: a table of commands, each on an empty
 //! director.
 //!
-//! `control/linux/tests/root_iptables.rs` asks iptables about the same table.
+//! `control/linux/tests/all/root_iptables.rs` asks iptables about the same table.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
-#![allow(dead_code, unreachable_pub, reason = "modules of another test, of which this one uses a part")]
 
-#[path = "oracle/frame.rs"]
-mod frame;
-#[path = "oracle/network.rs"]
-mod network;
-
+use crate::network;
 use director::sim::Said;
 
-const TABLE: &str = include_str!("../../lvs/tests/mark_grammar.txt");
+const TABLE: &str = include_str!("../../../lvs/tests/mark_grammar.txt");
 
 fn mark(line: &str) -> Said {
     let words: Vec<String> = line.split(' ').map(str::to_owned).collect();

@@ -1,11 +1,9 @@
 //! The table of commands that `vipline mark` and iptables must agree about, asked of iptables.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
-use netns::{in_netns, run};
+use crate::netns::{in_netns, run};
 
-mod netns;
-
-const TABLE: &str = include_str!("../../lvs/tests/mark_grammar.txt");
+const TABLE: &str = include_str!("../../../lvs/tests/mark_grammar.txt");
 
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]

@@ -2,19 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::common::{Daemon, World};
 use api::{
     Client, ClientError, ConnectionQuery, ListQuery, MAX_REQUEST, Request, Response, RuntimeDir,
     RuntimeDirError, SOCKET, Server, ServerOptions, pages,
 };
-use common::{Daemon, World};
 use model::{Change, ModelError, ModelOptions, ServiceKey, ServiceSpec};
 use proptest::prelude::*;
 use tempfile::TempDir;

@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
-#[path = "../../api/tests/common/mod.rs"]
-mod common;
-
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::common::{World, answer};
 use api::{Ask, ClientError, Request, Response};
-use common::{World, answer};
 use lvs::ipvs::{Console, Invocation, Numeric, run};
 use model::{
     Change, DestKey, DestSpec, Family, Method, Model, ModelOptions, PersistenceMask, Protocol, ServiceFlags,

@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
-#[path = "../../api/tests/common/mod.rs"]
-mod common;
-
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::common::{Daemon, World};
 use api::{ConnectionRow, SOCKET, ServerOptions};
-use common::{Daemon, World};
 use model::{Method, ModelOptions, Protocol};
 use tempfile::TempDir;
 

@@ -4,12 +4,10 @@
 use std::io;
 use std::process::Command;
 
+use crate::netns::{eventually, in_netns, ip, ip_json, run, sysctl};
 use ipnet::IpNet;
 use linux::{Mac, Tap, TapError, prepare_underlying};
-use netns::{eventually, in_netns, ip, ip_json, run, sysctl};
 use nix::sched::{CloneFlags, unshare};
-
-mod netns;
 
 const MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0x10]);
 
@@ -231,7 +229,7 @@ fn without_the_right_it_says_so() {
         let output = Command::new("setpriv")
             .args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "without_the_right_it_says_so", "--include-ignored", "--nocapture"])
+            .args(["--exact", "root_tap::without_the_right_it_says_so", "--include-ignored", "--nocapture"])
             .env(WITHOUT_RIGHTS, "1")
             .output()
             .unwrap();

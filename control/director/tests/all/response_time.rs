@@ -1,21 +1,17 @@
 //! What workers measured of real servers reaches those who ask the daemon.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
-#![allow(dead_code, unreachable_pub, reason = "modules of another test, of which this one uses a part")]
 
-#[path = "oracle/frame.rs"]
-mod frame;
-#[path = "oracle/network.rs"]
-mod network;
-
+use crate::frame;
+use crate::network;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use api::{Ask, ListQuery, Request, Response};
 
+use crate::frame::Options;
+use crate::network::{LAN, WAN};
 use dataplane::time::Ticks;
 use director::sim::{Outcome, Sim};
-use frame::Options;
-use network::{LAN, WAN};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 100), 80);

@@ -1,13 +1,8 @@
 //! What is taken though it can hardly be meant is told: at the command, and in the status.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
-#![allow(dead_code, unreachable_pub, reason = "modules of another test, of which this one uses a part")]
 
-#[path = "oracle/frame.rs"]
-mod frame;
-#[path = "oracle/network.rs"]
-mod network;
-
+use crate::network;
 use director::sim::Sim;
 
 /// Runs a command that must succeed; what it said on stderr.

@@ -1,10 +1,8 @@
 //! Which senders Linux takes packets from, as the kernel has it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
+use crate::netns::{in_netns, ip, sysctl};
 use dataplane::snapshot::route::{Input, RpFilter};
-use netns::{in_netns, ip, sysctl};
-
-mod netns;
 
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]

@@ -12,15 +12,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
-#[path = "../../api/tests/common/mod.rs"]
-mod common;
-
 use std::fmt::Write as _;
 use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::common::{Daemon, World};
 use api::{Client, ServerOptions};
-use common::{Daemon, World};
 use lvs::ipvs::{Console, Invocation, Names, run};
 use model::{ModelOptions, Protocol};
 use sched::MhSize;
@@ -38,8 +35,8 @@ macro_rules! transcript {
     ($name:literal) => {
         Transcript {
             name: $name,
-            text: include_str!(concat!("transcripts/", $name, ".txt")),
-            served: include_str!(concat!("transcripts/served/", $name, ".txt")),
+            text: include_str!(concat!("../transcripts/", $name, ".txt")),
+            served: include_str!(concat!("../transcripts/served/", $name, ".txt")),
         }
     };
 }
@@ -71,13 +68,13 @@ fn listings() {
 /// Not judged by Linux, which has no FULLNAT: written down from Vipline itself.
 #[test]
 fn fullnat_and_local_addresses() {
-    as_written(include_str!("transcripts/fullnat.txt"));
+    as_written(include_str!("../transcripts/fullnat.txt"));
 }
 
 /// Not judged by Linux: written down from `vipline mark` itself, after iptables 1.8.
 #[test]
 fn marks() {
-    as_written(include_str!("transcripts/mark.txt"));
+    as_written(include_str!("../transcripts/mark.txt"));
 }
 
 /// What can be known of FULLNAT's listings: their heads are ipvsadm's, and their columns stand
@@ -92,7 +89,7 @@ fn listings_of_fullnat_have_the_form_of_ipvsadm_s() {
     let linux: Vec<_> = LINUX.iter().flat_map(|transcript| rows(transcript.text)).collect();
     let layouts: Vec<_> = linux.iter().filter(|row| row.contains("Masq ")).map(|row| columns(row)).collect();
     let (mut heads, mut found) = (0, 0);
-    for row in rows(include_str!("transcripts/fullnat.txt")) {
+    for row in rows(include_str!("../transcripts/fullnat.txt")) {
         if row.starts_with("Prot ") || row.contains("RemoteAddress") {
             assert!(linux.contains(&row), "no head of ipvsadm's: {row}");
             heads += 1;

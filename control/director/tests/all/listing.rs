@@ -1,19 +1,15 @@
 //! Connections are listed as the daemon lists them, whoever has the director.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
-#![allow(dead_code, unreachable_pub, reason = "modules of another test, of which this one uses a part")]
 
-#[path = "oracle/frame.rs"]
-mod frame;
-#[path = "oracle/network.rs"]
-mod network;
-
+use crate::frame;
+use crate::network;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use crate::frame::Options;
+use crate::network::WAN;
 use api::{Ask, ConnectionFilter, ConnectionQuery, Request, Response};
-use frame::Options;
 use model::{Protocol, ServiceKey};
-use network::WAN;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);

@@ -1,0 +1,19 @@
+//! The tests of the grammars, in one program: each program is linked anew whenever a crate below
+//! changes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
+
+#[path = "../../../api/tests/common/mod.rs"]
+mod common;
+mod mark_round_trip;
+mod round_trip;
+
+/// A file without a line above would never be compiled, and its tests never be run.
+#[test]
+fn every_file_here_is_a_module() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");
+    for entry in std::fs::read_dir(here).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = format!("\nmod {};\n", name.trim_end_matches(".rs"));
+        assert!(name == "main.rs" || include_str!("main.rs").contains(&module), "{name} is no module here");
+    }
+}
