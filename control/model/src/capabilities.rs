@@ -1,5 +1,5 @@
-//! What the packet path carries, and how much of it: the one place where the model refuses what
-//! Linux would take.
+//! What the packet path supports, and its limits. Only here does the model refuse changes that
+//! Linux would accept.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,16 +10,16 @@ use super::destination::{DestSpec, Method, TunnelKind};
 use super::error::{Feature, ModelError};
 use super::service::{Family, Protocol, ServiceFlags, ServiceKey, ServiceSpec};
 
-/// The names of all schedulers Vipline knows of; a packet path may have fewer.
+/// The names of all schedulers of Vipline. A packet path may have fewer.
 pub const SCHEDULERS: [&str; 17] = [
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos", "lt",
     "wlt", "wrt",
 ];
 
-/// Which features the packet path carries. A flag that is down refuses, and says so.
+/// The features of the packet path. If a flag is false, the model refuses the feature and names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// IPv6 anywhere.
+    /// IPv6, in any address.
     pub ipv6: bool,
     /// Services by firewall mark.
     pub marks: bool,
@@ -44,7 +44,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Everything Linux has, and FULLNAT.
+    /// All features of Linux, and FULLNAT.
     pub const ALL: Self = Self {
         ipv6: true,
         marks: true,
@@ -59,7 +59,7 @@ impl Capabilities {
         local_destinations: true,
     };
 
-    /// IPv4, TCP and UDP, the four methods, nothing beyond.
+    /// IPv4, TCP and UDP, the four methods, and nothing else.
     pub const BASE: Self = Self {
         ipv6: false,
         marks: false,
@@ -74,14 +74,14 @@ impl Capabilities {
         local_destinations: false,
     };
 
-    /// Whether a service of this key may exist.
+    /// Checks whether a service with this key may exist.
     pub(super) fn check_key(&self, key: &ServiceKey) -> Result<(), ModelError> {
         need(self.ipv6 || key.family() == Family::V4, Feature::Ipv6)?;
         need(self.marks || !matches!(key, ServiceKey::Mark { .. }), Feature::Marks)?;
         need(self.sctp || key.protocol() != Protocol::Sctp, Feature::Sctp)
     }
 
-    /// Whether a service may be as `spec` says.
+    /// Checks whether a service may have this `spec`.
     pub(super) fn check_service(&self, spec: &ServiceSpec) -> Result<(), ModelError> {
         self.check_key(&spec.key)?;
         need(self.persistence || !spec.flags.contains(ServiceFlags::PERSISTENT), Feature::Persistence)?;
@@ -89,7 +89,7 @@ impl Capabilities {
         need(self.sip || spec.engine.is_none(), Feature::Sip)
     }
 
-    /// Whether a destination may be as `spec` says.
+    /// Checks whether a destination may have this `spec`.
     pub(super) fn check_destination(&self, spec: &DestSpec) -> Result<(), ModelError> {
         self.check_address(spec.key.addr)?;
         match (spec.method, spec.tunnel.kind) {
@@ -101,18 +101,18 @@ impl Capabilities {
         }
     }
 
-    /// Whether an address of this family may appear at all.
+    /// Checks whether addresses of this family are supported.
     pub(super) fn check_address(&self, addr: IpAddr) -> Result<(), ModelError> {
         need(self.ipv6 || addr.is_ipv4(), Feature::Ipv6)
     }
 }
 
-/// How many of everything.
+/// How many services, destinations and local addresses there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Services, counting removed ones not yet reclaimed.
+    /// Services, including removed ones whose slots are not yet reclaimed.
     pub services: u32,
-    /// Destinations, counting deleted ones not yet reclaimed.
+    /// Destinations, including deleted ones whose slots are not yet reclaimed.
     pub destinations: u32,
     /// Local addresses of one service.
     pub local_addresses: u32,
@@ -124,21 +124,22 @@ impl Default for Limits {
     }
 }
 
-/// What a model is made for.
+/// The options of a model.
 #[derive(Clone, Debug)]
 pub struct ModelOptions {
-    /// What the packet path carries.
+    /// The features of the packet path.
     pub capabilities: Capabilities,
-    /// How much.
+    /// How many of each there may be.
     pub limits: Limits,
-    /// The schedulers that are built, by name.
+    /// The names of the available schedulers.
     pub schedulers: BTreeSet<String>,
-    /// The size of the tables of `mh`, which limits how many destinations it takes.
+    /// The size of the tables of `mh`. It limits the destinations of a service with `mh`.
     pub mh_size: MhSize,
 }
 
 impl ModelOptions {
-    /// What the packet path of today serves, for so many destinations and such tables of `mh`.
+    /// The options for the present packet path, with this limit of destinations and this size of
+    /// `mh` tables.
     pub fn served(destinations: u32, mh_size: MhSize) -> Self {
         Self {
             capabilities: Capabilities {
@@ -153,7 +154,7 @@ impl ModelOptions {
         }
     }
 
-    /// Everything on, every scheduler: what Linux would take.
+    /// All features and schedulers: everything that Linux would accept.
     pub fn all() -> Self {
         Self {
             capabilities: Capabilities::ALL,
@@ -164,7 +165,7 @@ impl ModelOptions {
     }
 }
 
-/// What the director's own Linux knows of addresses, for the checks on adding a destination.
+/// What the director's own Linux knows about addresses, for the checks when a destination is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostAddresses {
     /// Addresses of the director's own interfaces.
@@ -174,7 +175,7 @@ pub struct HostAddresses {
 }
 
 impl HostAddresses {
-    /// Whether Linux would take `addr` as a server: unicast by routing type, or local.
+    /// Whether Linux would accept `addr` as a server: its route type is unicast or local.
     pub(super) fn is_server(&self, addr: IpAddr) -> bool {
         match addr {
             IpAddr::V4(v4) => {
@@ -191,8 +192,9 @@ impl HostAddresses {
     }
 }
 
-/// Unicast and not link-local, as `net/ipv6/addrconf_core.c: __ipv6_addr_type` sorts addresses:
-/// all that is not multicast, unspecified or an IPv4 address in disguise.
+/// Whether an address is unicast and not link-local, by the classes of `net/ipv6/addrconf_core.c:
+/// __ipv6_addr_type`. Not unicast are multicast addresses, the unspecified address and IPv4-mapped
+/// addresses.
 fn is_unicast_v6(addr: Ipv6Addr) -> bool {
     let link_local = addr.segments()[0] & 0xffc0 == 0xfe80;
     !link_local && !addr.is_multicast() && !addr.is_unspecified() && addr.to_ipv4_mapped().is_none()

@@ -1,4 +1,4 @@
-//! What may be asked of the model, and what it answers that it did.
+//! The changes that the model can be asked for, and its report of what it did.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ pub enum Change {
     Flush,
     /// `-a`
     AddDestination(ServiceKey, DestSpec),
-    /// `-e`: everything the key does not fix is replaced.
+    /// `-e`: everything but the key is replaced.
     EditDestination(ServiceKey, DestSpec),
     /// `-d`
     DeleteDestination(ServiceKey, DestKey),
@@ -31,14 +31,14 @@ pub enum Change {
     AddLocalAddress(ServiceKey, IpAddr),
     /// `-Q -z`
     DeleteLocalAddress(ServiceKey, IpAddr),
-    /// `--set`: a value of 0 leaves that timeout as it is.
+    /// `--set`: a value of 0 keeps that timeout as it is.
     SetTimeouts(Timeouts),
 }
 
-/// What a change did, so that whatever is compiled from the model is touched there and only there.
+/// What a change did. The compiler of the rules then updates those parts and no others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// A service appeared in a slot that nothing else uses.
+    /// A service was added, in a slot that nothing else uses.
     ServiceAdded {
         /// Its slot.
         service: ServiceId,
@@ -50,11 +50,11 @@ pub enum Applied {
         /// What it was.
         before: ServiceSpec,
     },
-    /// A service went, and its destinations went to the trash.
+    /// A service was removed, and its destinations were moved to the trash.
     ServiceRemoved(RemovedService),
-    /// All services went.
+    /// All services were removed.
     Flushed(Vec<RemovedService>),
-    /// A destination appeared at the front of its service's list.
+    /// A destination was added at the front of its service's list.
     DestinationAdded {
         /// Its service.
         service: ServiceId,
@@ -72,46 +72,46 @@ pub enum Applied {
         /// What it was.
         before: DestSpec,
     },
-    /// A destination went to the trash.
+    /// A destination was moved to the trash.
     DestinationRemoved {
         /// Its service.
         service: ServiceId,
         /// Its slot, kept until [`reclaim`](super::Model::reclaim).
         dest: DestId,
-        /// The element before it in the list; `None` when it was the front one.
+        /// The element before it in the list; `None` if it was the first.
         after: Option<DestId>,
     },
-    /// A service gained a local address, at the end of its list.
+    /// A local address was added at the end of a service's list.
     LocalAddressAdded {
         /// The service.
         service: ServiceId,
         /// The address.
         addr: IpAddr,
     },
-    /// A service lost a local address.
+    /// A local address was removed from a service.
     LocalAddressRemoved {
         /// The service.
         service: ServiceId,
         /// The address.
         addr: IpAddr,
     },
-    /// The connection timeouts are now these.
+    /// The connection timeouts were set; these are the new ones.
     TimeoutsSet(Timeouts),
 }
 
 /// Where an added destination's slot comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A fresh slot: live counts and statistics begin at 0.
+    /// A new slot: live counts and statistics begin at 0.
     New,
-    /// The slot this destination had before: its connections and live counts continue, and its
-    /// statistics do too.
+    /// The slot that the destination had before. Its connections, live counts and statistics
+    /// continue.
     Revived,
-    /// As `Revived`, but the service was removed and made anew: statistics begin at 0.
+    /// Like `Revived`, but the service was removed and added again: statistics begin at 0.
     RevivedUnderNewService,
 }
 
-/// What a removed service leaves.
+/// The remains of a removed service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedService {
     /// Its slot, kept until [`reclaim_service`](super::Model::reclaim_service).
@@ -122,7 +122,7 @@ pub struct RemovedService {
     pub destinations: Vec<DestId>,
 }
 
-/// A list of changes was refused at one of them; none was applied.
+/// One change of a list was refused, so none was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("change {index}: {error}")]
 pub struct BatchError {

@@ -1,10 +1,10 @@
-//! Counters of traffic and the rates made of them.
+//! Counters of traffic, and rates.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// What a service, a destination or the director has counted.
+/// The counters of a service, of a destination or of the director.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Connections made.

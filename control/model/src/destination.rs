@@ -1,18 +1,18 @@
-//! What identifies a destination and what a user may say about it.
+//! The key of a destination, and its settings.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// The largest weight and threshold Linux takes.
+/// The largest weight and threshold that Linux accepts.
 pub const MAX_WEIGHT: i32 = i32::MAX;
 
-/// What identifies a destination inside its service.
+/// The key of a destination inside its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DestKey {
     /// RIP.
     pub addr: IpAddr,
-    /// Real-server port, host order; 0 takes the port the client asked for.
+    /// Real-server port, host order; 0 means the port that the client asked for.
     pub port: u16,
 }
 
@@ -74,7 +74,7 @@ pub struct Tunnel {
     pub checksum: TunnelChecksum,
 }
 
-/// All that a user may say about a destination.
+/// All settings of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestSpec {
     /// Which destination.

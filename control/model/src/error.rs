@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why the model refuses a change. Nothing has changed when it is returned.
+/// Why the model refuses a change. After an error nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelError {
@@ -47,7 +47,7 @@ pub enum ModelError {
         /// The upper threshold asked for.
         upper: u32,
     },
-    /// `EINVAL`: anything else that cannot be meant.
+    /// `EINVAL`: any other value that makes no sense.
     #[error("Invalid {0}")]
     Invalid(Invalid),
     /// `ENOMEM`: a bounded table is full.
@@ -57,20 +57,20 @@ pub enum ModelError {
         table: Table,
         /// How many there may be.
         most: u32,
-        /// How many of them are deleted, but named by connections yet.
+        /// How many of them are deleted, but still named by connections.
         deleted: u32,
     },
-    /// `EINVAL`: the tables of `mh` have no slot for another destination. Linux takes it and never
-    /// chooses it.
+    /// `EINVAL`: the tables of `mh` have no slot for another destination. Linux accepts such a
+    /// destination but never chooses it.
     #[error("mh takes at most {0} destinations: its tables have no more slots (mh_table_index)")]
     TooManyForMh(usize),
-    /// The packet path does not carry this yet.
+    /// The packet path does not support this yet.
     #[error("{0} not supported by this director")]
     Unsupported(Feature),
 }
 
 impl ModelError {
-    /// What bounds a table, and what to do about it.
+    /// The limit of a table, and how to raise it.
     fn bound(table: Table, most: u32, deleted: u32) -> String {
         match table {
             Table::Services => format!("there may be {most}"),
@@ -86,7 +86,7 @@ impl ModelError {
     }
 }
 
-/// What cannot be meant.
+/// Values that make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invalid {
@@ -121,9 +121,9 @@ impl fmt::Display for Invalid {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Table {
-    /// Services, counting removed ones that workers may still see.
+    /// Services, including removed ones that workers may still see.
     Services,
-    /// Destinations, counting deleted ones that connections still name.
+    /// Destinations, including deleted ones that connections still name.
     Destinations,
     /// Local addresses of one service.
     LocalAddresses,
@@ -139,7 +139,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// What a packet path may or may not carry; see [`Capabilities`](super::Capabilities).
+/// A feature that a packet path may lack; see [`Capabilities`](super::Capabilities).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Feature {

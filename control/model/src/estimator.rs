@@ -1,5 +1,5 @@
-//! Statistics as Linux shows them: counters as of the last 2-second tick, less the base kept by
-//! `-Z`, and rates smoothed from tick to tick (`net/netfilter/ipvs/ip_vs_est.c`).
+//! Statistics as Linux shows them (`net/netfilter/ipvs/ip_vs_est.c`). Counters are those of the
+//! last 2-second tick, minus the base that `-Z` keeps. Rates are smoothed from tick to tick.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Statistics that begin now, when the raw counters stand at `raw`.
+    /// Statistics that begin now, with the raw counters at `raw`.
     pub fn begin(raw: Counters) -> Self {
         Self { last: raw, base: raw, averages: Averages::default() }
     }
 
-    /// Takes in the raw counters, which only ever grow, every [`TICK`].
+    /// Reads the raw counters. Call it every [`TICK`]. The raw counters never shrink.
     pub fn tick(&mut self, raw: Counters) {
         let growth = raw.since(&self.last);
         self.last = raw;
         self.averages.fold(&growth);
     }
 
-    /// `-Z`: what is shown now becomes the base, and the rates 0.
+    /// `-Z`: the present counters become the base, and the rates become 0.
     pub fn zero(&mut self) {
         self.base = self.last;
         self.averages = Averages::default();
@@ -53,7 +53,7 @@ impl Statistics {
     }
 }
 
-/// Averages in fixed point: the binary places are [`PACKET_BITS`] and [`BYTE_BITS`].
+/// Averages in fixed point, with [`PACKET_BITS`] or [`BYTE_BITS`] binary places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Averages {
     cps: u64,
@@ -73,7 +73,8 @@ impl Averages {
     }
 }
 
-/// A quarter of the way towards the rate of this tick, which is half the growth.
+/// Moves the average a quarter of the way to the rate of this tick. The rate is half the growth,
+/// because a tick is 2 s.
 fn fold(average: &mut u64, growth: u64, bits: u32) {
     let rate = growth << (bits - 1);
     let step = (rate as i64).wrapping_sub(*average as i64) >> 2;
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_shown_are_those_of_the_last_tick() {
+    fn shown_counters_are_those_of_the_last_tick() {
         let mut stats = Statistics::default();
         stats.tick(counted(10, 1));
         assert_eq!(stats.counters().inpkts, 10);

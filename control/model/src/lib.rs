@@ -1,13 +1,13 @@
 //! The rules: every service, destination and local address, as pure data.
 //!
-//! There is one [`Model`], owned by the control loop; no other thread touches it. It refuses what
-//! Linux refuses, with Linux's errors, and what the packet path does not carry yet
-//! ([`Capabilities`]). A [`Change`] is applied whole or not at all, and [`Applied`] says what it
-//! touched, so that whoever compiles the model for the workers compiles that and no more.
+//! There is one [`Model`]. The control loop owns it; no other thread uses it. The model refuses
+//! what Linux refuses, with Linux's errors. It also refuses what the packet path does not support
+//! yet ([`Capabilities`]). A [`Change`] is applied completely or not at all. [`Applied`] says what
+//! it touched, so that only those parts are compiled again for the workers.
 //!
-//! Invariants: a slot ([`ServiceId`], [`DestId`](sched::DestId)) never moves and is not used again
-//! before the owner says that nothing names it ([`Model::reclaim`], [`Model::reclaim_service`]);
-//! every destination is either in exactly one service's list or in the trash.
+//! Invariants: a slot ([`ServiceId`], [`DestId`](sched::DestId)) never moves. It is not used again
+//! before the owner reports that nothing names it ([`Model::reclaim`], [`Model::reclaim_service`]).
+//! Every destination is either in exactly one service's list or in the trash.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! The model itself: services, their destinations and local addresses, and how a change is
-//! applied. Checks come in the order of `net/netfilter/ipvs/ip_vs_ctl.c`, so that of several
-//! reasons to refuse, the one Linux would give is given.
+//! The model itself: services, their destinations and local addresses, and how a change is applied.
+//! Checks come in the order of `net/netfilter/ipvs/ip_vs_ctl.c`. So if there are several reasons to
+//! refuse, the error is the one that Linux would give.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,20 +27,20 @@ pub struct Model {
     destinations: Slab<Destination>,
     destination_slots: HashMap<(ServiceId, DestKey), DestId>,
     trash: Trash,
-    /// How many services were ever made; numbers them.
+    /// How many services were ever added; it gives each a number.
     born: u64,
 }
 
 /// One service and what belongs to it.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// What the user said of it.
+    /// The user's settings.
     pub spec: ServiceSpec,
     /// Its destinations in Linux's order: the newest first.
     pub destinations: Vec<DestId>,
-    /// Its local addresses (LIPs) for FULLNAT, in the order they were added.
+    /// Its local addresses (LIPs) for FULLNAT, in the order in which they were added.
     pub local_addresses: Vec<IpAddr>,
-    /// Tells it from an earlier service of the same key.
+    /// Distinguishes the service from an earlier one with the same key.
     birth: u64,
 }
 
@@ -49,9 +49,9 @@ pub struct Service {
 pub struct Destination {
     /// The service it belongs to, or last belonged to.
     pub service: ServiceId,
-    /// What the user said of it.
+    /// The user's settings.
     pub spec: DestSpec,
-    /// The weight before it became 0; equal to the weight while that is not 0.
+    /// The last weight that was not 0.
     pub last_weight: i32,
     birth: u64,
 }
@@ -81,7 +81,7 @@ impl Model {
         }
     }
 
-    /// Applies one change, or refuses it and changes nothing.
+    /// Applies one change. If it refuses, nothing has changed.
     pub fn apply(&mut self, change: Change) -> Result<Applied, ModelError> {
         match change {
             Change::AddService(spec) => self.add_service(spec),
@@ -103,7 +103,7 @@ impl Model {
         }
     }
 
-    /// Applies all changes in order, or, if one is refused, none.
+    /// Applies all changes in order; if one is refused, applies none.
     pub fn apply_all(&mut self, changes: Vec<Change>) -> Result<Vec<Applied>, BatchError> {
         let before = (changes.len() > 1).then(|| self.clone());
         let mut applied = Vec::with_capacity(changes.len());
@@ -121,27 +121,27 @@ impl Model {
         Ok(applied)
     }
 
-    /// Frees the slot of a destination in the trash: the owner knows that no connection and no
-    /// snapshot names it. False, and nothing done, if it is not in the trash (any more).
+    /// Frees the slot of a destination in the trash. The owner must know that no connection and no
+    /// snapshot names it. Returns `false` and does nothing if the destination is not in the trash.
     pub fn reclaim(&mut self, dest: DestId) -> bool {
         self.trash.forget(dest)
             && self.destinations.retire(dest.as_u32()).is_some()
             && self.destinations.release(dest.as_u32())
     }
 
-    /// Frees the slot of a removed service: the owner knows that no snapshot names it. False, and
-    /// nothing done, if there is nothing to free.
+    /// Frees the slot of a removed service. The owner must know that no snapshot names it. Returns
+    /// `false` and does nothing if there is no such slot.
     pub fn reclaim_service(&mut self, service: ServiceId) -> bool {
         self.services.release(service.as_u32())
     }
 
-    /// Takes over what Linux now says of addresses; existing destinations stay as they are until
-    /// edited, as in Linux.
+    /// Sets what Linux knows about addresses. As in Linux, existing destinations stay as they are
+    /// until they are edited.
     pub fn set_host_addresses(&mut self, host: HostAddresses) {
         self.host = host;
     }
 
-    /// What Linux says of addresses.
+    /// What Linux knows about addresses.
     pub fn host(&self) -> &HostAddresses {
         &self.host
     }
@@ -181,24 +181,24 @@ impl Model {
         service.destinations.iter().filter_map(|id| Some((*id, self.destination(*id)?)))
     }
 
-    /// The deleted destinations whose slots wait to be reclaimed, in no order.
+    /// The deleted destinations whose slots are not reclaimed yet, in any order.
     pub fn trash(&self) -> impl Iterator<Item = DestId> {
         self.trash.slots()
     }
 
-    /// How many destinations of another name could be added now.
+    /// How many new destinations could be added now. Deleted ones that come back do not count.
     pub fn free_destinations(&self) -> usize {
         let taken = self.destination_count() + self.trash.len();
         (self.options.limits.destinations as usize).saturating_sub(taken)
     }
 
-    /// Whether adding this destination brings a deleted one back instead of taking a slot.
+    /// Whether adding this destination would bring a deleted one back instead of taking a new slot.
     pub fn would_revive(&self, service: ServiceKey, dest: DestKey) -> bool {
         self.trash.holds(service, dest)
     }
 
-    /// Whether a destination, live or deleted, is this service's: of an earlier service in the same
-    /// slot it is not.
+    /// Whether a destination, live or deleted, belongs to this service, and not to an earlier
+    /// service in the same slot.
     pub fn belongs(&self, dest: DestId, service: ServiceId) -> bool {
         let births = (self.destination(dest).map(|dest| (dest.service, dest.birth)), self.service(service));
         matches!(births, (Some((owner, birth)), Some(now)) if owner == service && birth == now.birth)
@@ -209,7 +209,7 @@ impl Model {
         self.service_slots.len()
     }
 
-    /// How many destinations there are, the trash not counted.
+    /// How many destinations there are, without the trash.
     pub fn destination_count(&self) -> usize {
         self.destination_slots.len()
     }
@@ -219,7 +219,7 @@ impl Model {
         self.timeouts
     }
 
-    /// What this model was made for.
+    /// The options of this model.
     pub fn options(&self) -> &ModelOptions {
         &self.options
     }
@@ -293,7 +293,7 @@ impl Model {
         Ok(Applied::DestinationAdded { service: id, dest, origin })
     }
 
-    /// Whether the scheduler has a table that is too small for so many destinations.
+    /// Checks that the scheduler's table is big enough for this many destinations.
     fn check_table(&self, scheduler: &str, destinations: usize) -> Result<(), ModelError> {
         let most = self.options.mh_size.most_destinations();
         let fits = scheduler != Kind::Mh.name() || destinations <= most;
@@ -368,7 +368,7 @@ impl Model {
         self.find(key).ok_or(ModelError::NoService)
     }
 
-    /// The refusal when a table has no more room.
+    /// The error if a table is full.
     fn full(&self, table: Table) -> ModelError {
         let limits = self.options.limits;
         let (most, deleted) = match table {
@@ -379,7 +379,7 @@ impl Model {
         ModelError::Full { table, most, deleted }
     }
 
-    /// The checks that adding and editing a service share.
+    /// The common checks for adding and editing a service.
     fn check_service(&self, spec: &ServiceSpec) -> Result<(), ModelError> {
         if matches!(spec.key, ServiceKey::Mark { mark: 0, .. }) {
             return Err(ModelError::Invalid(Invalid::Mark));
@@ -398,7 +398,7 @@ impl Model {
         self.options.capabilities.check_service(spec)
     }
 
-    /// Whether the packet path can serve such a destination.
+    /// Checks that the packet path supports such a destination.
     fn check_carried(&self, spec: &DestSpec) -> Result<(), ModelError> {
         self.options.capabilities.check_destination(spec)?;
         if self.host.is_local(spec.key.addr) && !self.options.capabilities.local_destinations {
@@ -408,7 +408,7 @@ impl Model {
     }
 }
 
-/// The checks that adding and editing a destination share.
+/// The common checks for adding and editing a destination.
 fn check_destination(service: &ServiceKey, spec: &DestSpec) -> Result<(), ModelError> {
     let DestSpec { upper, lower, weight, .. } = *spec;
     if Family::of(spec.key.addr) != service.family() && spec.method != Method::Tunnel {

@@ -1,4 +1,4 @@
-//! What identifies a virtual service and what a user may say about it.
+//! The key of a virtual service, and its settings.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -88,7 +88,7 @@ impl Family {
     }
 }
 
-/// What identifies a service.
+/// The key of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKey {
@@ -101,11 +101,11 @@ pub enum ServiceKey {
         /// Virtual port, host order.
         port: u16,
     },
-    /// A firewall mark, one name space for each family.
+    /// A firewall mark. Each family has its own marks.
     Mark {
         /// The mark, never 0.
         mark: u32,
-        /// The family of the packets it collects.
+        /// The family of its packets.
         family: Family,
     },
 }
@@ -129,7 +129,7 @@ impl ServiceKey {
         }
     }
 
-    /// The protocol Linux stores: that of the address, and TCP for a mark.
+    /// The protocol that Linux stores. For a mark that is TCP.
     pub const fn protocol(&self) -> Protocol {
         match self {
             Self::Address { protocol, .. } => *protocol,
@@ -162,12 +162,12 @@ impl fmt::Display for ServiceKey {
 }
 
 bitflags::bitflags! {
-    /// The flags of a service, numbered as Linux numbers them.
+    /// The flags of a service, with Linux's numbers.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub struct ServiceFlags: u32 {
         /// `-p`: clients stick to their destination.
         const PERSISTENT = 0x1;
-        /// `-o`: every datagram is scheduled for itself.
+        /// `-o`: every datagram is scheduled by itself.
         const ONE_PACKET = 0x4;
         /// `flag-1`, `sh-fallback`, `mh-fallback`.
         const SCHED_1 = 0x8;
@@ -183,7 +183,7 @@ impl ServiceFlags {
     pub const SCHED: Self = Self::SCHED_1.union(Self::SCHED_2).union(Self::SCHED_3);
 }
 
-/// The part of a client's address that persistence looks at.
+/// The part of a client's address that persistence compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PersistenceMask {
@@ -207,7 +207,7 @@ impl PersistenceMask {
         self == Self::host(self.family())
     }
 
-    /// The family the mask is for.
+    /// The mask's family.
     pub const fn family(self) -> Family {
         match self {
             Self::V4(_) => Family::V4,
@@ -216,7 +216,7 @@ impl PersistenceMask {
     }
 }
 
-/// All that a user may say about a service.
+/// All settings of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSpec {
     /// Which service.
@@ -225,9 +225,10 @@ pub struct ServiceSpec {
     pub scheduler: String,
     /// Persistence, one-packet scheduling, scheduler flags.
     pub flags: ServiceFlags,
-    /// Seconds a client sticks; kept, and without effect, when not persistent.
+    /// Persistence timeout in seconds. It is kept, but has no effect, if the service is not
+    /// persistent.
     pub timeout: u32,
-    /// Which clients stick together.
+    /// Clients that are equal under this mask go to the same destination.
     pub netmask: PersistenceMask,
     /// The persistence engine, if any (`sip`).
     pub engine: Option<String>,
@@ -246,7 +247,7 @@ impl ServiceSpec {
         }
     }
 
-    /// The same service, sticking clients for `timeout` seconds.
+    /// The same service with persistence of `timeout` seconds.
     #[must_use]
     pub fn persistent(mut self, timeout: u32) -> Self {
         self.flags |= ServiceFlags::PERSISTENT;

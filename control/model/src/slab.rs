@@ -1,5 +1,5 @@
-//! A bounded slab of stable slots: values stay where they are put, freed slots are used again in
-//! the order they were freed, and slots never used come last.
+//! A bounded slab of stable slots. Values never move. Freed slots are used again in the order in
+//! which they were freed; slots that were never used come last.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,11 @@ pub(super) struct Slab<T> {
     limit: u32,
 }
 
-/// A slot goes from free to taken to retired to free.
+/// A slot goes from free to taken, to retired, and to free again.
 #[derive(Clone, Debug)]
 enum Slot<T> {
     Taken(T),
-    /// Without a value, and not to be used again yet.
+    /// It has no value and may not be used again yet.
     Retired,
     Free,
 }
@@ -24,7 +24,7 @@ impl<T> Slab<T> {
         Self { slots: Vec::new(), free: VecDeque::new(), limit }
     }
 
-    /// Puts a value into a free slot; `None` when there is none.
+    /// Puts a value into a free slot; `None` if there is none.
     pub(super) fn insert(&mut self, value: T) -> Option<u32> {
         if let Some(number) = self.free.pop_front() {
             *self.slots.get_mut(number as usize)? = Slot::Taken(value);
@@ -35,7 +35,7 @@ impl<T> Slab<T> {
         Some(number)
     }
 
-    /// Takes the value out of a slot that something may still name.
+    /// Takes the value out of a slot. Something may still name the slot.
     pub(super) fn retire(&mut self, number: u32) -> Option<T> {
         let slot = self.slots.get_mut(number as usize)?;
         match std::mem::replace(slot, Slot::Retired) {
@@ -47,7 +47,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Frees a retired slot. False, and nothing done, if it is not one.
+    /// Frees a retired slot. Returns `false` and does nothing if the slot is not retired.
     pub(super) fn release(&mut self, number: u32) -> bool {
         match self.slots.get_mut(number as usize) {
             Some(slot @ Slot::Retired) => *slot = Slot::Free,

@@ -1,4 +1,4 @@
-//! The model against Linux's answers, and its invariants under random changes.
+//! Compares the model with Linux's answers, and checks its invariants under random changes.
 
 use std::net::IpAddr;
 
@@ -88,7 +88,7 @@ fn a_deleted_destination_keeps_its_slot_until_reclaimed() {
 }
 
 #[test]
-fn service_slots_wait_for_the_owner_too() {
+fn a_removed_service_keeps_its_slot_until_reclaimed() {
     let mut model = with_web();
     let removed = model.apply(Change::Flush).unwrap();
     let service = ServiceId::new(0);
@@ -162,7 +162,7 @@ fn refusals_are_those_of_linux() {
 }
 
 #[test]
-fn tunnels_alone_may_cross_families() {
+fn only_tunnels_may_have_another_family() {
     let mut model = with_web();
     let key = DestKey::new(ip("2001:db8::1"), 80);
     let change = Change::AddDestination(web(), DestSpec::new(key, Method::Tunnel, 1));
@@ -180,7 +180,7 @@ fn tunnels_alone_may_cross_families() {
 }
 
 #[test]
-fn local_addresses_are_a_list_without_doubles() {
+fn a_local_address_is_added_only_once() {
     let mut model = with_web();
     let service = ServiceId::new(0);
     let addr = ip("10.0.2.1");
@@ -193,7 +193,7 @@ fn local_addresses_are_a_list_without_doubles() {
 }
 
 #[test]
-fn what_the_packet_path_lacks_is_refused_by_name() {
+fn unsupported_features_are_refused_by_name() {
     let options = ModelOptions { capabilities: Capabilities::BASE, ..ModelOptions::all() };
     let mut model = Model::new(options);
     let service = |key| ServiceSpec::new(key, "rr");
@@ -229,7 +229,7 @@ fn what_the_packet_path_lacks_is_refused_by_name() {
 }
 
 #[test]
-fn tables_are_bounded_and_the_trash_counts() {
+fn tables_are_bounded_and_include_the_trash() {
     let limits = Limits { services: 1, destinations: 1, local_addresses: 1 };
     let mut model = Model::new(ModelOptions { limits, ..ModelOptions::all() });
     model.apply(Change::AddService(ServiceSpec::new(web(), "rr"))).unwrap();
@@ -266,7 +266,7 @@ fn mh_takes_no_more_destinations_than_its_table_has_slots() {
 }
 
 #[test]
-fn a_list_of_changes_is_applied_whole_or_not_at_all() {
+fn a_list_of_changes_is_applied_completely_or_not_at_all() {
     let mut model = with_web();
     let before = format!("{model:?}");
     let changes = vec![

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Invalid, ModelError};
 
-/// Seconds a connection lives without packets.
+/// How long a connection lives without packets, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// TCP, established.
@@ -16,9 +16,9 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// These timeouts with those of `new` that are not 0.
+    /// These timeouts, replaced by those of `new` that are not 0.
     ///
-    /// Linux counts in ticks of a signed 32-bit number; with 100 ticks a second this is the bound.
+    /// Linux counts ticks in a signed 32-bit number. With 100 ticks a second, this is its limit.
     pub fn set(self, new: Self) -> Result<Self, ModelError> {
         let longest = new.tcp.max(new.tcp_fin).max(new.udp);
         if longest > i32::MAX as u32 / 100 {

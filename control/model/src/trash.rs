@@ -1,5 +1,5 @@
-//! Deleted destinations that connections may still name, findable by what they were
-//! (`net/netfilter/ipvs/ip_vs_ctl.c: ip_vs_trash_get_dest`).
+//! Deleted destinations that connections may still name. They are found by their service and
+//! address (`net/netfilter/ipvs/ip_vs_ctl.c: ip_vs_trash_get_dest`).
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ pub(super) struct Trash {
     by_slot: HashMap<DestId, Identity>,
 }
 
-/// What a destination must share with a deleted one to be the same. Of a mark, Linux compares the
-/// number but not the family.
+/// A destination with the same identity as a deleted one is the same destination. For a mark, Linux
+/// compares the number but not the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Identity {
     service: ServiceKey,
@@ -33,22 +33,22 @@ impl Identity {
 }
 
 impl Trash {
-    /// Throws a destination away. One of the same identity that was there (the same mark in the
-    /// other family) can no longer be revived.
+    /// Puts a deleted destination into the trash. An older one with the same identity (the same
+    /// mark in the other family) can no longer be revived.
     pub(super) fn put(&mut self, service: ServiceKey, dest: DestKey, slot: DestId) {
         let identity = Identity::new(service, dest);
         self.by_identity.insert(identity, slot);
         self.by_slot.insert(slot, identity);
     }
 
-    /// Takes the destination of this identity back out.
+    /// Takes the destination with this identity out again.
     pub(super) fn revive(&mut self, service: ServiceKey, dest: DestKey) -> Option<DestId> {
         let slot = self.by_identity.remove(&Identity::new(service, dest))?;
         self.by_slot.remove(&slot);
         Some(slot)
     }
 
-    /// Forgets a destination for good. False if it was not here.
+    /// Forgets a destination. Returns `false` if it was not here.
     pub(super) fn forget(&mut self, slot: DestId) -> bool {
         let Some(identity) = self.by_slot.remove(&slot) else { return false };
         if self.by_identity.get(&identity) == Some(&slot) {

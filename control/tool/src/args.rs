@@ -1,4 +1,4 @@
-//! The command line of the verbs that are not ipvsadm's.
+//! The command line of the verbs that are not from ipvsadm or iptables.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use dataplane::conn::tcp::TcpState;
 use api::{ConnectionFilter, Endpoint};
 use model::Protocol;
 
-/// Rules and watches a Vipline director
+/// Controls and watches a Vipline director
 #[derive(Debug, Parser)]
 #[command(name = "vipline", version)]
 pub(super) struct Args {
@@ -23,22 +23,21 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Everything ipvsadm does, in ipvsadm's words: try `vipline ipvsadm -h`
+    /// All of ipvsadm, with its options: see `vipline ipvsadm -h`
     #[command(disable_help_flag = true)]
     Ipvsadm {
-        /// As for ipvsadm
+        /// The same as for ipvsadm
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Firewall marks, in iptables' words: try `vipline mark -h`
+    /// Firewall marks, with the options of iptables: see `vipline mark -h`
     #[command(disable_help_flag = true)]
     Mark {
-        /// As for iptables, the table mangle
+        /// The same as for iptables in the table mangle
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Checks a configuration (.toml) with its files, or a file of ipvsadm rules, without touching
-    /// anything
+    /// Checks a configuration (.toml) with its files, or a file of ipvsadm rules; changes nothing
     Check {
         /// The file
         file: PathBuf,
@@ -67,7 +66,7 @@ pub(super) struct Conns {
     /// One JSON object a line
     #[arg(long)]
     pub(super) json: bool,
-    /// Of this protocol: tcp, udp or sctp
+    /// With this protocol: tcp, udp or sctp
     #[arg(long, value_parser = protocol)]
     protocol: Option<Protocol>,
     /// From this client: ADDR, ADDR:PORT or :PORT
@@ -76,13 +75,13 @@ pub(super) struct Conns {
     /// To this virtual endpoint
     #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
     vip: Option<Endpoint>,
-    /// At this destination
+    /// To this destination
     #[arg(long, value_name = "ENDPOINT", value_parser = endpoint)]
     rip: Option<Endpoint>,
-    /// In this state: one of TCP's, e.g. ESTABLISHED, or UDP, or for templates ASSURED or NONE
+    /// In this state: one of TCP, e.g. ESTABLISHED; UDP; or for templates ASSURED or NONE
     #[arg(long, value_parser = state)]
     state: Option<String>,
-    /// At most so many
+    /// At most N connections
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<usize>,
 }
@@ -100,7 +99,7 @@ impl Conns {
     }
 }
 
-/// The runtime directory and the words behind `wanted`, if that is the verb.
+/// The runtime directory and the words behind the verb, if the verb is `wanted`.
 pub(super) fn behind<'a>(wanted: &str, words: &'a [String]) -> Option<(Option<&'a str>, &'a [String])> {
     let mut dir = None;
     let mut rest = words.get(1..)?;
@@ -152,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_grammar_is_sound() {
+    fn the_grammar_is_valid() {
         Args::command().debug_assert();
     }
 
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_one_that_there_is() {
+    fn only_known_states_are_accepted() {
         assert_eq!(state("established"), Ok("ESTABLISHED".to_owned()));
         let wrong = state("FOO").unwrap_err();
         assert!(
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn ipvsadm_keeps_its_words() {
+    fn words_behind_ipvsadm_are_not_parsed() {
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let line = words("vipline --runtime-dir /x ipvsadm -L -- --runtime-dir");
         assert_eq!(behind("ipvsadm", &line), Some((Some("/x"), &line[4..])));

@@ -1,4 +1,4 @@
-//! `vipline`: the operator's tool. Verbs of its own, and the whole of ipvsadm.
+//! `vipline`: the operator's tool, with its own verbs and all of ipvsadm.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ use daemon::survey::{Survey, SurveyError};
 use lvs::ipvs::{self, Console, Invocation, System};
 use model::ModelOptions;
 
-/// Runs the tool with a whole command line, and gives the exit code.
+/// Runs the tool with a whole command line, and returns the exit code.
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.collect();
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -31,8 +31,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     if let Some(invocation) = Invocation::from_name(program) {
         return ipvsadm(invocation, program, words.get(1..).unwrap_or_default(), &runtime_dir(None));
     }
-    // ipvsadm's and iptables' words are their own: they do not pass through the parser of the other
-    // verbs.
+    // ipvsadm and iptables have their own grammars. Their words do not go through the parser of the
+    // other verbs.
     if let Some((dir, rest)) = args::behind("mark", &words) {
         return mark(rest, &runtime_dir(dir.map(PathBuf::from)));
     }
@@ -64,7 +64,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     }
 }
 
-/// The runtime directory: as told, else `VIPLINE_RUNTIME_DIR`, else the usual one.
+/// The runtime directory: `told`, or else `VIPLINE_RUNTIME_DIR`, or else the default.
 fn runtime_dir(told: Option<PathBuf>) -> PathBuf {
     let of_environment =
         || std::env::var_os("VIPLINE_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
@@ -79,7 +79,7 @@ fn mark(words: &[String], dir: &Path) -> u8 {
     with_console("vipline mark", |console| lvs::mark::run(words, console, || Client::connect(dir)))
 }
 
-/// Runs something with this process's own ends.
+/// Runs a command with the streams of this process.
 fn with_console(program: &str, run: impl FnOnce(&mut Console<'_>) -> u8) -> u8 {
     let names = System::default();
     let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
@@ -105,7 +105,7 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// Checks a configuration with its rules, or a rules file, without touching anything.
+/// Checks a configuration with its rules, or a rules file. Changes nothing.
 fn check(file: &Path) -> Result<(), Failure> {
     let of_file = |rules: &Path, options: ModelOptions| {
         let Rules { services, destinations, .. } = files::rules(rules, options).map_err(Failure::new)?;
@@ -134,8 +134,8 @@ fn check(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Looks at the interfaces under the ports. One that is not there may be on the machine that the
-/// file is for.
+/// Checks the interfaces under the ports. A missing interface is no error: it may exist on the
+/// machine that the file is for.
 fn check_devices(config: &Config) -> Result<Survey, Failure> {
     match Survey::of(config) {
         Ok(survey) => Ok(survey),
@@ -221,7 +221,7 @@ fn odd(response: &Response) -> Failure {
     }
 }
 
-/// Prints to stdout. That nobody reads it is no failure.
+/// Prints to stdout. A write error is ignored.
 fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

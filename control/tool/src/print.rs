@@ -1,4 +1,4 @@
-//! What the verbs print: for people, or as JSON.
+//! The output of the verbs, for people or as JSON.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use api::words::counted;
 use api::{ConnectionRow, NamedCount, ServiceView, Status, TrafficReport};
 
-/// What `vipline stats` shows.
+/// The data of `vipline stats`.
 #[derive(Serialize)]
 pub(super) struct Stats {
     #[serde(flatten)]
@@ -15,7 +15,7 @@ pub(super) struct Stats {
     pub(super) services: Vec<ServiceView>,
 }
 
-/// The title of `vipline conns`.
+/// The title line of `vipline conns`.
 pub(super) const CONNECTIONS: &str = "proto expire state       client                virtual               \
                                       local                 destination           worker\n";
 

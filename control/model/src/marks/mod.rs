@@ -1,8 +1,8 @@
-//! Mark rules: the chain `PREROUTING` of iptables' table `mangle`, as far as it makes firewall
+//! Mark rules: the part of the chain `PREROUTING` of iptables' table `mangle` that sets firewall
 //! marks.
 //!
-//! [`MarkTable`] belongs to the control loop, beside the [`Model`](super::Model): the one says
-//! which packets bear which mark, the other which service a mark leads to; neither needs the other.
+//! [`MarkTable`] belongs to the control loop, like the [`Model`](super::Model). The table gives
+//! marks to packets; the model gives services to marks. Neither needs the other.
 
 mod rule;
 mod table;

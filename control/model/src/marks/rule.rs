@@ -1,4 +1,4 @@
-//! A mark rule: its conditions and what it does.
+//! A mark rule: its conditions and its target.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ pub struct MarkRule {
     pub source: Option<Not<Net>>,
     /// `-d`
     pub destination: Option<Not<Net>>,
-    /// `-i`: a host interface's name; with `+` behind it, the beginning of one.
+    /// `-i`: the name of a host interface. With `+` behind it, the beginning of a name.
     pub in_interface: Option<Not<String>>,
     /// `-p`: an IP protocol number, never 0.
     pub protocol: Option<Not<u8>>,
@@ -28,16 +28,16 @@ pub struct MarkRule {
 /// A condition, or its opposite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Not<T> {
-    /// What is asked for.
+    /// The value of the condition.
     pub value: T,
-    /// `!`: whether it is the others that are meant.
+    /// `!`: whether the condition holds for all other values.
     pub negated: bool,
 }
 
 /// Addresses that agree in the bits of a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Net {
-    /// The bits they agree in; 0 outside the mask.
+    /// The common bits; 0 outside the mask.
     pub addr: Ipv4Addr,
     /// Any mask, contiguous or not.
     pub mask: Ipv4Addr,
@@ -55,7 +55,7 @@ impl Net {
 pub struct Multiport {
     /// Which of a packet's ports.
     pub side: PortSide,
-    /// First and last of each range, in the order they were said.
+    /// First and last port of each range, in the given order.
     pub ports: Vec<(u16, u16)>,
 }
 
@@ -65,7 +65,7 @@ pub struct Multiport {
 pub enum PortSide {
     /// `--dports`
     Destination,
-    /// `--ports`: either.
+    /// `--ports`: source or destination port.
     Either,
     /// `--sports`
     Source,
@@ -75,17 +75,16 @@ pub enum PortSide {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MarkTarget {
-    /// No rule after this one is looked at.
+    /// No later rule is applied.
     Accept,
-    /// Clears the bits of `mask`, turns over those of `value`, and the rules after it are looked
-    /// at.
+    /// Clears the bits of `mask`, then inverts those of `value`. Later rules are applied.
     Mark {
-        /// Bits turned over.
+        /// Bits to invert.
         value: u32,
-        /// Bits cleared before.
+        /// Bits to clear first.
         mask: u32,
     },
-    /// As `Accept`: there is no chain to return to.
+    /// Like `Accept`: there is no chain to return to.
     Return,
 }
 
@@ -104,18 +103,18 @@ impl MarkRule {
         }
     }
 
-    /// How much room it takes: a rule that either port may fit is two.
+    /// How many places the rule takes: two if `--ports` may match either port, otherwise one.
     pub(super) fn room(&self) -> usize {
         let either = |term: &Not<Multiport>| term.value.side == PortSide::Either && !term.negated;
         1 + usize::from(self.multiport.as_ref().is_some_and(either))
     }
 
-    /// Whether its `-i` names any of `interfaces`; true without.
+    /// Whether `-i` names any of `interfaces`; true without `-i`.
     pub(super) fn names_any(&self, interfaces: &[String]) -> bool {
         self.in_interface.is_none() || self.named(interfaces).next().is_some()
     }
 
-    /// Which of `interfaces` its `-i` names, `!` not heeded.
+    /// The indices of the `interfaces` that `-i` names. `!` is ignored.
     pub fn named<'a>(&'a self, interfaces: &'a [String]) -> impl Iterator<Item = usize> + 'a {
         let name = self.in_interface.as_ref().map(|term| term.value.as_str());
         interfaces
@@ -125,7 +124,7 @@ impl MarkRule {
     }
 }
 
-/// Whether `name`, which may end in `+`, is what `interface` is called.
+/// Whether `name`, which may end in `+`, fits `interface`.
 fn names(name: &str, interface: &str) -> bool {
     match name.strip_suffix('+') {
         Some(beginning) => interface.starts_with(beginning),

@@ -1,10 +1,10 @@
-//! The rules in order, and what may be changed of them.
+//! The mark rules in order, and changes of them.
 
 use serde::{Deserialize, Serialize};
 
 use super::rule::{MarkRule, Not};
 
-/// One change of the rules; numbers count from 1.
+/// One change of the rules. Rules are numbered from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkChange {
@@ -14,27 +14,27 @@ pub enum MarkChange {
     Insert(usize, MarkRule),
     /// `-R`
     Replace(usize, MarkRule),
-    /// `-D`, by what it says: the first that says so.
+    /// `-D` with a rule: deletes the first equal rule.
     Delete(MarkRule),
-    /// `-D`, by its number.
+    /// `-D` with a number.
     DeleteNumber(usize),
     /// `-F`
     Flush,
 }
 
-/// Why a change of the rules is refused. Nothing has changed when it is returned.
+/// Why a change of the rules is refused. After an error nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkError {
-    /// There is no rule that says this.
+    /// There is no such rule.
     #[error("no such rule in PREROUTING")]
     NoRule,
-    /// There is no rule of this number.
+    /// There is no rule with this number.
     #[error("{number} is no rule's number in PREROUTING: expected {}", up_to(*last))]
     NoNumber {
         /// The number asked for.
         number: usize,
-        /// The greatest that would do; 0 when none would.
+        /// The greatest valid number; 0 if there is none.
         last: usize,
     },
     /// No port has such a host interface.
@@ -42,10 +42,10 @@ pub enum MarkError {
     NoInterface {
         /// The name asked for.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: String,
     },
-    /// There are as many rules as there may be.
+    /// The table is full.
     #[error("no room for another rule: expected {0} at most, one with --ports counted twice")]
     Full(usize),
 }
@@ -54,7 +54,7 @@ fn up_to(last: usize) -> String {
     if last == 0 { "none while there are no rules".to_owned() } else { format!("1 to {last}") }
 }
 
-/// One of several changes was refused; none was made.
+/// One of several changes was refused, so none was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("change {index}: {error}")]
 pub struct MarkBatchError {
@@ -71,17 +71,17 @@ pub struct MarkTable {
     rules: Vec<MarkRule>,
     /// The host interfaces that rules may name.
     interfaces: Vec<String>,
-    /// How much room rules may take.
+    /// How many places the rules may take.
     most: usize,
 }
 
 impl MarkTable {
-    /// No rules yet, room for `most`, over ports with these host interfaces.
+    /// A table without rules, with room for `most`, for ports with these host interfaces.
     pub const fn new(interfaces: Vec<String>, most: usize) -> Self {
         Self { rules: Vec::new(), interfaces, most }
     }
 
-    /// The rules, the first looked at first.
+    /// The rules, in order.
     pub fn rules(&self) -> &[MarkRule] {
         &self.rules
     }
@@ -91,7 +91,7 @@ impl MarkTable {
         &self.interfaces
     }
 
-    /// Makes all changes in order, or, if one is refused, none.
+    /// Makes all changes in order; if one is refused, makes none.
     pub fn apply_all(&mut self, changes: Vec<MarkChange>) -> Result<(), MarkBatchError> {
         let mut rules = self.rules.clone();
         let mut room: usize = rules.iter().map(MarkRule::room).sum();
@@ -112,7 +112,7 @@ impl MarkTable {
         room: &mut usize,
         change: MarkChange,
     ) -> Result<(), MarkError> {
-        // The place of a number, where `most` is the greatest that will do.
+        // The index of a rule number; `most` is the greatest valid number.
         let place = |number: usize, most: usize| match number.checked_sub(1) {
             Some(place) if place < most => Ok(place),
             _ => Err(MarkError::NoNumber { number, last: most }),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_go_where_they_are_told() {
+    fn changes_put_rules_at_the_given_places() {
         let mut table = table();
         let changes = vec![
             MarkChange::Append(rule(1)),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_changes_nothing() {
+    fn a_refused_change_changes_nothing() {
         let mut table = table();
         assert_eq!(table.apply_all(vec![MarkChange::Append(rule(1))]), Ok(()));
         let wan = |name: &str| MarkRule {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many() {
+    fn the_number_of_rules_is_limited() {
         let mut table = table();
         let both = Multiport { side: PortSide::Either, ports: vec![(1, 1)] };
         let both = MarkRule { multiport: Some(Not { value: both, negated: false }), ..rule(1) };

@@ -1,5 +1,5 @@
-//! `vipline`, the operator's tool; also `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore` by those
-//! names.
+//! `vipline`, the operator's tool. Under the names `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore`
+//! it is these programs.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The program `vipline` as users start it, by all its names.
+//! The program `vipline` as users start it, under all its names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
@@ -18,7 +18,7 @@ fn start(program: &Path, dir: &Path, args: &[&str], stdin: &str) -> (String, Str
     command.args(args).env("VIPLINE_RUNTIME_DIR", dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // A program that reads no stdin may be gone already.
+    // A program that reads no stdin may have ended already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -38,7 +38,7 @@ fn without_a_daemon_every_verb_says_so_in_one_line() {
     }
     let (out, err, code) = vipline(dir.path(), "ipvsadm -Ln");
     assert_eq!((out.as_str(), err, code), ("", format!("Can't initialize ipvs: {said}"), 2));
-    // What needs no daemon works.
+    // Commands that need no daemon work.
     assert_eq!(vipline(dir.path(), "ipvsadm -v").2, 0);
     let (out, err, code) = vipline(dir.path(), "ipvsadm -h");
     assert!(out.starts_with("ipvsadm v1.31"), "{out}");
@@ -47,7 +47,7 @@ fn without_a_daemon_every_verb_says_so_in_one_line() {
 }
 
 #[test]
-fn ipvsadm_by_all_its_names() {
+fn ipvsadm_works_under_all_its_names() {
     let daemon = Daemon::start();
     let dir = daemon.runtime_dir();
     let bin = TempDir::new().unwrap();
@@ -119,7 +119,7 @@ fn status_and_stats_and_connections() {
 }
 
 #[test]
-fn stats_tell_a_response_time_where_there_is_one() {
+fn stats_show_a_response_time_if_there_is_one() {
     let stats = |response_us| {
         let world = World { response_us, ..World::default() };
         let daemon = Daemon::with(ModelOptions::all(), world, ServerOptions::default());
@@ -136,7 +136,7 @@ fn stats_tell_a_response_time_where_there_is_one() {
 }
 
 #[test]
-fn check_names_the_line() {
+fn check_names_the_file_and_line_of_an_error() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("rules.ipvs");
     let check = |text: &str| {

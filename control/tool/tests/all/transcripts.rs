@@ -1,14 +1,15 @@
-//! Command lines, and what the real ipvsadm answered to each, against a daemon in this process.
+//! Runs command lines against a daemon in this process, and compares the answers with those of the
+//! real ipvsadm.
 //!
-//! The transcripts were taken from Debian's ipvsadm 1.31 on Linux 6.1. Left out is what cannot be
-//! compared: help, synchronization daemons, and the order of unsorted services.
-//! Two are not from Linux: `fullnat.txt` and `mark.txt` say what Vipline said when they were
-//! written, and so find changes and judge nothing.
+//! The transcripts were taken from Debian's ipvsadm 1.31 on Linux 6.1. They leave out what cannot
+//! be compared: help, synchronization daemons, and the order of unsorted services. Two transcripts
+//! are not from Linux: `fullnat.txt` and `mark.txt` hold Vipline's own answers. They show changes,
+//! but do not show whether an answer is right.
 //!
-//! Linux serves more than Vipline does today, so each transcript of Linux is compared twice: with a
-//! model that takes all that Linux takes, which judges grammar, checks and listings; and with the
-//! product's, whose answers differ where it refuses IPv6, SCTP or a persistence engine, and in
-//! listings that lack these. Those stand in `transcripts/served`.
+//! Linux serves more than Vipline does today, so each transcript of Linux is compared twice. The
+//! first model accepts all that Linux accepts; that checks grammar, errors and listings. The second
+//! is the product's model. Its answers differ where it refuses IPv6, SCTP or a persistence engine,
+//! and in listings without these. `transcripts/served` holds these answers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
@@ -22,12 +23,11 @@ use lvs::ipvs::{Console, Invocation, Names, run};
 use model::{ModelOptions, Protocol};
 use sched::MhSize;
 
-/// A transcript, and where it stands.
+/// A transcript and its name.
 struct Transcript {
     name: &'static str,
     text: &'static str,
-    /// Answers that are the product's own, entry for entry, where they are not what the transcript
-    /// says.
+    /// The product's own answers, one for each entry where it differs from the transcript.
     served: &'static str,
 }
 
@@ -46,39 +46,38 @@ const LINUX: [Transcript; 4] =
     [transcript!("matrix"), transcript!("quirks"), transcript!("more"), transcript!("listing")];
 
 #[test]
-fn every_option_with_every_command() {
+fn every_option_with_every_command_as_on_linux() {
     as_linux(&LINUX[0]);
 }
 
 #[test]
-fn odd_words_and_values() {
+fn odd_words_and_values_as_on_linux() {
     as_linux(&LINUX[1]);
 }
 
 #[test]
-fn names_of_hosts_and_services() {
+fn names_of_hosts_and_services_as_on_linux() {
     as_linux(&LINUX[2]);
 }
 
 #[test]
-fn listings() {
+fn listings_as_on_linux() {
     as_linux(&LINUX[3]);
 }
 
-/// Not judged by Linux, which has no FULLNAT: written down from Vipline itself.
+/// Linux has no FULLNAT: these are Vipline's own answers.
 #[test]
 fn fullnat_and_local_addresses() {
     as_written(include_str!("../transcripts/fullnat.txt"));
 }
 
-/// Not judged by Linux: written down from `vipline mark` itself, after iptables 1.8.
+/// These are the answers of `vipline mark` itself, modelled on iptables 1.8.
 #[test]
 fn marks() {
     as_written(include_str!("../transcripts/mark.txt"));
 }
 
-/// What can be known of FULLNAT's listings: their heads are ipvsadm's, and their columns stand
-/// where ipvsadm's do.
+/// FULLNAT's listings must have ipvsadm's head lines and columns.
 #[test]
 fn listings_of_fullnat_have_the_form_of_ipvsadm_s() {
     let rows = |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("out |"));
@@ -94,7 +93,7 @@ fn listings_of_fullnat_have_the_form_of_ipvsadm_s() {
             assert!(linux.contains(&row), "no head of ipvsadm's: {row}");
             heads += 1;
         } else if row.contains(" FullNat ") {
-            // As wide as the room for the word.
+            // Padded to the width of the column.
             let columns = columns(&row.replace("FullNat", "Masq   "));
             assert!(layouts.contains(&columns), "not the columns of ipvsadm: {row}");
             found += 1;
@@ -103,10 +102,9 @@ fn listings_of_fullnat_have_the_form_of_ipvsadm_s() {
     assert!(heads >= 4 && found >= 6, "{heads} heads and {found} rows");
 }
 
-/// What those who run Vipline are answered: the transcripts of Linux, where it serves all that
-/// Linux does, and else what `served/` says.
+/// The product answers as in the transcripts of Linux, except for the answers in `served/`.
 #[test]
-fn the_product_answers_as_linux_but_where_it_says_so() {
+fn the_product_answers_like_linux_except_for_the_served_answers() {
     let mut wrong = String::new();
     for transcript in &LINUX {
         let options = ModelOptions::served(4096, MhSize::default());
@@ -125,7 +123,7 @@ fn the_product_answers_as_linux_but_where_it_says_so() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A daemon that serves all that Linux does must answer what Linux did.
+/// A daemon that serves all that Linux serves must give Linux's answers.
 fn as_linux(transcript: &Transcript) {
     as_written(transcript.text);
 }
@@ -146,7 +144,7 @@ fn differing<'a>(expected: &'a str, actual: &'a str) -> Vec<(&'a str, &'a str)> 
     entries.filter(|(expected, actual)| expected != actual).collect()
 }
 
-/// Runs a transcript line by line; what was answered, as a transcript.
+/// Runs a transcript line by line. Returns the answers as a transcript.
 fn replay(daemon: &Daemon, expected: &str) -> String {
     let mut actual = String::new();
     for entry in expected.split("\n\n").map(str::trim_end).filter(|entry| !entry.is_empty()) {
@@ -197,7 +195,7 @@ fn start(daemon: &Daemon, program: &str, args: &[String], stdin: &str) -> (Strin
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), code)
 }
 
-/// The words of a line, where quotes keep blanks.
+/// The words of a line. Quotes keep blanks.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted, mut some) = (Vec::new(), String::new(), false, false);
     for c in line.chars().chain([' ']) {
