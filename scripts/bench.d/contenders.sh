@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # shared with peers, which sources this
-# Who is measured by peers, and the network that it takes. A contender is a function that sets itself up in the lab at
-# hand, says by `counted` how many packets it has sent on, starts the traffic and calls `told PLACE WHO`.
+# The load balancers that peers measures, and their network. A contender is a function. It sets
+# itself up in the present lab, defines `counted`, which prints how many packets it has sent on,
+# starts the traffic, and calls `told PLACE WHO`.
 
-# The generator's side, and the director's: MACs, whoever has them. net_pcap gives its first device the one in PCAP_MAC.
+# The MACs of the director's two sides and of the sink. net_pcap gives its first device PCAP_MAC.
 WAN_MAC=02:00:00:00:01:01 LAN_MAC=02:00:00:00:02:01 SINK_MAC=02:00:00:00:02:02 PCAP_MAC=02:70:63:61:70:00
 OVS_DIRECTOR=/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk
 
@@ -19,10 +20,11 @@ cable() {
     ip -n "$LAB_NAME-$4" link set "$5" up
 }
 
-# received HOST INTERFACE CPU: the kernel handles what arrives there on CPU.
+# received HOST INTERFACE CPU: makes the kernel handle frames that arrive there on CPU.
 received() { in_ns "$1" sh -c "echo $(mask "$3") >/sys/class/net/$2/queues/rx-0/rps_cpus"; }
 
-# deaf HOST INTERFACE: the kernel looks at nothing that arrives there; packet sockets see it before.
+# deaf HOST INTERFACE: makes the kernel drop all frames that arrive there. Packet sockets see them
+# before.
 deaf() {
     in_ns "$1" nft -f - <<NFT
 table netdev peers {
@@ -35,7 +37,7 @@ veth_up() {
     host gen
     host director
     host sink
-    # A name of its own, by which the kernel's thread for it is found.
+    # A unique name: the kernel's thread for the interface is found by it.
     WAN=x${LAB_NAME#vl-}
     cable gen gen0 02:00:00:00:01:02 director "$WAN" "$WAN_MAC"
     cable director xlan "$LAN_MAC" sink sink0 "$SINK_MAC"
@@ -45,16 +47,17 @@ veth_up() {
     deaf sink sink0
 }
 
-# What the director has handed to the sink's cable; what that had no room for is the sink's affair.
+# Frames that the director gave to the sink's cable. Frames that the cable dropped count too: that
+# is not the director's loss.
 count_veth() { in_director cat /sys/class/net/xlan/statistics/tx_{packets,dropped} | awk '{ n += $1 } END { print n }'; }
 
-# traffic MAC: a capture file of all flows to whom has MAC
+# traffic MAC: writes a capture file with a packet of each flow, addressed to MAC
 traffic() { "$REPO/scripts/bench.d/flows" "$LAB_DIR/flows.pcap" "$1" "$CLIENT" "$VIP:80" "$FLOWS"; }
 
 generate() { send; }
 send() {
     traffic "$WAN_MAC"
-    # An open standard input, or testpmd would end.
+    # Without an open standard input, testpmd would end.
     spawn gen testpmd sh -c "sleep 300 | exec dpdk-testpmd --lcores 0@$near,1@$near --no-pci --no-telemetry \
         --no-huge -m 256 --file-prefix $LAB_NAME-gen --vdev=net_pcap0,rx_pcap=$LAB_DIR/flows.pcap,infinite_rx=1 \
         --vdev=net_af_packet1,iface=gen0,qdisc_bypass=1 -- --forward-mode=io --no-flush-rx --nb-cores=1 \
@@ -70,7 +73,7 @@ servers_do() {
 }
 neighbour() { in_director ip neigh replace "$(rip "$2")" lladdr "$SINK_MAC" dev "$1" nud permanent; }
 
-# In the words of ipvsadm, which Vipline takes as Linux does.
+# Rules for ipvsadm. Vipline accepts them as Linux does.
 ipvs_rules() {
     member() { echo "-a -u $VIP:80 -r $(rip "$1"):8080 -m"; }
     echo "-A -u $VIP:80 -s rr"
@@ -153,8 +156,8 @@ vipline_memory() {
 vipline_xdp() {
     counted() { count_veth; }
     veth_up
-    # What arrives is handed over where it was sent, unless a thread of the kernel's does it. That is there once the
-    # device is taken.
+    # The sender's CPU would hand frames over to the director, unless a kernel thread does it. The
+    # thread exists as soon as the device is in use.
     has_thread() { pgrep "^napi/$WAN" >/dev/null; }
     generate() {
         in_director sh -c "echo 1 >/sys/class/net/$WAN/threaded" && wait_until 5 has_thread || return
@@ -170,7 +173,7 @@ vipline_packet() {
     vipline_at "af_packet:$WAN,qdisc_bypass=1" af_packet:xlan,qdisc_bypass=1 "$@"
 }
 
-# The source and the sink by themselves, with a program that only swaps addresses and ports.
+# Source and sink alone, with a program that only swaps addresses and ports.
 testpmd_memory() {
     host director
     traffic "$PCAP_MAC"
@@ -200,14 +203,14 @@ ovs_at() {
     spawn director ovs env OVS_RUNDIR="$LAB_DIR" OVS_DBDIR="$LAB_DIR" OVS_LOGDIR="$LAB_DIR" \
         "$OVS_DIRECTOR" "unix:$LAB_DIR/db.sock" --unixctl="$LAB_DIR/ovs.ctl"
     vsctl add-br br0 -- set bridge br0 datapath_type=netdev protocols=OpenFlow10,OpenFlow13,OpenFlow15 fail-mode=secure || return
-    # Rules first, so that the first packet finds them.
+    # The rules come first, so that the first packet finds them.
     local next="mod_dl_src:$LAN_MAC,mod_dl_dst:$SINK_MAC,dec_ttl,output:2" group="group_id=1,type=select,selection_method=hash,fields(ip_src,udp_src)"
     for ((nth = 1; nth <= SERVERS; nth++)); do
         server=$(rip "$nth"):8080
         group+=",bucket=bucket_id:$nth,weight:1,actions=ct(commit,zone=1,nat(dst=$server),exec(set_field:1->ct_mark),table=2)"
     done
     ovs ovs-ofctl -O OpenFlow15 add-group "$LAB_DIR/br0.mgmt" "$group" || return
-    # A datagram whose connection is there, answered or not, is sent on after one look-up of the connection.
+    # A datagram of a known connection, answered or not, is sent on after one look-up.
     ovs ovs-ofctl -O OpenFlow15 add-flows "$LAB_DIR/br0.mgmt" - <<FLOWS || return
 table=0,priority=10,udp,nw_dst=$VIP,tp_dst=80,actions=ct(zone=1,nat,table=1)
 table=1,priority=10,udp,ct_mark=1,actions=$next

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # constants for the scripts that source this
-# What a lab is made of: one directory, namespaces with one prefix, processes inside those. A lab is known by its
-# directory vipline-lab.XXXXXX; its namespaces are vl-XXXXXX-HOST. Taking it down ends what runs in these
-# namespaces and nothing else, so that two labs, or a lab and a production director, live on one machine.
+# A lab is one directory, namespaces with one prefix, and processes in these namespaces. Its
+# directory is vipline-lab.XXXXXX; its namespaces are vl-XXXXXX-HOST. Taking a lab down ends only
+# the processes in its namespaces. So two labs, or a lab and a production director, can run on one
+# machine.
 
 LAB_HOME=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPO=$(cd "$LAB_HOME/../.." && pwd)
@@ -48,10 +49,11 @@ lab_pids() {
     done
 }
 
-# Not `ip netns list`: it stumbles over a namespace that somebody else is just removing.
+# Not `ip netns list`: it fails if somebody else is just removing a namespace.
 lab_hosts() { find /run/netns -maxdepth 1 -name "$LAB_NAME-*" -printf '%f\n' 2>/dev/null | sed "s/^$LAB_NAME-//"; }
 
-# Takes the lab down: asks its processes to end, insists after five seconds, removes namespaces and directory.
+# Takes the lab down: sends SIGTERM to its processes, SIGKILL after five seconds, then removes
+# namespaces and directory.
 lab_down() {
     local host pids left
     pids=$(lab_pids)
@@ -79,9 +81,10 @@ lab_is_quiet() {
     return 0
 }
 
-# guard SECONDS COMMAND…: makes a lab, runs COMMAND in a process group of its own and takes the lab down again, however
-# COMMAND ends: by itself, by Ctrl-C, SIGTERM, SIGHUP or by taking too long. With KEEP=yes only a signal takes it down.
-# Call it as a plain statement and look at $? afterwards: inside a condition bash would switch off `set -e` in lab_up.
+# guard SECONDS COMMAND…: makes a lab, runs COMMAND in a process group of its own, and takes the lab
+# down again. It does so however COMMAND ends: by itself, by Ctrl-C, SIGTERM, SIGHUP or by the time
+# limit. With KEEP=yes only a signal takes the lab down. Call guard as a plain statement and check
+# $? afterwards: inside a condition, bash would switch off `set -e` in lab_up.
 guard() {
     local limit=$1 child clock status signal=0 failed
     shift
@@ -113,7 +116,7 @@ guard() {
     return "$status"
 }
 
-# What the director said last, before the lab that holds its log is gone.
+# Prints the last lines of the director's log, before the lab with the log is removed.
 last_words() {
     [[ ! -s $LAB_DIR/log/viplined ]] || tail -n 5 "$LAB_DIR/log/viplined" | sed 's/^/        log: /'
 }
@@ -125,7 +128,8 @@ in_client() { in_ns client "$@"; }
 in_director() { in_ns director "$@"; }
 in_rs() { local n=$1; shift; in_ns "rs$n" "$@"; }
 
-# spawn HOST NAME COMMAND…: in the background; output in log/NAME, pid in pids/NAME and in $SPAWNED
+# spawn HOST NAME COMMAND…: runs COMMAND in the background; its output is in log/NAME, its pid in
+# pids/NAME and in $SPAWNED
 spawn() {
     local host=$1 name=$2
     shift 2
@@ -136,8 +140,8 @@ spawn() {
 
 pid_of() { cat "$LAB_DIR/pids/$1"; }
 
-# waited NAME…: how long the threads of spawned processes were ready to run and did not, in ms: tells slow ones from a machine
-# that is taken.
+# waited NAME…: how many ms the threads of spawned processes waited for a CPU. It shows whether the
+# process was slow or the machine was busy.
 waited() {
     local name
     for name in "$@"; do
@@ -145,19 +149,19 @@ waited() {
     done | awk '{ sum += $2 } END { printf "%d", sum / 1e6 }'
 }
 
-# A zombie is dead: nobody may be there to collect it.
+# A zombie counts as dead: there may be nobody to collect it.
 alive() { [[ -e /proc/$1/stat && $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) =~ ^[^ZX]$ ]]; }
 dead() { ! alive "$1"; }
 
-# end PID SIGNAL: true once it has ended; gives it ten seconds
+# end PID SIGNAL: sends the signal; true if the process ends within ten seconds
 end() {
     kill "-$2" "$1" 2>/dev/null || true
-    # Collected at once, or bash would report the kill on stderr.
+    # Collect the process at once; otherwise bash reports the kill on stderr.
     [[ $2 != KILL ]] || wait "$1" 2>/dev/null || true
     wait_until 10 dead "$1"
 }
 
-# stop NAME [SIGNAL]: ends one spawned process, whatever it takes
+# stop NAME [SIGNAL]: ends one spawned process, with SIGKILL if needed
 stop() {
     local pid
     pid=$(pid_of "$1")
@@ -165,7 +169,7 @@ stop() {
     rm -f "$LAB_DIR/pids/$1"
 }
 
-# wait_until SECONDS COMMAND…: true as soon as COMMAND is
+# wait_until SECONDS COMMAND…: waits until COMMAND succeeds; false after SECONDS
 wait_until() {
     local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))
     shift
@@ -175,8 +179,9 @@ wait_until() {
     done
 }
 
-# wait_ready SECONDS NAME COMMAND…: waits for a spawned process until COMMAND is true. If it does not come true or the
-# process ends before, that is the end of everything, with the process's last words.
+# wait_ready SECONDS NAME COMMAND…: waits for a spawned process until COMMAND succeeds. If it does
+# not succeed in time, or the process ends before, the script ends and prints the process's last
+# lines.
 wait_ready() {
     local seconds=$1 name=$2
     shift 2

@@ -1,7 +1,7 @@
 """connect.py tcp|udp ADDRESS PORT [IDLE]: one attempt after IDLE seconds.
 
-Told as `connected`, `answered`, `refused` or `timeout`, and its milliseconds. The wait is in here so that the start of
-this process is long over when the clock runs.
+Prints `connected`, `answered`, `refused` or `timeout`, and the milliseconds. The wait is done here so that the start of
+this process is not part of the measured time.
 """
 
 import socket

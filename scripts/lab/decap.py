@@ -1,6 +1,6 @@
 """decap.py INTERFACE: takes the outer header off IP-in-IP packets (RFC 2003) and gives the inner ones to Linux.
 
-Stands in for the kernel's ipip module, which not every kernel has. Only requests pass here, replies leave directly.
+It replaces the kernel's ipip module, which not every kernel has. Only requests pass here; replies leave directly.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ def open_tun(name):
 
 def main():
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IPIP)
-    # Room for the burst of 200 clients that connect at once while this process waits for its turn on the CPU.
+    # Room for a burst of 200 clients that connect at once while this process waits for the CPU.
     raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
     tun = open_tun(sys.argv[1])
     buffer = bytearray(65535)

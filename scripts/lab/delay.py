@@ -1,7 +1,7 @@
-"""delay.py SEGMENT CABLE=MILLISECONDS…: makes what comes out of cables late, in the namespace `switch`.
+"""delay.py SEGMENT CABLE=MILLISECONDS…: delays the frames that come out of cables, in the namespace `switch`.
 
-Each cable is taken off the bridge SEGMENT, and a TAP takes its place there. Frames from the cable go on after that time,
-in order and never before it; frames to the cable go on at once. Stands in for the kernel's netem, which not every kernel
+It takes each cable off the bridge SEGMENT and puts a TAP in its place. Frames from the cable go on after the given time,
+in order and never earlier; frames to the cable go on at once. It replaces the kernel's netem, which not every kernel
 has.
 """
 
@@ -21,7 +21,7 @@ IFF_NO_PI = 0x1000
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
 SO_RCVBUFFORCE = 33  # Python 3.11's socket module does not name it
-# Timers fire this much late, in seconds; so much before a frame is due there is no more sleeping.
+# Timers fire up to this many seconds late. So sleeping ends this long before a frame is due.
 SPIN = 0.0002
 
 
@@ -44,7 +44,7 @@ class Cable:
         ip(tap, "master", segment, "up")
 
     def take(self):
-        """Notes what the cable has brought."""
+        """Stores frames that came from the cable."""
         while True:
             try:
                 frame, (_, _, kind, *_) = self.wire.recvfrom(65535)
@@ -54,12 +54,12 @@ class Cable:
                 self.late.append((time.monotonic() + self.delay, frame))
 
     def give(self):
-        """Hands on what is due."""
+        """Sends the frames that are due."""
         while self.late and self.late[0][0] <= time.monotonic():
             write(lambda frame: os.write(self.tap, frame), self.late.popleft()[1])
 
     def back(self):
-        """Hands on what goes to the cable."""
+        """Passes frames on to the cable."""
         while True:
             try:
                 frame = os.read(self.tap, 65535)

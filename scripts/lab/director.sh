@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # shared with the other files of the lab
-# The director of the lab: its configuration, its life, and the operator's tool that talks to it.
+# The director of the lab: its configuration, its start and end, and the operator's tool.
 
 BIN=${VIPLINE_BIN:-$REPO/target/release}
 
@@ -8,7 +8,7 @@ build() {
     [[ -z ${VIPLINE_BIN:-} ]] || return 0
     local cargo
     cargo=$(command -v cargo || echo "$HOME/.cargo/bin/cargo")
-    # Cargo says what it does: it takes minutes the first time.
+    # Cargo shows its progress: the first build takes minutes.
     (cd "$REPO" && "$cargo" build --release --locked --bin viplined --bin vipline) || die "the build failed (above)"
 }
 
@@ -33,7 +33,7 @@ routes = ["10.99.0.0/16 via $(rip 1)"]
 TOML
 }
 
-# The command line, also for a second daemon that is meant to fail.
+# The command line. Tests also use it for a second daemon that must fail.
 director_command() {
     echo "$BIN/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/run" --state-dir "$LAB_DIR/state"
 }
@@ -47,7 +47,8 @@ director_start() {
     wait_ready 20 viplined vipline status
 }
 
-# director_end SIGNAL: ends viplined and leaves its exit status in DIRECTOR_STATUS. Only where it was started.
+# director_end SIGNAL: ends viplined and leaves its exit status in DIRECTOR_STATUS. Call it in the
+# shell that started viplined.
 director_end() {
     local pid
     pid=$(pid_of viplined)
@@ -59,10 +60,10 @@ director_end() {
     fi
 }
 
-# Seconds that bound every call: a tool that hangs is a failure, not a reason to hang as well.
+# Every call has a time limit: a tool that hangs must fail the test, not block it.
 vipline() { in_director timeout 5 "$BIN/vipline" --runtime-dir "$LAB_DIR/run" "$@"; }
 
-# rule ARGUMENTS…: shows and makes one change with the operator's words
+# rule ARGUMENTS…: prints one change and makes it with the operator's tool
 rule() {
     note "ipvsadm $*"
     vipline ipvsadm "$@" || die "vipline ipvsadm $*: refused (above)"

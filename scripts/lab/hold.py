@@ -1,17 +1,18 @@
-"""hold.py ADDRESS PORT SOURCE COUNT STATS…: holds COUNT connections to a `wrt` service and judges who got them.
+"""hold.py ADDRESS PORT SOURCE COUNT STATS…: holds COUNT connections to a `wrt` service and checks which servers got them.
 
-Opens them one after the other, from the source port SOURCE on, as far as it comes in ENOUGH seconds, and keeps them until
-it is ended. STATS is a command that
-prints the director's statistics as JSON. A few connections come first, and a tick of the estimator, until each real
-server has been measured. From then on the director is asked before every connection, and the real server that gets it
-must be the one with the least product of response time and active connections, counting the new one; or one that has had
-none for SILENCE seconds, which one connection in 32 may probe.
+Opens connections one after the other, from the source port SOURCE on, for at most ENOUGH seconds. Keeps them open until
+this process is ended. STATS is a command that prints the director's statistics as JSON.
+
+At first it opens a few connections and waits for a tick of the estimator, until each real server has been measured. From
+then on it asks the director before every connection. The connection must go to the real server with the least product of
+response time and active connections, counting the new one. It may also go to a server that has had no connection for
+SILENCE seconds: one connection in 32 may probe such a server.
 
 Prints a line for each real server: address, active connections, mean response time in microseconds, and the least and the
-most connections that it should have. Shares, counting one more connection for each, are to each other as the reciprocals of
-the response times; these move with every answer, and a server keeps what it got in a good moment, so the bounds come of
-the least and the greatest times. Then `end RIGHT ALL`: so many connections went to the right server,
-of so many judged.
+most connections that it should have. With one connection added to each, the shares must be in the ratio of the reciprocal
+response times. These times change with every answer, and a server keeps the connections it got in a good moment. So the
+bounds are computed from the least and the greatest times. The last line is `end RIGHT ALL`: of ALL judged connections,
+RIGHT went to the right server.
 """
 
 import json
@@ -57,7 +58,7 @@ def times(dests):
 
 
 def choice(dests):
-    """What the definition says; the first of equals."""
+    """The server that the definition chooses; among equals, the first."""
     products = [time * (load + 1) for time, load in zip(times(dests), loads(dests))]
     return products.index(min(products))
 
@@ -75,7 +76,7 @@ def main():
             sys.exit(f"not all were measured: {times(dests)}")
         time.sleep(0.1)
         if None in times(dests):
-            # A sample is not taken when the director itself was late.
+            # The director takes no sample if it was late itself.
             service.open()
         traffic, dests = service.ask()
     seen, right = [[] for _ in dests], 0

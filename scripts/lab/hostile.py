@@ -1,9 +1,9 @@
 """hostile.py INTERFACE SIDE SEED: sends frames that no good host sends, until it is ended. SIDE is clients or servers.
 
-All protocols, malformed, odd and random: lengths that lie, checksums that are wrong or right, fragments, options, tags,
-tunnels, errors about nothing, addresses that nobody may have. They come from hosts that are not there, so what is sent in
-the name of those that are is left alone; and now and then from the address of a real server, the director or nobody.
-The MAC of the director is learnt by asking for its address.
+The frames are of all protocols, malformed, odd and random: wrong lengths, wrong and right checksums, fragments, options,
+tags, tunnels, ICMP errors about nothing, invalid addresses. Most come from hosts that do not exist, so connections of real
+hosts are not disturbed. Some come from the address of a real server, of the director or of nobody.
+The director's MAC is learnt by ARP.
 """
 
 import random
@@ -15,7 +15,7 @@ import time
 
 VIP, CLIENT, RIP = "10.1.0.100", "10.1.0.10", "10.2.0.11"
 DIP = {"clients": "10.1.0.1", "servers": "10.2.0.1"}
-# So many frames, then a pause of a millisecond: the director is to read them, not to be run over.
+# After this many frames comes a pause of a millisecond: the director must be able to read all frames.
 FRAMES_A_PAUSE = 16
 LONGEST = 1514
 
@@ -41,13 +41,13 @@ class Hostile:
         self.side = side
         self.random = random.Random(f"{side} {seed}")
         self.director = self.ask(interface, DIP[side])
-        # The likeliest first: most are to come as far as services and connections.
+        # TCP, UDP and mutated frames are listed more often: most frames should reach services and connections.
         self.kinds = [self.tcp, self.tcp, self.udp, self.mutated, self.mutated, self.ip, self.icmp, self.fragment,
                       self.options, self.protocol, self.tunnel, self.tagged, self.arp, self.ipv6, self.noise]
 
     @staticmethod
     def ask(interface, address):
-        """The MAC that Linux finds when it sends something there."""
+        """The MAC that Linux finds when it sends a datagram there."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             for _ in range(50):
                 probe.sendto(b"", (address, 9))
@@ -67,7 +67,7 @@ class Hostile:
         return self.random.randbytes(self.random.randrange(most + 1))
 
     def ether(self, kind, payload):
-        """Mostly to the director; from few MACs, so that the bridge learns no more."""
+        """A frame, mostly for the director. It has few source MACs, so that the bridge learns no more."""
         target = self.director
         if self.chance(20):
             target = self.random.choice([b"\xff" * 6, b"\x01\x00\x5e\x00\x00\x01", b"\x02\x00\x00\x00\x00\x99"])
@@ -107,7 +107,7 @@ class Hostile:
         return head[:10] + struct.pack("!H", total) + head[12:]
 
     def with_ports(self, protocol, segment, at, fragment=0, options=b""):
-        """A segment with its checksum at `at`, which is right, wrong or none."""
+        """A packet with this segment. The checksum at `at` is right, wrong or zero."""
         ends = self.addresses()
         if self.chance(6):
             value = self.random.choice([0, 0xFFFF, self.random.randrange(65536)])
@@ -131,7 +131,7 @@ class Hostile:
         if self.chance(10):
             offset = self.random.randrange(256)
         flags = self.random.choice([2, 16, 18, 24, 4, 17, 1, 0, 255, 41, self.random.randrange(256)])
-        # Not many open a connection: the table is not what is tried here.
+        # Only few frames open a connection: this is no test of a full table.
         if flags == 2 and not self.chance(3):
             flags = 16
         segment = struct.pack("!HHIIBBHHH", *self.ports(), self.random.randrange(1 << 32), self.random.randrange(1 << 32),
@@ -197,7 +197,7 @@ class Hostile:
         return self.ether(self.random.choice([0x8100, 0x88A8]), tags + b"\x08\0" + self.tcp_packet())
 
     def arp(self):
-        # Claims only addresses that nobody has.
+        # It claims only addresses that nobody has.
         sender = octets(f"10.{1 if self.side == 'clients' else 2}.0.{self.random.randrange(200, 250)}")
         body = struct.pack("!HHBBH", self.random.choice([1, 1, 6]), self.random.choice([0x0800, 0x0800, 0x86DD]),
                            self.random.choice([6, 6, 0, 255]), self.random.choice([4, 4, 0, 255]), self.random.choice([1, 2, 3, 0]))

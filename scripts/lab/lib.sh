@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# All of the lab, for scripts that want it.
+# Loads all of the lab, for scripts that need it.
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=scripts/lab/base.sh
 . "$here/base.sh"

@@ -12,14 +12,15 @@
 #            │                                                     │
 #            └──── 10.1.0.254  router, plain Linux  10.2.0.254 ────┘
 #
-# xwan and xlan belong to viplined by AF_XDP: Linux in the director never sees their packets but through wan0 and lan0,
-# the host interfaces that viplined makes. Linux does not forward there, so what arrives was sent by viplined.
+# xwan and xlan belong to viplined through AF_XDP. Linux in the director sees their packets only
+# through wan0 and lan0, the host interfaces that viplined makes. Linux does not forward there, so
+# every packet that arrives was sent by viplined.
 #
-# What the method asks of the real servers:
+# What each method needs on the real servers:
 #   nat      default route over 10.2.0.1: every reply passes the director
-#   dr       VIP on lo, silent in ARP; way back to the clients over `router`, past the director
-#   tun      as dr, and a process that takes the outer IP header off (this also works where the kernel has no ipip)
-#   fullnat  no route to the clients at all: they only know the director's local address
+#   dr       VIP on lo, silent in ARP; route to the clients over `router`, not through the director
+#   tun      like dr, and a process that takes the outer IP header off (this also works if the kernel has no ipip)
+#   fullnat  no route to the clients at all: the servers only know the director's local address
 
 CLIENT=10.1.0.10
 VIP=10.1.0.100
@@ -77,14 +78,14 @@ host() {
     ip netns exec "$ns" sysctl -qw \
         net.ipv4.ip_forward=0 net.ipv4.conf.{all,default}.rp_filter=0 net.ipv4.conf.{all,default}.send_redirects=0 \
         net.ipv4.conf.{all,default}.accept_redirects=0 "$@"
-    # Without IPv6 in the kernel there is nothing to quieten.
+    # Without IPv6 in the kernel there is nothing to switch off.
     [[ ! -e /proc/sys/net/ipv6 ]] || ip netns exec "$ns" sysctl -qw \
         net.ipv6.conf.{all,default}.accept_ra=0 net.ipv6.conf.{all,default}.autoconf=0 \
         net.ipv6.conf.{all,default}.router_solicitations=0 net.ipv6.conf.{all,default}.addr_gen_mode=1
 }
 
-# Where the kernel has bridge netfilter it is on in every new namespace, and drops malformed IP packets on the bridge: they
-# would never reach the director. Off, in the switch alone.
+# If the kernel has bridge netfilter, it is on in every new namespace. It drops malformed IP packets
+# on the bridge, so these would never reach the director. This switches it off, only in the switch.
 bridge_frames_unseen() {
     # shellcheck disable=SC2016 # for the inner shell
     in_ns switch sh -c 'for knob in /proc/sys/net/bridge/bridge-nf-call-*; do
@@ -95,11 +96,12 @@ bridge_frames_unseen() {
 # plug HOST INTERFACE SEGMENT [ADDRESS]: a cable from HOST into SEGMENT
 plug() {
     local host=$1 interface=$2 segment=$3 far=$1-$2
-    # One queue: one worker looks after all of them, and one is the least to look at.
+    # One queue: there is one worker, and one queue is the least work.
     ip link add "$interface" netns "$LAB_NAME-$host" numrxqueues 1 numtxqueues 1 type veth \
         peer name "$far" netns "$LAB_NAME-switch" numrxqueues 1 numtxqueues 1
-    # As if a wire came between: veth hands over unfinished checksums and, without AF_XDP at its end, oversized segments.
-    # With OFFLOAD=on all stays as it is for virtual machines and containers.
+    # Make veth behave like a wire. By default it hands over unfinished checksums and, without
+    # AF_XDP at its end, oversized segments. With OFFLOAD=on that stays, as for virtual machines and
+    # containers.
     if [[ ${OFFLOAD:-off} == off ]]; then
         in_ns "$host" ethtool -K "$interface" tx off tso off gso off gro off >/dev/null
         in_ns switch ethtool -K "$far" tx off tso off gso off gro off >/dev/null
@@ -131,13 +133,13 @@ real_server() {
     wait_ready 5 "rs$n-udp" grep -q ready "$LAB_DIR/log/rs$n-udp"
 }
 
-# The same files on every real server, so that any of them may answer any request.
+# All real servers have the same files, so that any server can answer any request.
 content() {
     head -c 50000000 /dev/urandom >"$LAB_DIR/www/large"
     head -c 100000 /dev/urandom >"$LAB_DIR/www/small"
 }
 
-# web_server HOST NAME PORT…: answers / with NAME, serves the files, notes who asked
+# web_server HOST NAME PORT…: answers / with NAME, serves the files, and logs the clients
 web_server() {
     local host=$1 name=$2 dir=$LAB_DIR/$2
     shift 2

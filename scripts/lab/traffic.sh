@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # shared with the other files of the lab
-# Traffic through the director and what must be true of it. Used by the demo and by the end-to-end tests.
+# Traffic through the director, and the checks on it. The demo and the end-to-end tests use it.
 
 REQUESTS=600
 UDP_QUERIES=1000
@@ -20,7 +20,7 @@ flag_of() {
 rs_http_port() { if [[ $METHOD =~ nat ]]; then echo 8080; else echo 80; fi; }
 rs_dns_port() { if [[ $METHOD =~ nat ]]; then echo 5353; else echo 53; fi; }
 
-# Weights N … 1 over TCP, equal ones over UDP.
+# Weights N … 1 for TCP, equal weights for UDP.
 write_rules() {
     local n
     if [[ $METHOD == fullnat ]]; then
@@ -39,8 +39,9 @@ write_rules() {
     done
 }
 
-# The order in which wrr serves N destinations that were added with weights N, N-1 … 1, as in Linux: the newest stands
-# first in the list; with one destination the step was its whole weight, so the first round is the one of weight 1.
+# The order in which wrr serves N destinations that were added with weights N, N-1 … 1, as in Linux.
+# The newest is first in the list. With one destination, the step was its whole weight. So the first
+# round is that of weight 1.
 wrr_turns() {
     local level n
     for ((n = SERVERS; n >= 1; n--)); do echo "rs$n"; done
@@ -51,14 +52,15 @@ wrr_turns() {
 
 rr_turns() { seq "$SERVERS" -1 1 | sed s/^/rs/; }
 
-# turns COUNT TURNS…: COUNT lines, the turns over and over
+# turns COUNT TURNS…: prints COUNT lines, repeating the turns
 turns() { yes "$(printf '%s\n' "${@:2}")" | head -n "$1"; }
 
 # --- the traffic ---------------------------------------------------------------------------------------------------
 
-# http_requests COUNT: a new connection each, one after the other; prints who answered. The source ports are given: the
-# kernel's own choice may repeat one (it shares its counter with every other lab on the machine), and the director
-# would rightly take that for the connection it already knows, and to the same server.
+# http_requests COUNT: makes requests one after the other, each over a new connection, and prints
+# who answered. The source ports are given. The kernel might choose a port twice, because it shares
+# its counter with every other lab on the machine. The director would rightly treat that as the
+# known connection and send it to the same server.
 http_requests() {
     local first
     first=$(next_ports "$1")
@@ -70,7 +72,8 @@ http_requests() {
     in_client timeout 30 curl --fail-early -K "$LAB_DIR/requests"
 }
 
-# next_ports COUNT: the first of COUNT source ports that nobody in this lab used before, below the kernel's own
+# next_ports COUNT: prints the first of COUNT source ports that were not used before in this lab;
+# they are below the kernel's own
 next_ports() {
     local first=10000
     [[ ! -e $LAB_DIR/next_port ]] || first=$(<"$LAB_DIR/next_port")
@@ -118,7 +121,7 @@ check_parallel_downloads() {
 
 digest() { sha256sum "$1" 2>/dev/null | cut -d ' ' -f 1; }
 
-# curl's or Python's first complaint; curl's progress meter is none
+# The first error of curl or Python, without curl's progress meter
 first_error() { tr '\r' '\n' <"$1" | grep -m 1 -oE '(curl|query [0-9]+ from|[A-Za-z]*Error).*' | sed 's/.*/ (&)/'; }
 
 # "rs1 300, rs2 200, rs3 100"
@@ -135,7 +138,7 @@ first_difference() {
         END { if (!found) printf "every turn as in Linux" }'
 }
 
-# --- what the servers and the director saw -------------------------------------------------------------------------
+# --- the view of the servers and the director -------------------------------------------------------------------------
 
 check_sources() {
     local wanted=$CLIENT whose="the client's own address" got
@@ -156,7 +159,7 @@ service_counts() { [[ $(stats_of "$VIP:80" | cut -d ' ' -f 1) == "$1" ]]; }
 
 check_counters() {
     local n out wanted got conns
-    # Linux brings its counters up to date every two seconds; the director may as well.
+    # Linux updates its counters every two seconds; the director may do the same.
     wait_until 4 service_counts "$REQUESTS" 2>/dev/null || true
     wanted=$(sort "$LAB_DIR/http.wanted" | uniq -c | awk '{ printf "%s ", $1 }')
     got=""
@@ -174,7 +177,7 @@ check_counters() {
 
 # --- all of it -----------------------------------------------------------------------------------------------------
 
-# Each kind of traffic once, with the rules written.
+# Makes each kind of traffic once. The rules must be written before.
 demonstrate() {
     check_http_shares
     check_udp_shares
@@ -187,8 +190,8 @@ demonstrate() {
 
 # --- peers that leave checksums to their device ---------------------------------------------------------------------
 
-# offloading METHOD: clients and servers as virtual machines and containers are by default, with transmit offload, and
-# nobody has switched it off.
+# offloading METHOD: clients and servers with transmit offload, as virtual machines and containers
+# have by default.
 offloading() {
     local OFFLOAD=on
     lab_up "$1" 2
@@ -205,8 +208,8 @@ offloading() {
         "$(in_client curl -sS -m 3 "http://$DIP_WAN:$DIRECTOR_TCP_PORT/" 2>&1)"
     expect_true "stats count them" "unfinished above 0" "$(vipline stats | grep unfinished)" \
         test "$(vipline stats | awk '$2 == "unfinished" { print $1 }')" -gt 0
-    expect_true "status tells" "a note about port wan" "$(vipline status)" \
+    expect_true "status reports it" "a note about port wan" "$(vipline status)" \
         grep -q "^note: port wan: .*transmit offload" <(vipline status)
-    expect_true "the log tells" "a line about port wan" "$(tail -n 5 "$LAB_DIR/log/viplined")" \
+    expect_true "the log reports it" "a line about port wan" "$(tail -n 5 "$LAB_DIR/log/viplined")" \
         grep -q "port wan: senders leave checksums" "$LAB_DIR/log/viplined"
 }

@@ -1,8 +1,8 @@
 """udp_query.py ADDRESS PORT COUNT FIRST_SOURCE_PORT: one query after the other, each from a source port of its own.
 
-Prints the name of the server that answered, one a line. The sockets are connected, so an answer from another address
-than the one that was asked does not count. Source ports are given, since the kernel's random choice would repeat some
-within a thousand and the director would rightly keep those with their old server.
+Prints the name of the server that answered, one on each line. The sockets are connected, so an answer from another address
+than the one that was asked does not count. The source ports are given: the kernel's random choice would repeat some within
+a thousand, and the director would rightly send these to their old server.
 """
 
 import socket

@@ -1,7 +1,7 @@
 """udp_server.py NAME PORT…: answers every datagram with NAME and a copy of it, from the address that was asked.
 
-A wildcard socket would answer a query to the VIP (on lo) from the address of the outgoing interface, so each answer
-carries the address it has to leave from (IP_PKTINFO, ip(7)).
+A wildcard socket would answer a query to the VIP (on lo) from the address of the outgoing interface. So each answer
+carries its source address (IP_PKTINFO, ip(7)).
 """
 
 import select
@@ -37,7 +37,7 @@ def main():
             try:
                 answer(socks[fd], name)
             except OSError as error:
-                # An ICMP error for an earlier answer, or no way to this peer: the next query deserves an answer.
+                # An ICMP error for an earlier answer, or no route to this peer: go on with the next query.
                 print(error, flush=True)
 
 

@@ -23,7 +23,7 @@ def sh(line):
 
 
 def near(subnet, addr):
-    """The MAC of whoever sends for `addr`: the neighbour itself, or the gateway."""
+    """The MAC of the sender for `addr`: the neighbour itself, or the gateway."""
     n = int(addr.rsplit(".", 1)[1]) if addr.startswith(subnet) else 254
     return bytes([2, 0, 0, 0, 1 if subnet == "10.0.0." else 2, n])
 
@@ -44,7 +44,7 @@ def port_socket(namespace, interface):
 
 
 def network():
-    """Clients - wan - director - lan - real servers; only the director is more than a packet socket."""
+    """Clients - wan - director - lan - real servers. All but the director are packet sockets."""
     lines = ["sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1",
              "ip link set lo up"]
     for side, far, mac, addr in (("wan", "clients", "01", "10.0.0.1/24"), ("lan", "servers", "02", "10.0.1.1/24")):
@@ -69,7 +69,7 @@ def network():
 
 
 class Ipvsadm:
-    """One `ipvsadm -R` that is given a line at a time: a process for each would take minutes."""
+    """One `ipvsadm -R` that gets one line at a time: a process for each line would take minutes."""
 
     def __init__(self):
         self.process = None
@@ -79,7 +79,7 @@ class Ipvsadm:
         if self.process is None:
             self.process = subprocess.Popen(["stdbuf", "-oL", "ipvsadm", "-R"], stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
-        # The end of the answer is known by a question asked after it.
+        # A second command marks the end of the first one's answer.
         try:
             self.process.stdin.write((words + "\n-L --timeout\n").encode())
         except BrokenPipeError:
@@ -89,7 +89,7 @@ class Ipvsadm:
         while said.count(b"Timeout (tcp tcpfin udp): ") < ends or not said.endswith(b"\n"):
             more = self.process.stdout.read(65536)
             if not more:
-                # What is no command ends it.
+                # A line that is no command ends ipvsadm.
                 self.process.wait()
                 self.process = None
                 return said.decode()
@@ -107,7 +107,7 @@ def checksum(data):
 
 
 def frame(dst_mac, src_mac, src, dst, verb, options):
-    """A frame; Vipline's side builds the same."""
+    """A frame. Vipline's side of the comparison builds the same."""
     (saddr, sport), (daddr, dport) = src, dst
     saddr, daddr = socket.inet_aton(saddr), socket.inet_aton(daddr)
     udp = verb == "udp"
@@ -142,7 +142,7 @@ class Runner:
         self.start = time.monotonic() + 0.1
         self.clock = 0.0
         self.whole_frames = False
-        # Where connections went: flow -> (who answers, its MAC).
+        # The server of each connection: flow -> (its address and port, its MAC).
         self.went = {}
 
     def until_due(self):
@@ -151,7 +151,7 @@ class Runner:
             time.sleep(left)
 
     def do(self, line):
-        """Does one line; the result, or None where there is none to compare."""
+        """Does one line. Returns the result, or None if there is nothing to compare."""
         verb, *words = line.split()
         self.until_due()
         if verb == "ipvsadm":
@@ -161,7 +161,7 @@ class Runner:
         if verb == "list":
             return "\n".join(line.rstrip() for line in self.ipvsadm("-L -n").splitlines()[3:])
         if verb == "stats":
-            # Linux shows what it had counted at its last look, every two seconds.
+            # Linux updates the counters that it shows every two seconds.
             self.clock += 4.5
             self.until_due()
             return "\n".join(line.rstrip() for line in self.ipvsadm("-L -n --stats --exact").splitlines()[3:])
@@ -238,26 +238,26 @@ class Runner:
 
 
 def is_hosts(port, data):
-    """Whether this is the answer of Linux itself to what IPVS does not want: a reset."""
+    """Whether this is a reset by Linux itself, for a packet that IPVS did not take."""
     return port == "wan" and data[23] == 6 and data[47] & RST and data[18:20] == b"\0\0" \
         and (data[26:28] == b"\x0a\x09" or socket.inet_ntoa(data[26:30]) in VIPS)
 
 
 def shortened(data):
-    """In hexadecimal, the payload at its end as a number: it is all `x`."""
+    """The frame in hexadecimal, with the payload (only `x`) as its length."""
     head = data.rstrip(b"x")
     return f"{head.hex()}+{len(data) - len(head)}"
 
 
 def masked(data):
-    """The frame without what the director may choose: the IP id of what it makes itself."""
+    """The frame without the part that the director may choose: the IP id of packets that it makes itself."""
     if data[23] in (1, 4):
         return data[:18] + b"\0\0" + data[20:24] + b"\0\0" + data[26:]
     return data
 
 
 def answers_from(data, virtual):
-    """The address and port that the real server that gets this frame answers from."""
+    """The address and port from which the real server answers this frame."""
     if data[23] == 4:
         return virtual
     start = 14 + (data[14] & 15) * 4
@@ -275,7 +275,7 @@ def clean(ipvsadm):
     with open("/proc/net/ip_vs_conn") as file:
         left = len(file.readlines()) - 1
     if left:
-        # Templates that somebody holds on to.
+        # Templates that connections still use.
         time.sleep(5000)
     with open(expire, "w") as file:
         file.write("0")

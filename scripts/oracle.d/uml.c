@@ -1,9 +1,12 @@
 /* Preloaded into linux.uml, the Linux that runs as a process.
  *
- * Two things. Its clock stands still while Linux works and jumps to the next timer when Linux is idle, so that waiting
- * costs nothing and a busy machine changes no result: from the moment the file named by ORACLE_CLOCK exists; before it,
- * booting measures loops against the true clock. And it asks for the processor's state with room for all of it, which
- * newer processors (AMX) have more of than linux.uml knows.
+ * It does two things.
+ *
+ * The clock nearly stands still while Linux works, and jumps to the next timer when Linux is idle. So waiting costs nothing,
+ * and a busy machine changes no result. This begins as soon as the file named by ORACLE_CLOCK exists; before that, booting
+ * measures loops against the true clock.
+ *
+ * It reads the processor's state into a large buffer: newer processors (AMX) have more state than linux.uml has room for.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -51,7 +54,7 @@ long ptrace(int request, ...)
     return syscall(SYS_ptrace, request, pid, addr, data);
 }
 
-/* How much slower time passes while Linux works: not quite stopped, for what spins until the clock moves. */
+/* How much slower time passes while Linux works. It does not stop, because some code spins until the clock moves. */
 enum { SLOW = 1000 };
 static const long long SECOND = 1000000000;
 
@@ -102,7 +105,7 @@ int timer_settime(timer_t timer, int flags, const struct itimerspec *new, struct
     return set(timer, flags, &slow, old);
 }
 
-/* Linux is idle: nothing will happen before `due`, so it is `due` now. */
+/* Linux is idle: nothing will happen before `due`, so the clock jumps to `due`. */
 int sigsuspend(const sigset_t *mask)
 {
     static int (*real)(const sigset_t *);

@@ -52,8 +52,8 @@ pub(crate) fn memory() -> Option<File> {
     }
     // SAFETY: a new descriptor that nobody else owns.
     let memory = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    // In append mode a truncation restarts the file, also for streams that have it open. SAFETY:
-    // sets a status flag on a descriptor this function owns.
+    // In append mode a truncation restarts the file, also for streams that have it open.
+    // SAFETY: sets a status flag on a descriptor this function owns.
     unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
     Some(memory)
 }

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# AF_PACKET gives the director a copy of each frame, and Linux another: Linux has the VIP and would reset what is balanced.
-# The director keeps Linux's own from it, and nothing of that outlives it.
+# AF_PACKET gives the director one copy of each frame and Linux another. Linux has the VIP and would
+# reset balanced connections. So the director makes Linux drop its copies. Nothing of that remains
+# when the director ends.
 
 lab_up nat 2
 modprobe -q nf_tables 2>/dev/null || true
@@ -15,7 +16,8 @@ start() {
 }
 answered() { in_client ip neigh flush all; http_requests 100 2>/dev/null | grep -c '^rs'; }
 rules() { in_director nft list ruleset; }
-# Linux hears the interface: it answers ARP for an address that it has nowhere else.
+# Whether Linux receives frames of the interface: it then answers ARP for an address that only it
+# has.
 linux_hears() {
     ip -n "$LAB_NAME-director" address add 10.1.0.77/32 dev lo 2>/dev/null
     in_client ip neigh flush all
@@ -38,23 +40,24 @@ expect_true "TCP to the director's own address" director "none" \
 
 director_end TERM
 expect "exit status" 0 "$DIRECTOR_STATUS"
-expect "nothing is left of it" "" "$(rules)"
-expect_true "Linux hears the interface again" "an answer" "none" linux_hears
+expect "no nftables rules are left" "" "$(rules)"
+expect_true "Linux receives frames of the interface again" "an answer" "none" linux_hears
 
 start 256
-expect_true "started again: Linux hears nothing" "a chain on xwan" "$(rules)" grep -q 'device "xwan"' <<<"$(rules)"
+expect_true "started again: Linux receives no frames" "a chain on xwan" "$(rules)" grep -q 'device "xwan"' <<<"$(rules)"
 director_end KILL
 quiet() { [[ -z $(rules) ]]; }
-expect_true "killed: nothing is left of it either" "no rules" "$(rules)" wait_until 5 quiet
-expect_true "and Linux hears the interface" "an answer" "none" linux_hears
+expect_true "killed: no nftables rules are left either" "no rules" "$(rules)" wait_until 5 quiet
+expect_true "and Linux receives frames of the interface" "an answer" "none" linux_hears
 
-# What a kernel without tables that go with their owner would leave of a killed process does not keep the next from starting.
+# Older kernels do not remove a table with its owner. A table left by a killed daemon must not keep
+# the next daemon from starting.
 in_director nft 'add table netdev vipline-xwan; add chain netdev vipline-xwan ingress { type filter hook ingress device "xwan" priority -500; policy drop; }'
 start 256
 write_rules
-expect "over what was left: 100 requests answered" 100 "$(answered)"
+expect "with an old table: 100 requests answered" 100 "$(answered)"
 director_end TERM
-expect "and it is gone" "" "$(rules)"
+expect "and the table is gone" "" "$(rules)"
 
 # Jumbo frames fit the ring.
 for pair in director-xwan client-eth0; do

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Rules change under traffic: six long downloads and an endless row of short requests, while a real server dies, is
-# taken out, comes back, and weights move. Nothing but the dead server's own connections may suffer.
+# Rules change under traffic. Six long downloads and a constant stream of short requests run, while
+# a real server dies, is removed, comes back, and weights change. Only connections of the dead
+# server may fail.
 
 lab_up nat 3
 director_start
@@ -14,7 +15,7 @@ server_of() { sed -n 's/^X-Server: \(rs[0-9]\).*/\1/p' "$LAB_DIR/download.$1.hea
 has_server() { [[ -n $(server_of "$1") ]]; }
 
 for i in {1..6}; do
-    # About eight seconds each: longer than all the changes below.
+    # Each takes about eight seconds: longer than all changes below.
     spawn client "download.$i" timeout 40 curl -sS --limit-rate 6M -D "$LAB_DIR/download.$i.head" \
         -o "$LAB_DIR/download.$i" "http://$service/large"
     wait_until 5 has_server "$i" || fail "download $i" "an answer" "$(cat "$LAB_DIR/log/download.$i")"
@@ -24,8 +25,8 @@ spawn client requests bash -c 'while :; do curl -s -m 2 -o /dev/null -w "%{http_
 requests=$LAB_DIR/log/requests
 wait_until 5 test -s "$requests"
 
-# A second of short requests that began after this was called. The one under way may have been the dead server's, and
-# then it ends by its time limit.
+# Collects the short requests of one second that begin after the call. A request that has begun
+# before may belong to the dead server; it then ends by its time limit.
 a_second_of_requests() {
     local before
     before=$(lines)
@@ -72,4 +73,4 @@ for i in {1..6}; do
     [[ $(digest "$LAB_DIR/download.$i") != "$wanted" ]] || intact=$((intact + 1))
 done
 expect "long downloads that were not rs1's" 4 "$others"
-expect "came through all of it with the right SHA-256" "$others" "$intact"
+expect "were complete, with the right SHA-256" "$others" "$intact"

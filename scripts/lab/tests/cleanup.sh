@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# The demo, interrupted at any point, leaves nothing behind: no namespace, no process, no file.
+# If the demo is interrupted at any point, it leaves no namespace, no process and no file.
 
 export VIPLINE_LABS=$LAB_DIR/labs TMPDIR=$LAB_DIR/labs VIPLINE_BIN=$BIN
-# Background jobs of a script ignore SIGINT, and under nohup SIGHUP too, and nothing they start may change that; a
-# terminal's do not.
+# Background jobs of a script ignore SIGINT, and under nohup also SIGHUP, and so does all that they
+# start. Jobs of a terminal do not. This starts the demo as a terminal does.
 as_from_a_terminal='import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])'
 nested() { basename -a "$VIPLINE_LABS"/vipline-lab.* 2>/dev/null | sed -n 's/^vipline-lab\.\([^*]*\)$/vl-\1/p'; }
 has_nested() { [[ -n $(nested) ]]; }
 in_place() { [[ -e /run/netns/$(nested)-$1 ]]; }
 
-# interrupt SIGNAL WHERE: once the host WHERE exists
+# interrupt SIGNAL HOST SECONDS: sends the signal SECONDS after HOST exists
 interrupt() {
     mkdir -p "$VIPLINE_LABS"
     "$PYTHON" -c "$as_from_a_terminal" "$REPO/scripts/demo" --method tun >"$LAB_DIR/demo.out" 2>&1 &

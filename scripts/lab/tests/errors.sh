@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# A daemon that cannot start: one line that says why, the exit status that is documented, and nothing left half made. And a
-# control socket that strangers talk to.
+# A daemon that cannot start prints one line with the reason, exits with the documented status, and
+# leaves nothing behind. The control socket survives bad input.
 
 lab_up nat 1
 
 links() { in_director ip -br link | awk '{ print $1 }' | sort | tr '\n' ' '; }
 before=$(links)
 
-# refused WHAT STATUS PATTERN CONFIG [PREFIX…]: viplined with the configuration on stdin of this function's caller
+# refused WHAT STATUS PATTERN CONFIG [PREFIX…]: runs viplined with the file CONFIG, behind the
+# command PREFIX
 refused() {
     local what=$1 wanted=$2 pattern=$3 config=$4 status=0 lines
     shift 4
@@ -15,9 +16,9 @@ refused() {
         >/dev/null 2>"$LAB_DIR/refused.err" || status=$?
     lines=$(grep -c '^viplined: ' "$LAB_DIR/refused.err")
     expect "$what: exit status" "$wanted" "$status"
-    expect_true "$what: one line, and what it must say" "$pattern" "$(cat "$LAB_DIR/refused.err")" \
+    expect_true "$what: one line with the reason" "$pattern" "$(cat "$LAB_DIR/refused.err")" \
         test "$lines" -eq 1 -a "$(grep -cE "^viplined: .*$pattern" "$LAB_DIR/refused.err")" -eq 1
-    expect "$what: no interface left, none missing" "$before" "$(links)"
+    expect "$what: the interfaces are as before" "$before" "$(links)"
     expect "$what: no socket left" "" "$(find "$LAB_DIR/refused" -type s 2>/dev/null)"
 }
 
@@ -33,12 +34,12 @@ refused "no such file" 2 "nothere.toml" "$LAB_DIR/nothere.toml"
 refused "an unknown key" 2 "unknown.toml:1:1.*pol" "$LAB_DIR/unknown.toml"
 refused "no such interface" 1 "nosuch" "$LAB_DIR/nosuch.toml"
 refused "a host interface whose name is taken" 1 "xwan" "$LAB_DIR/taken.toml"
-refused "a rule that cannot be" 2 "rules.ipvs.*line 2" "$LAB_DIR/rules.toml"
+refused "an invalid rule" 2 "rules.ipvs.*line 2" "$LAB_DIR/rules.toml"
 mkdir -p "$LAB_DIR/refused" && chmod 777 "$LAB_DIR/refused" && rm -f "$LAB_DIR/refused"/*
 refused "no permission" 1 "[Pp]ermission|[Nn]ot permitted|privilege" "$LAB_DIR/vipline.toml" \
     setpriv --reuid 65534 --regid 65534 --clear-groups
 
-# A machine whose huge pages are hidden: it serves all the same, and says what it lost.
+# On a machine without visible huge pages the director serves all the same, and says what it lacks.
 director_config
 read -ra command < <(director_command)
 # shellcheck disable=SC2016 # for the inner shell
@@ -46,7 +47,7 @@ spawn director viplined unshare -m sh -c 'mount -t tmpfs none /sys/kernel/mm/hug
 wait_ready 20 viplined vipline status
 write_rules
 expect "without huge pages: 10 requests answered" 10 "$(http_requests 10 2>/dev/null | grep -c '^rs')"
-expect_true "and it says what it lost" "a line about huge pages" "none" \
+expect_true "and the log says so" "a line about huge pages" "none" \
     grep -rq "not enough free huge pages" "$LAB_DIR" --include='*viplined*'
 
 expect "the control socket's mode" 600 "$(stat -c %a "$LAB_DIR/run/control.sock")"
@@ -58,7 +59,7 @@ s.sendall(sys.stdin.buffer.read()); s.shutdown(socket.SHUT_WR)
 try: s.recv(100)
 except OSError: pass' "$LAB_DIR/run/control.sock" || true
 done
-expect "after strangers on the socket: 10 requests answered" 10 "$(http_requests 10 2>/dev/null | grep -c '^rs')"
+expect "after bad input on the socket: 10 requests answered" 10 "$(http_requests 10 2>/dev/null | grep -c '^rs')"
 status=0
 vipline status >/dev/null 2>&1 || status=$?
 expect "and status still answers" 0 "$status"

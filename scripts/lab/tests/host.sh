@@ -1,12 +1,14 @@
 # shellcheck shell=bash
-# What is not the director's passes to Linux: ping, the machine's own services, refusals, its own connections.
+# Packets that the director does not balance go to Linux: ping, the machine's own services,
+# refusals, its own connections.
 
 lab_up nat 2
 director_start
 write_rules
 
-# attempt KIND PORT: what became of it and whether that took long. A slow one is tried again twice, since the machine may
-# have been taken; a director that lets a client wait does so every time.
+# attempt KIND PORT: prints the result, and the time if it was long. A slow attempt is repeated up
+# to twice, because the machine may have been busy. A director that makes clients wait does so every
+# time.
 attempt() {
     local result ms
     for _ in 1 2 3; do
@@ -22,16 +24,17 @@ expect "TCP to the director's own address" director "$(in_client curl -sS -m 3 "
 expect "the director's own TCP to a real server" rs1 "$(in_director curl -sS -m 3 "http://$(rip 1)/" 2>&1)"
 expect "TCP to a port of the VIP without a service" refused "$(attempt tcp 81)"
 expect "UDP to a port of the VIP without a service" refused "$(attempt udp 54)"
-expect "a service next to all that" answered "$(attempt udp 53)"
+expect "a service beside these" answered "$(attempt udp 53)"
 
-# A server that is not there: Linux asks for it in vain, the client is told, and what waited is counted.
+# A server that does not exist: Linux asks for its MAC in vain, the client gets an error, and
+# waiting packets are counted.
 rule -A -t "$VIP:98" -s rr
 rule -a -t "$VIP:98" -r 10.2.0.98:98 -m
 said=$(in_client timeout 10 bash -c "exec 3<>/dev/tcp/$VIP/98" 2>&1) || true
-expect_true "a client of a server that is not there is told" "No route to host" "$said" grep -q 'No route to host' <<<"$said"
+expect_true "a client of a server that does not exist gets an error" "No route to host" "$said" grep -q 'No route to host' <<<"$said"
 rule -A -u "$VIP:99" -s rr
 rule -a -u "$VIP:99" -r 10.2.0.99:99 -m
 attempt udp 99 >/dev/null
 given_up() { vipline stats | grep -E '^ *[2-9][0-9]* no_neighbour' >/dev/null; }
-expect_true "what waited for a server that is not there is counted as dropped" "no_neighbour above 1" \
+expect_true "packets that waited for a server that does not exist are counted as dropped" "no_neighbour above 1" \
     "$(vipline stats | sed -n '/^Dropped/,/^port/p')" wait_until 8 given_up

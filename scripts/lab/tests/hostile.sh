@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Frames that no good host sends, 300 000 and more, from the clients' side and from the servers': malformed, odd, random, of
-# all protocols. Legal clients work meanwhile; afterwards the daemon is what it was.
+# More than 300 000 frames that no good host sends, from the clients' side and from the servers'
+# side: malformed, odd, random, of all protocols. Good clients work meanwhile. Afterwards the daemon
+# is in the same state as before.
 
 WANTED=150000 # frames, by side
 
@@ -14,7 +15,7 @@ report() { vipline stats --json; }
 # received PORT: frames that the port received
 received() { report | jq --arg port "$1" '.ports[] | select(.name == $port).rx_packets'; }
 received_both() { [[ $(received wan) -ge $1 && $(received lan) -ge $2 ]]; }
-# What must not grow: memory in kB, open files, threads.
+# These must not grow: memory in kB, open files, threads.
 memory() { awk '/^VmRSS/ { print $2 }' "/proc/$(pid_of viplined)/status"; }
 files() { find "/proc/$(pid_of viplined)/fd" -mindepth 1 | wc -l; }
 threads() { find "/proc/$(pid_of viplined)/task" -mindepth 1 -maxdepth 1 | wc -l; }
@@ -24,7 +25,7 @@ spawn rs2 hostile-servers "$PYTHON" "$LAB_HOME/hostile.py" eth0 servers 1
 for side in clients servers; do
     wait_ready 10 "hostile-$side" grep -q ready "$LAB_DIR/log/hostile-$side"
 done
-# Whatever is made once is made by now.
+# By now, all that is allocated once has been allocated.
 wan=$(received wan) lan=$(received lan)
 wait_until 10 received_both $((wan + 3000)) $((lan + 3000)) || true
 wan=$(received wan) lan=$(received lan) memory=$(memory) files=$(files) threads=$(threads)
@@ -44,24 +45,24 @@ done
 wan=$(($(received wan) - wan)) lan=$(($(received lan) - lan))
 expect_true "hostile frames that reached the director: $wan and $lan" "$WANTED from each side" "$wan and $lan" \
     test "$wan" -ge "$WANTED" -a "$lan" -ge "$WANTED"
-expect "legal requests meanwhile, answered" "$asked" "$got"
+expect "requests of good clients meanwhile, answered" "$asked" "$got"
 
 expect_true "the daemon lives" "process $before" "none" alive "$before"
 expect "afterwards: 100 requests answered" 100 "$(answered 100)"
 
-# balance: how many frames came in and did not end in one count
+# balance: frames that came in, minus frames that ended in a counter
 balance() {
     report | jq '(.verdicts | map({(.name): .count}) | add) as $is
         | $is.received + $is.from_host + $is.icmp_sent - $is.transmitted - $is.host - $is.resolve - $is.dropped'
 }
 balanced() { [[ $(balance) == 0 ]]; }
-# Counters are read one after the other, and Linux sends now and then.
+# Counters are read one after the other, and Linux sends frames meanwhile.
 wait_until 5 balanced || true
-expect "frames that came in, less those that were sent, given to Linux or dropped" 0 "$(balance)"
+expect "frames that came in, minus those that were sent, given to Linux or dropped" 0 "$(balance)"
 expect "each drop has a reason, and there are many" yes "$(report | jq -r '
     (.verdicts[] | select(.name == "dropped").count) as $all
     | if ([.drops[].count] | add) >= $all and $all > 10000 then "yes" else "no: \($all)" end')"
-# A bridge that looks into packets, as bridge netfilter does, lets few of these pass.
+# If the bridge inspected packets, as bridge netfilter does, few of these would arrive.
 for reason in truncated malformed; do
     count=$(report | jq --arg reason "$reason" '[.drops[] | select(.name == $reason).count] | add // 0')
     expect_true "$reason: $count frames" "3000 or more" "$count" test "$count" -ge 3000

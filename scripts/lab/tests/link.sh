@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# What becomes of the devices under the ports: a cable that is pulled, an interface that is set down, deleted, or made
-# again, a host interface that is deleted. Each is told in the log and by `vipline status`, and seen by Linux.
+# Changes of the devices under the ports: a cable is pulled; an interface is set down, deleted, or
+# made again; a host interface is deleted. The log and `vipline status` report each, and Linux sees
+# it.
 
 lab_up nat 2
 
@@ -8,7 +9,7 @@ status_has() { grep -qE "$1" <<<"$(vipline status 2>&1)"; }
 director_start
 write_rules
 
-# A device that was made again has another Ethernet address.
+# A device that was made again has another Ethernet address, so the client forgets the old one.
 answered() { in_client ip neigh flush all; http_requests 20 2>/dev/null | grep -c '^rs'; }
 log_says() { grep -qE "$1" "$LAB_DIR/log/viplined"; }
 carrier() { in_director ip -br link show "$1" | grep -q LOWER_UP; }
@@ -30,10 +31,10 @@ print(status["degraded"], port["up"], port["link"])' "$1"
 expect "20 requests answered" 20 "$(answered)"
 expect "all is well: exit status" 0 "$(status_code)"
 expect "and in JSON" "False True up" "$(json_of wan)"
-# Frames that were sent into the cable and never came are told apart from those of later.
+# The host interface must have its carrier before the cable is pulled.
 expect_true "the host interface has a carrier" "LOWER_UP" "none" carrier wan0
 
-# The peer of xwan is what the cable leads to.
+# Setting the peer of xwan down is like pulling the cable.
 ip -n "$LAB_NAME-switch" link set director-xwan down
 expect_true "cable pulled: the host interface loses its carrier" "no LOWER_UP" "LOWER_UP" wait_until 5 no_carrier wan0
 expect_true "the log tells" "a line with xwan and carrier" "$(tail -n 3 "$LAB_DIR/log/viplined")" wait_until 5 log_says 'port wan: xwan has no carrier'
@@ -57,7 +58,7 @@ in_director ip link set xlan up
 expect_true "set up again: the carrier is back" "LOWER_UP" "none" wait_until 5 carrier lan0
 expect "20 requests answered" 20 "$(answered)"
 
-# The daemon ends by itself: its exit status and its last line.
+# Waits until the daemon ends by itself; leaves its exit status in DIRECTOR_STATUS.
 ended() {
     local pid
     pid=$(pid_of viplined)

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# The local address of FULLNAT is Linux's too: its own connections from there keep their answers, for FULLNAT leaves
-# them their ports, however many connections it has; and what is left follows the setting.
+# Linux has the local address of FULLNAT too. Its own connections from that address get their
+# answers, because FULLNAT leaves Linux its ports, however many connections FULLNAT has. The ports
+# follow the setting of Linux.
 
 lab_up fullnat 1
-# Few ports for Linux, so that they would soon meet; 1000 for FULLNAT beside them.
+# 1000 ports for Linux, at the lowest numbers, where FULLNAT would soon use the same.
 range() { in_director sysctl -qw net.ipv4.ip_local_port_range="$1"; }
 range "1024 2023"
 director_start
@@ -12,7 +13,8 @@ write_rules
 left() { vipline status | sed -n "s/.*address $LIP is Linux's too: ports \(.*\) are left.* server has \([0-9]*\);.*/\1, \2/p"; }
 expect "what is left to Linux" "1024 to 2023, 63512" "$(left)"
 
-# A connection a request from both sides at once: clients through the VIP, and the director from its local address.
+# Both sides make one connection for each request, at the same time: clients through the VIP, and
+# the director from its local address.
 clients() { in_client timeout 60 bash -c "for n in {1..300}; do curl -s -m 3 http://$VIP/ || echo none; done"; }
 checks() {
     in_director timeout 60 bash -c "for n in {1..300}; do curl -s -m 3 --interface $LIP http://$(rip 1):8080/ || echo none; done"
@@ -23,7 +25,7 @@ expect "300 health checks from the local address" "300 rs1" "$(checks | sort | u
 wait "$waiting"
 expect "300 requests of clients meanwhile" "300 rs1" "$(sort "$LAB_DIR/clients" | uniq -c | xargs)"
 
-# All of the ports but 100: without a limit the two would have met above.
+# Now Linux has all ports but 100.
 range "1124 65535"
 followed() { [[ $(left) == "1124 to 65535, 100" ]]; }
 expect_true "the setting is followed" "1124 to 65535, 100" "$(left)" wait_until 8 followed

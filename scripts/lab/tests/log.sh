@@ -1,18 +1,19 @@
 # shellcheck shell=bash
-# The log can neither stop nor slow the director: stderr on a full disk, without a reader, or with one that reads nothing.
+# The log cannot stop or slow the director, even if stderr is on a full disk, has no reader, or has
+# a reader that reads nothing.
 
 lab_up nat 2
 director_config
 read -ra command < <(director_command)
 
-# begin NAME REDIRECTION…: the director with another stderr
+# begin REDIRECTION: starts the director with this redirection of stderr
 begin() {
     spawn director viplined bash -c "exec \"\$@\" $1" viplined "${command[@]}"
     wait_ready 20 viplined vipline status
     rule -C
     write_rules
 }
-# Each makes a warning, and more of them than any pipe holds
+# warnings COUNT: makes the director log COUNT warnings
 warnings() { for ((i = 0; i < $1; i++)); do kill -HUP "$(pid_of viplined)"; sleep 0.0005; done; }
 quiet() { "$@" >/dev/null; }
 answered() { http_requests 30 2>/dev/null | grep -c '^rs'; }
@@ -38,7 +39,8 @@ begin "2>'$LAB_DIR/pipe'"
 wait "$reader"
 judge "a pipe whose reader has gone" 5
 
-# Read and write, so that opening does not wait; nobody reads. 64 kB are 600 lines.
+# Opened for reading and writing, so that opening does not wait. Nobody reads. The pipe holds 64 kB,
+# about 600 lines.
 exec 7<>"$LAB_DIR/pipe"
 begin "2>'$LAB_DIR/pipe'"
 judge "a pipe that nobody reads" 1500
@@ -46,8 +48,8 @@ judge "a pipe that nobody reads" 1500
 begin "2>'$LAB_DIR/err'"
 kill -HUP "$(pid_of viplined)"
 director_end TERM
-expect "off the journal each line has its time" 0 "$(grep -vcE '^(\x1b\[2m)?20[0-9]{2}-[0-9-]+T[0-9:.]+Z' "$LAB_DIR/err")"
-expect "a port bears its own name" yes "$(grep -qF 'port wan: af_xdp:xwan (net_af_xdp), ' "$LAB_DIR/err" && echo yes)"
+expect "without the journal each line has a time stamp" 0 "$(grep -vcE '^(\x1b\[2m)?20[0-9]{2}-[0-9-]+T[0-9:.]+Z' "$LAB_DIR/err")"
+expect "a line about a port has the port's name" yes "$(grep -qF 'port wan: af_xdp:xwan (net_af_xdp), ' "$LAB_DIR/err" && echo yes)"
 expect "and the last line says how it ended" yes "$(tail -1 "$LAB_DIR/err" | grep -qE ' ended: SIGTERM, after [0-9]+ s$' && echo yes)"
 touch "$LAB_DIR/journal"
 JOURNAL_STREAM=$(stat -c '%d:%i' "$LAB_DIR/journal")
@@ -55,5 +57,5 @@ export JOURNAL_STREAM
 begin "2>>'$LAB_DIR/journal'"
 director_end TERM
 unset JOURNAL_STREAM
-expect "on the journal no line has one" 0 "$(grep -cvE '^ *(INFO|WARN) ' "$LAB_DIR/journal")"
+expect "with the journal no line has a time stamp" 0 "$(grep -cvE '^ *(INFO|WARN) ' "$LAB_DIR/journal")"
 expect "DPDK's directories are gone" "" "$(find /run/dpdk -maxdepth 1 -name "vipline-*" -newer "$LAB_DIR/vipline.toml" 2>/dev/null; ls -A "$LAB_DIR/run")"

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Ten thousand services, loaded line by line while a download runs: a change costs as little among many as among few.
+# Ten thousand services, loaded line by line while a download runs: a change must cost no more among
+# many services than among few.
 
 lab_up nat 1
 director_start
@@ -16,5 +17,5 @@ in_director timeout 60 "${tool[@]}" -R <"$LAB_DIR/many" || fail "10 000 services
 expect_true "10 000 services loaded in $((SECONDS - before)) s" "at most 30 s" "$((SECONDS - before)) s" \
     test $((SECONDS - before)) -le 30
 expect "all are listed" 10002 "$(in_director timeout 20 "${tool[@]}" -Ln | grep -cE '^(TCP|UDP)')"
-expect_true "the download came whole" "$(stat -c %s "$LAB_DIR/www/large") bytes" "$(stat -c %s "$LAB_DIR/download") bytes" \
+expect_true "the download is complete" "$(stat -c %s "$LAB_DIR/www/large") bytes" "$(stat -c %s "$LAB_DIR/download") bytes" \
     wait_until 20 cmp -s "$LAB_DIR/www/large" "$LAB_DIR/download"

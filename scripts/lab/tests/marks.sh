@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# Services by firewall mark: ports 80 and 443 of the VIP as one service that clients stick to, and many addresses as
-# one service without a mark rule for each. The real servers answer plain HTTP on both ports.
+# Services by firewall mark. Ports 80 and 443 of the VIP are one persistent service. Many addresses
+# are one service with a single mark rule. The real servers answer plain HTTP on both ports.
 
 lab_up nat 3
 director_start
 
 mark() { note "mark $*"; vipline mark "$@" || die "vipline mark $*: refused (above)"; }
 
-# ask CLIENT-ADDRESS URL…: who answered, one request after the other, a new connection each
+# ask CLIENT-ADDRESS URL…: prints who answered; requests go one after the other, each over a new
+# connection
 ask() {
     local from=$1
     shift
@@ -26,7 +27,8 @@ expect "the rule is listed as iptables lists it" \
 expect "the service is listed by its mark" "FWM  666 rr persistent 300" \
     "$(vipline ipvsadm -Ln | grep '^FWM' | sed 's/ *$//')"
 
-# Three clients, each at one server with both ports; round robin gives each its own.
+# Three clients. Each must reach one server on both ports; round robin gives each client another
+# server.
 together=0 servers=""
 for last in 21 22 23; do
     address=${CLIENT%.*}.$last
@@ -41,24 +43,24 @@ seen() { awk -v port="$1" '$1 ~ /\.2[123]$/ && $3 == port { n++ } END { print n 
 expect "the servers saw port 80 as 80" 6 "$(seen 80)"
 expect "and port 443 as 443" 9 "$(seen 443)"
 
-expect "one template a client, under the mark's own name" "3 IP 0.0.2.154:0" \
+expect "one template for each client, named by the mark" "3 IP 0.0.2.154:0" \
     "$(vipline ipvsadm -Lnc | awk '$1 == "IP" { n++; virtual = $5 } END { print n + 0, "IP", virtual }')"
 expect "vipline conns shows them as well" 3 "$(vipline conns | grep -c '^IP ')"
-expect "a port without the mark is Linux's: refused" "refused" \
+expect "a port without the mark goes to Linux: refused" "refused" \
     "$(in_client timeout 5 "$PYTHON" "$LAB_HOME/connect.py" tcp "$VIP" 8080 | cut -d ' ' -f 1)"
 
-# The mark comes before the address; without rules the address is all there is.
+# A service by mark comes before a service by address. Without mark rules only the address counts.
 rule -A -t "$VIP:80" -s rr
 rule -a -t "$VIP:80" -r "$(rip 1):8080" -m
-expect "the mark's service before the address's" rs3 "$(ask "${CLIENT%.*}.21" "http://$VIP/")"
+expect "the service by mark comes before the service by address" rs3 "$(ask "${CLIENT%.*}.21" "http://$VIP/")"
 vipline mark save >"$LAB_DIR/marks.saved"
 mark -F
-expect "without mark rules the address's" rs1 "$(ask "${CLIENT%.*}.21" "http://$VIP/")"
+expect "without mark rules: the service by address" rs1 "$(ask "${CLIENT%.*}.21" "http://$VIP/")"
 vipline mark restore <"$LAB_DIR/marks.saved" || fail "restore" "exit 0" "exit $?"
-expect "with the rules restored the mark's again" rs3 "$(ask "${CLIENT%.*}.21" "http://$VIP/")"
+expect "with the rules restored: the service by mark again" rs3 "$(ask "${CLIENT%.*}.21" "http://$VIP/")"
 expect "saved and restored are the same" "$(cat "$LAB_DIR/marks.saved")" "$(vipline mark save)"
 
-# A network behind the director: every address in it is served, and dh goes by the address.
+# A network behind the director: every address in it is served, and dh chooses by the address.
 mark -A PREROUTING -d 10.9.0.0/16 -i wan0 -j MARK --set-mark 7
 rule -A -f 7 -s dh
 for n in 1 2 3; do

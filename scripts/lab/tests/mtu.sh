@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# The port's MTU is its interface's: at start, while it changes, for the host interface, for packets and in what clients
-# are told; and what cannot be carried is refused or told.
+# A port has the MTU of its interface: at start, after a change, for the host interface, for
+# packets, and in the errors to clients. An MTU that the director cannot carry is refused or
+# reported.
 
 lab_up nat 2
 
@@ -21,7 +22,7 @@ set_mtu() {
 answered() { http_requests 20 2>/dev/null | grep -c '^rs'; }
 check() { in_director timeout 5 "$BIN/vipline" check "$LAB_DIR/vipline.toml" 2>&1; }
 
-# What Linux would do with a datagram that does not fit: the client is told, by the size in the error.
+# Sends a datagram that does not fit. As in Linux, the client gets an error with the size.
 datagram() {
     in_client timeout 10 "$PYTHON" -c '
 import socket, sys, time
@@ -46,7 +47,7 @@ write_rules
 expect "the host interface has the device's MTU" 1400 "$(mtu_of lan0)"
 expect "the other one its own" 1500 "$(mtu_of wan0)"
 expect_true "status says so" "MTU 1400" "$(vipline status)" status_has '^port lan: .*MTU 1400'
-expect "a datagram of 1500 bytes with DF: the client is told" "EMSGSIZE 1400" "$(datagram 1472)"
+expect "a datagram of 1500 bytes with DF: the client gets an error" "EMSGSIZE 1400" "$(datagram 1472)"
 expect "20 requests answered" 20 "$(answered)"
 in_client ip route flush cache
 head -c 200000 /dev/urandom >"$LAB_DIR/up"
@@ -56,16 +57,16 @@ expect "an upload of 200 kB comes through" 200 "$(upload)"
 set_mtu 1300 director-xlan
 expect_true "lowered while it runs: the host interface follows" 1300 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1300
 in_client ip route flush cache
-expect "and the client is told" "EMSGSIZE 1300" "$(datagram 1472)"
+expect "and the client gets an error" "EMSGSIZE 1300" "$(datagram 1472)"
 set_mtu 1500 director-xlan
 expect_true "raised again: the host interface follows" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
 in_client ip route flush cache
 expect "20 requests answered" 20 "$(answered)"
 in_director ip link set lan0 mtu 9000
-expect_true "a host interface with a larger MTU than its device is put right" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
+expect_true "a host interface with a larger MTU than its device gets the device's MTU" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
 
 set_mtu 3000 director-xlan
-expect_true "above what the buffers hold: status says what to do" "ip link set xlan mtu" "$(vipline status 2>&1)" \
+expect_true "more than the buffers hold: status says what to do" "ip link set xlan mtu" "$(vipline status 2>&1)" \
     wait_until 5 status_has 'xlan has MTU 3000.*ip link set xlan mtu'
 status=0
 vipline status >/dev/null 2>&1 || status=$?
@@ -73,11 +74,12 @@ expect "and exits with 3" 3 "$status"
 director_end TERM
 expect "exit status" 0 "$DIRECTOR_STATUS"
 
-# Larger ones from the start: the buffers are made for them. A bridge's MTU is that of its least port.
+# A larger MTU from the start: the buffers are made for it. A bridge has the smallest MTU of its
+# ports.
 for n in 1 2; do set_mtu 3000 "rs$n-eth0"; done
 set_mtu 3000 client-eth0 director-xwan
 set_mtu 3000 router-clients router-servers
-expect_true "MTU 3000: the check is content" "2 ports" "$(check)" grep -q '2 ports' <<<"$(check)"
+expect_true "MTU 3000: the check passes" "2 ports" "$(check)" grep -q '2 ports' <<<"$(check)"
 director_start
 write_rules
 expect "MTU 3000: the host interface has it" 3000 "$(mtu_of wan0)"
@@ -90,7 +92,8 @@ missed() { vipline stats | sed -n 's/^port lan: .*(\([0-9]*\) missed.*/\1/p'; }
 expect "and no frame of the real servers was missed" 0 "$(missed)"
 director_end TERM
 
-# Too large for any buffer of the driver: one line, here and in the check.
+# An MTU too large for any buffer of the driver: `vipline check` and the daemon refuse it in one
+# line.
 in_director ip link set xwan mtu 9000
 said=$(check)
 # shellcheck disable=SC2016

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A tunnel over a device with a small MTU: clients are told what fits inside it, and uploads come through.
+# A tunnel over a device with a small MTU: clients learn the size that fits inside, and uploads
+# work.
 
 lab_up tun 1
 ip -n "$LAB_NAME-switch" link set director-xlan mtu 1400
@@ -11,6 +12,6 @@ head -c 200000 /dev/urandom >"$LAB_DIR/up"
 upload() { in_client curl -sS -m 10 -o /dev/null -w '%{http_code}' --data-binary "@$LAB_DIR/up" "http://$VIP/" 2>&1; }
 expect "an upload of 200 kB comes through" 200 "$(upload)"
 learned() { in_client ip route get "$VIP" | sed -n 's/.* mtu \([0-9]*\).*/\1/p'; }
-expect "the client has learned what fits, the outer header less" 1380 "$(learned)"
+expect "the client has learned the MTU minus the outer header" 1380 "$(learned)"
 sent() { vipline stats | awk '$2 == "icmp_sent" { print $1 }'; }
-expect_true "by an error of the director's" "at least 1 icmp_sent" "$(sent)" test "$(sent)" -ge 1
+expect_true "from an ICMP error of the director" "at least 1 icmp_sent" "$(sent)" test "$(sent)" -ge 1

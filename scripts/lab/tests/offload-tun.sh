@@ -1,3 +1,3 @@
 # shellcheck shell=bash
-# Peers with transmit offload, which AF_XDP hands over unfinished checksums of.
+# Peers with transmit offload: AF_XDP hands over their packets with unfinished checksums.
 offloading tun

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# An interface with several receive queues, as most NICs have them: packets of all of them are taken, and what would be
-# lost is refused or told.
+# An interface with several receive queues, as most NICs have. The director takes packets from all
+# queues. A setting that would lose packets is refused or reported.
 
 lab_up nat 2
 
 status_has() { grep -qE "$1" <<<"$(vipline status 2>&1)"; }
 
-# The client's segment on two queues: the veth's own, and its peer's, which chooses one by the packet's hash.
+# Two queues at both ends of the veth pair. The sending end chooses a queue by the packet's hash.
 ip -n "$LAB_NAME-director" link del xwan
 ip link add xwan netns "$LAB_NAME-director" numrxqueues 4 numtxqueues 4 type veth \
     peer name director-xwan netns "$LAB_NAME-switch" numrxqueues 4 numtxqueues 4
@@ -25,7 +25,7 @@ write_rules
 expect_true "status counts the queues" "2 queues" "$(vipline status)" status_has '^port wan: .*, 2 queues'
 expect "60 requests answered" 60 "$(answered)"
 used() { in_director ethtool -S xwan | sed -n "s/ *rx_queue_$1_xdp_packets: //p"; }
-expect_true "over both queues" "packets on each" "$(used 0) and $(used 1)" test "$(used 0)" -gt 0 -a "$(used 1)" -gt 0
+expect_true "both queues were used" "packets on each" "$(used 0) and $(used 1)" test "$(used 0)" -gt 0 -a "$(used 1)" -gt 0
 check_download
 queries=$(in_client timeout 20 "$PYTHON" "$LAB_HOME/udp_query.py" "$VIP" 53 500 "$(next_ports 500)" 2>/dev/null | wc -l)
 expect "500 UDP queries answered" 500 "$queries"
@@ -37,14 +37,14 @@ expect_true "two more queues while it runs: status says what to do" "ethtool -L 
 in_ns switch ethtool -L director-xwan rx 2 tx 2
 in_director ethtool -L xwan rx 2 tx 2
 well() { vipline status >/dev/null 2>&1; }
-expect_true "and is content when it was done" "exit 0" "$(vipline status 2>&1)" wait_until 6 well
+expect_true "and reports nothing more after that" "exit 0" "$(vipline status 2>&1)" wait_until 6 well
 director_end TERM
 expect "exit status" 0 "$DIRECTOR_STATUS"
 
-# Queues that are not there, and more than the worker looks after.
+# Queues that do not exist, and more queues than the worker can serve.
 director_config
 sed -i 's/af_xdp:xwan/af_xdp:xwan,start_queue=2/' "$LAB_DIR/vipline.toml"
-expect_true "a queue that is not there: the check refuses" "numbered from 0" "$(check)" grep -q '^vipline: port wan: xwan has 2 receive queues, numbered from 0' <<<"$(check)"
+expect_true "a queue that does not exist: the check refuses" "numbered from 0" "$(check)" grep -q '^vipline: port wan: xwan has 2 receive queues, numbered from 0' <<<"$(check)"
 ip -n "$LAB_NAME-director" link del xwan
 ip link add xwan netns "$LAB_NAME-director" numrxqueues 16 numtxqueues 16 type veth \
     peer name director-xwan netns "$LAB_NAME-switch" numrxqueues 16 numtxqueues 16

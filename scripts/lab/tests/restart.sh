@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A director that is killed, doubled or asked to end: what it leaves, and whether the next one starts.
+# A director is killed, started twice, or asked to end: what does it leave, and does the next one
+# start?
 
 lab_up nat 3
 
@@ -12,7 +13,7 @@ answered() { http_requests 30 2>/dev/null | grep -c '^rs'; }
 taps() { in_director ip -br link | awk '$1 ~ /^(wan0|lan0)/ { printf "%s ", $1 }'; }
 route() { in_director ip route show 10.99.0.0/16 | xargs; }
 sockets() { find "$LAB_DIR/run" -type s 2>/dev/null; }
-# Files that viplined maps from a hugetlbfs mount, deleted ones left out.
+# Files that viplined maps from a hugetlbfs mount, without deleted ones.
 huge_files() {
     local mounts
     mounts=$(awk '$3 == "hugetlbfs" { printf "%s%s/", bar, $2; bar = "|" }' /proc/mounts)
@@ -27,7 +28,7 @@ for round in 1 2; do
     expect "killed ($round): its host interfaces are gone" "" "$(taps)"
     serve
     expect "started again ($round): 30 requests answered" 30 "$(answered)"
-    expect "and the route of its configuration is there" "10.99.0.0/16 via $(rip 1) dev lan0 proto static" "$(route)"
+    expect "and the route of its configuration exists" "10.99.0.0/16 via $(rip 1) dev lan0 proto static" "$(route)"
 done
 
 read -ra command < <(director_command)
@@ -35,7 +36,7 @@ status=0
 in_director timeout 10 "${command[@]}" 2>"$LAB_DIR/second.err" >&2 || status=$?
 expect_true "a second daemon in the same place refuses" "exit 1 or 2" "exit $status" test "$status" -eq 1 -o "$status" -eq 2
 expect "and says why in one line" 1 "$(wc -l <"$LAB_DIR/second.err")"
-expect "the first one serves on: 30 requests answered" 30 "$(answered)"
+expect "the first one goes on: 30 requests answered" 30 "$(answered)"
 
 files=$(huge_files)
 director_end TERM

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# A client with an address of the servers' network: rp_filter of the host interface says whether it may, and may be changed
-# while the director runs. The director's own addresses are never a client's.
+# A client has an address of the servers' network. rp_filter of the host interface decides whether
+# that is allowed; the setting may change while the director runs. A client may never have one of
+# the director's own addresses.
 
 lab_up nat 1
 director_start

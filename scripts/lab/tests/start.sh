@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# What is wrong is refused before any device is touched, in one line that says what and what to do.
+# Errors are found before any device is touched. One line says what is wrong and what to do.
 
 lab_up nat 2
 director_config
 cp "$LAB_DIR/vipline.toml" "$LAB_DIR/good.toml"
 
-# refused WHAT EXIT WORDS [COMMAND…]: viplined, in the director or by COMMAND, ends so; its last line has the words, and
-# there is no other but of the log.
+# refused WHAT EXIT WORDS [COMMAND…]: runs viplined, behind COMMAND if it is given. viplined must
+# exit with EXIT. Its error line must contain WORDS; all other lines must be from the log.
 refused() {
     local what=$1 code=$2 words=$3 status=0 command
     shift 3
@@ -17,7 +17,7 @@ refused() {
         "$(grep -c "^viplined: .*$words" "$LAB_DIR/err") $(grep -vcE '^viplined: |^20[0-9-]+T[0-9:.]+Z ' "$LAB_DIR/err")"
     expect "$what: nothing on stdout" "" "$(<"$LAB_DIR/out")"
 }
-# device DEVICE [LINE…]: a configuration of one port
+# device DEVICE [LINE…]: writes a configuration with one port
 device() {
     printf '%s\n' 'memory_mb = 256' 'max_connections = 65536' "${@:2}" '[[port]]' 'name = "wan"' "device = \"$1\"" \
         'host_interface = "wan0"' >"$LAB_DIR/vipline.toml"
@@ -35,8 +35,8 @@ down "rules without a service"
 
 echo '-A PREROUTING -i eth7 -j MARK --set-mark 1' >"$LAB_DIR/wrong.marks"
 device af_xdp:xwan "marks = \"$LAB_DIR/wrong.marks\""
-refused "marks of an interface that is none" 2 "wrong.marks: "
-down "marks of an interface that is none"
+refused "marks of an unknown interface" 2 "wrong.marks: "
+down "marks of an unknown interface"
 
 device af_xdp:xwan
 director_command() { echo "$BIN/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/${1:-run}"; }
@@ -66,7 +66,7 @@ drivers=$(dirname "$(find /usr/lib -name 'librte_mempool_ring.so*' -path '*pmds*
 refused "no drivers of DPDK" 1 "DPDK has no drivers: $drivers is empty" \
     unshare -m sh -c "mount -t tmpfs none '$drivers' && exec \"\$@\"" --
 
-# --- the device's own no -----------------------------------------------------------------------------------------
+# --- errors of the device -----------------------------------------------------------------------------------------
 in_director ip link set lo mtu 1500
 device af_xdp:lo
 refused "an interface without XDP" 1 "does not support XDP.*take another interface"
@@ -79,11 +79,11 @@ read -ra command < <(director_command first)
 spawn director first "${command[@]}"
 wait_until 20 grep -q serving "$LAB_DIR/log/first"
 sed -i 's/wan0/wan1/; s/lan0/lan1/' "$LAB_DIR/vipline.toml"
-refused "a device that another has" 1 "Device or resource busy.*another program has this queue of xwan"
-expect "and that one keeps it" 1 "$(in_director ip link show dev xwan | grep -c prog/xdp)"
+refused "a device that another program uses" 1 "Device or resource busy.*another program has this queue of xwan"
+expect "and that program keeps it" 1 "$(in_director ip link show dev xwan | grep -c prog/xdp)"
 stop first
 
-# --- a table that takes its time ---------------------------------------------------------------------------------
+# --- a table that takes long to make ---------------------------------------------------------------------------------
 device af_xdp:xwan 'max_connections = 12000000'
 sed -i 's/^memory_mb = 256/memory_mb = 2500/; /^max_connections = 65536/d' "$LAB_DIR/vipline.toml"
 read -ra command < <(director_command)

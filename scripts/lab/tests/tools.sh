@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The tools never wait without end for a daemon, and the daemon notices when its runtime directory is deleted.
+# The tools never wait for a daemon without a time limit. The daemon notices if its runtime
+# directory is deleted.
 
 lab_up nat 2
 director_start
@@ -7,7 +8,7 @@ write_rules
 
 rules=$(vipline ipvsadm -Sn)
 export VIPLINE_TIMEOUT=1
-# silent WHAT EXIT COMMAND…: a tool that gives up, in one line
+# silent WHAT EXIT COMMAND…: checks that the tool gives up and prints one line
 silent() {
     local what=$1 code=$2 status=0
     shift 2
@@ -30,12 +31,12 @@ unset VIPLINE_TIMEOUT
 quiet() { "$@" >/dev/null 2>&1; }
 noted() { vipline status 2>/dev/null | grep -q 'somebody has deleted the runtime directory'; }
 answered() { http_requests 30 2>/dev/null | grep -c '^rs'; }
-expect_true "the daemon that goes on is asked again" "exit 0" "another" quiet vipline status
+expect_true "the tool works again when the daemon goes on" "exit 0" "another" quiet vipline status
 
 rm -rf "$LAB_DIR/run"
 expect_true "a deleted runtime directory is made again" "within 8 s" "not" wait_until 8 quiet vipline status
-expect_true "status tells of it" "a line" "none" noted
-expect "and so does the log" 1 "$(grep -c 'somebody has deleted the runtime directory' "$LAB_DIR/log/viplined")"
+expect_true "status reports it" "a line" "none" noted
+expect "and the log reports it" 1 "$(grep -c 'somebody has deleted the runtime directory' "$LAB_DIR/log/viplined")"
 rm "$LAB_DIR/run/control.sock"
 expect_true "and a deleted socket" "within 8 s" "not" wait_until 8 quiet vipline status
 expect "its rules are as before" "$rules" "$(vipline ipvsadm -Sn)"
@@ -45,7 +46,7 @@ rm "$LAB_DIR/run/viplined.pid"
 read -ra command < <(director_command)
 status=0
 in_director timeout 10 "${command[@]}" 2>"$LAB_DIR/err" >&2 || status=$?
-expect "a deleted process id lets no second daemon in: exit status" 1 "$status"
+expect "without its pid file, still no second daemon starts: exit status" 1 "$status"
 expect "it says that one runs" 1 "$(grep -c 'already runs' "$LAB_DIR/err")"
 director_end TERM
 expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"

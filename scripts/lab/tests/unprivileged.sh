@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The director as another user, with exactly the capabilities that docs/viplined.service gives; each one less is refused by
-# name before anything is touched.
+# The director runs as another user with exactly the capabilities of docs/viplined.service. If one
+# is missing, the daemon names it and refuses, before it touches anything.
 
 lab_up nat 2
 director_config
@@ -13,7 +13,8 @@ unit=$REPO/docs/viplined.service
 mapfile -t granted < <(sed -n 's/^AmbientCapabilities=//p' "$unit" | tr ' ' '\n' | sed 's/^CAP_//' | tr '[:upper:]' '[:lower:]')
 expect "the unit bounds what it grants" "$(sed -n 's/^AmbientCapabilities=//p' "$unit")" "$(sed -n 's/^CapabilityBoundingSet=//p' "$unit")"
 
-# command_with CAPABILITY…: the command line of the daemon as nobody with these, in $command
+# command_with CAPABILITY…: sets $command to the command line of the daemon as user nobody with
+# these capabilities
 command_with() {
     local set=-all name
     for name in "$@"; do set+=,+$name; done
@@ -27,7 +28,7 @@ for less in "${granted[@]}"; do
     for name in "${granted[@]}"; do [[ $name == "$less" ]] || others+=("$name"); done
     command_with "${others[@]}"
     status=0
-    # Memory that may be locked without a limit would make up for ipc_lock.
+    # With an unlimited memlock limit, ipc_lock would not be needed.
     in_director prlimit --memlock=65536:65536 timeout 10 "${command[@]}" >"$LAB_DIR/err" 2>&1 || status=$?
     expect "without $less: exit status" 1 "$status"
     expect "without $less: says so in one line" "1 1" "$(wc -l <"$LAB_DIR/err") $(grep -c "^viplined: Permission denied: viplined lacks CAP_${less^^} (" "$LAB_DIR/err")"

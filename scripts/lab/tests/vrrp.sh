@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A macvlan with a MAC of its own on the host interface, as keepalived's `use_vmac` makes it, that has the VIP: frames for
-# that MAC are balanced, or reach Linux on the macvlan.
+# A macvlan with its own MAC on the host interface has the VIP, as with keepalived's `use_vmac`.
+# Frames for that MAC are balanced, or reach Linux on the macvlan.
 
 lab_up nat 2
 director_start

@@ -165,7 +165,8 @@ pub(crate) struct Running {
 /// the process ends.
 fn close(id: PortId) {
     // A Linux interface would stay in promiscuous mode. Drivers without that mode return an error,
-    // which is fine. SAFETY: the port is open and claimed by the caller.
+    // which is fine.
+    // SAFETY: the port is open and claimed by the caller.
     unsafe { dpdk_sys::rte_eth_promiscuous_disable(id.as_u16()) };
     // SAFETY: the port is open and claimed by the caller, and no queue of it is left.
     unsafe { dpdk_sys::rte_eth_dev_stop(id.as_u16()) };

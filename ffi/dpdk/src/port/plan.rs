@@ -92,7 +92,8 @@ impl Plan {
         })?;
         if let Some(mtu) = self.mtu {
             // A device that cannot change its MTU keeps it. The builder reads the MTU after the
-            // start. SAFETY: the port is configured and not started.
+            // start.
+            // SAFETY: the port is configured and not started.
             unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, mtu) };
         }
         Ok(())
