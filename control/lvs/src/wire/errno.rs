@@ -1,0 +1,41 @@
+//! The errno of each refusal.
+
+use model::{Feature, ModelError};
+use nix::errno::Errno;
+
+/// The errno that Linux gives for this refusal.
+///
+/// Linux carries all that Vipline refuses as unsupported, so for these the errno is chosen by what
+/// `ipvsadm` prints and `keepalived` logs: IPv6 is `EAFNOSUPPORT` (Operation not supported with
+/// specified address family), as in a Linux without IPv6; the engine `sip` is `ENOENT` (Scheduler
+/// or persistence engine not found), as in a Linux without that module; an address of the director
+/// itself is `EADDRNOTAVAIL`; the rest, SCTP among it, is `EPROTONOSUPPORT` (Protocol not
+/// supported). `EOPNOTSUPP` is avoided: `ipvsadm` prints that IPv6 is to blame.
+pub fn errno(error: &ModelError) -> Errno {
+    match error {
+        ModelError::ServiceExists | ModelError::DestinationExists | ModelError::LocalAddressExists => {
+            Errno::EEXIST
+        }
+        ModelError::NoService => Errno::ESRCH,
+        ModelError::NoScheduler(_)
+        | ModelError::NoEngine(_)
+        | ModelError::NoDestination
+        | ModelError::NoLocalAddress => Errno::ENOENT,
+        ModelError::NotUnicast(_) | ModelError::Invalid(_) | ModelError::TooManyForMh(_) => Errno::EINVAL,
+        ModelError::NegativeWeight(_) | ModelError::ThresholdOrder { .. } => Errno::ERANGE,
+        ModelError::Full { .. } => Errno::ENOMEM,
+        ModelError::Unsupported(feature) => match feature {
+            Feature::Ipv6 => Errno::EAFNOSUPPORT,
+            Feature::Sip => Errno::ENOENT,
+            Feature::LocalDestinations => Errno::EADDRNOTAVAIL,
+            Feature::Marks
+            | Feature::Sctp
+            | Feature::Persistence
+            | Feature::OnePacket
+            | Feature::FullNat
+            | Feature::Tunnel
+            | Feature::Gue
+            | Feature::Gre => Errno::EPROTONOSUPPORT,
+        },
+    }
+}

@@ -1,0 +1,197 @@
+//! The numbers of Linux's interface, as both doors have them, and what they mean to the model.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use model::{Family, Method, PersistenceMask, Protocol, ServiceFlags, ServiceKey, Tunnel, TunnelChecksum};
+use model::{Model, TunnelKind};
+use nix::errno::Errno;
+
+/// The version that Linux reports, 1.2.1.
+pub(super) const VERSION: u32 = 0x0001_0201;
+
+/// A family by its number (`AF_INET`, `AF_INET6`).
+pub(super) fn family(number: u16) -> Result<Family, Errno> {
+    match number {
+        AF_INET => Ok(Family::V4),
+        AF_INET6 => Ok(Family::V6),
+        _ => Err(Errno::EAFNOSUPPORT),
+    }
+}
+
+/// The number of a family.
+pub(super) fn family_number(family: Family) -> u16 {
+    match family {
+        Family::V4 => AF_INET,
+        Family::V6 => AF_INET6,
+    }
+}
+
+/// An address from the 16 bytes that have room for either family: IPv4 is in the first four.
+pub(super) fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        Family::V6 => Ipv6Addr::from(bytes).into(),
+    }
+}
+
+/// The 16 bytes of an address.
+pub(super) fn address_bytes(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V4(addr) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&addr.octets());
+            bytes
+        }
+        IpAddr::V6(addr) => addr.octets(),
+    }
+}
+
+/// Which service is meant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named {
+    /// One that may exist.
+    Key(ServiceKey),
+    /// One of a protocol that no service has.
+    OtherProtocol,
+}
+
+impl Named {
+    /// The service of an address. The port is in host order.
+    pub(super) fn by_address(protocol: u16, addr: IpAddr, port: u16) -> Self {
+        let known = u8::try_from(protocol).ok().and_then(Protocol::from_number);
+        known.map_or(Self::OtherProtocol, |protocol| Self::Key(ServiceKey::Address { protocol, addr, port }))
+    }
+
+    /// The service of a mark. Without a mark Linux looks for TCP, no address and no port.
+    pub(super) fn by_mark(family: Family, mark: u32) -> Self {
+        match mark {
+            0 => Self::by_address(Protocol::Tcp.number().into(), address(family, [0; 16]), 0),
+            mark => Self::Key(ServiceKey::Mark { mark, family }),
+        }
+    }
+
+    /// The key of a service that is there.
+    pub(super) fn existing(self, model: &Model) -> Result<ServiceKey, Errno> {
+        match self {
+            Self::Key(key) if model.find(&key).is_some() => Ok(key),
+            _ => Err(Errno::ESRCH),
+        }
+    }
+
+    /// The key of a service that may be made.
+    pub(super) fn possible(self) -> Result<ServiceKey, Errno> {
+        match self {
+            Self::Key(key) => Ok(key),
+            Self::OtherProtocol => Err(Errno::EPROTONOSUPPORT),
+        }
+    }
+}
+
+/// The flags of a service, as far as a user may say them.
+pub(super) fn flags(number: u32) -> ServiceFlags {
+    ServiceFlags::from_bits_truncate(number)
+}
+
+/// The flags that Linux shows: it has every service in its table, and says so.
+pub(super) fn flags_shown(flags: ServiceFlags) -> u32 {
+    flags.bits() | HASHED
+}
+
+/// A persistence mask: the bytes of an IPv4 mask, or the length of an IPv6 prefix.
+pub(super) fn netmask(family: Family, number: u32) -> PersistenceMask {
+    match family {
+        Family::V4 => PersistenceMask::V4(Ipv4Addr::from(number.to_ne_bytes())),
+        Family::V6 => PersistenceMask::V6(number),
+    }
+}
+
+/// The number of a persistence mask.
+pub(super) fn netmask_number(mask: PersistenceMask) -> u32 {
+    match mask {
+        PersistenceMask::V4(mask) => u32::from_ne_bytes(mask.octets()),
+        PersistenceMask::V6(length) => length,
+    }
+}
+
+/// A method by the bits of a connection's flags that Linux looks at. FULLNAT has no number.
+pub(super) fn method(number: u32) -> Result<Method, Errno> {
+    match number & METHOD_BITS {
+        MASQUERADE => Ok(Method::Masquerade),
+        TUNNEL => Ok(Method::Tunnel),
+        DIRECT_ROUTE => Ok(Method::DirectRoute),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The number of a method; FULLNAT shows as NAT.
+pub(super) fn method_number(method: Method) -> u32 {
+    match method {
+        Method::Masquerade | Method::FullNat => MASQUERADE,
+        Method::Tunnel => TUNNEL,
+        Method::DirectRoute => DIRECT_ROUTE,
+    }
+}
+
+/// The options of a tunnel. The port is in host order.
+pub(super) fn tunnel(kind: u8, port: u16, flags: u16) -> Result<Tunnel, Errno> {
+    let kind = match kind {
+        0 => TunnelKind::Ipip,
+        1 => TunnelKind::Gue,
+        2 => TunnelKind::Gre,
+        _ => return Err(Errno::EINVAL),
+    };
+    let checksum = match flags {
+        0 => TunnelChecksum::None,
+        1 => TunnelChecksum::Outer,
+        2 => TunnelChecksum::Remote,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(Tunnel { kind, port, checksum })
+}
+
+/// The numbers of a tunnel's type and of its flags.
+pub(super) fn tunnel_numbers(tunnel: Tunnel) -> (u8, u16) {
+    let kind = match tunnel.kind {
+        TunnelKind::Ipip => 0,
+        TunnelKind::Gue => 1,
+        TunnelKind::Gre => 2,
+    };
+    let flags = match tunnel.checksum {
+        TunnelChecksum::None => 0,
+        TunnelChecksum::Outer => 1,
+        TunnelChecksum::Remote => 2,
+    };
+    (kind, flags)
+}
+
+/// The text before the first NUL. What is not UTF-8 in it names nothing.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// What Linux says of a synchronization daemon that is to be stopped: none is running.
+pub(super) fn stop_daemon(state: u32) -> Errno {
+    match state {
+        MASTER | BACKUP => Errno::ESRCH,
+        _ => Errno::EINVAL,
+    }
+}
+
+/// Why a synchronization daemon is not started.
+pub(super) fn start_daemon(state: u32) -> Errno {
+    match state {
+        MASTER | BACKUP => Errno::EPROTONOSUPPORT,
+        _ => Errno::EINVAL,
+    }
+}
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const HASHED: u32 = 0x2;
+const METHOD_BITS: u32 = 0x7;
+const MASQUERADE: u32 = 0;
+const TUNNEL: u32 = 2;
+const DIRECT_ROUTE: u32 = 3;
+const MASTER: u32 = 1;
+const BACKUP: u32 = 2;

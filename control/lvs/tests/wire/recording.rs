@@ -1,0 +1,74 @@
+//! What `scripts/record-wire` wrote down.
+
+use std::path::Path;
+
+/// One thing that was said, with what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    /// What it is, and the line of its file.
+    pub(crate) name: String,
+    pub(crate) said: Said,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    /// A datagram to the kernel, and the datagrams from it.
+    Netlink { request: Vec<u8>, replies: Vec<Vec<u8>> },
+    /// `setsockopt`: the value, and 0 or the errno.
+    Set { option: i32, value: Vec<u8>, result: i32 },
+    /// `getsockopt`: the buffer before, 0 or the errno, and the buffer afterwards.
+    Get { option: i32, before: Vec<u8>, result: i32, after: Vec<u8> },
+}
+
+/// All that a file of `recorded` holds.
+pub(crate) fn read(file: &str) -> Vec<Exchange> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire/recorded").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut exchanges: Vec<Exchange> = Vec::new();
+    let mut name = "";
+    for (number, line) in text.lines().enumerate() {
+        let words: Vec<_> = line.split(' ').collect();
+        let said = match words[..] {
+            ["#", "|" | "exit", ..] => continue,
+            ["#", ..] => {
+                name = &line[2..];
+                continue;
+            }
+            [">", bytes] => Said::Netlink { request: hex(bytes), replies: Vec::new() },
+            ["<", bytes] => {
+                match &mut exchanges.last_mut().unwrap().said {
+                    Said::Netlink { replies, .. } => replies.push(hex(bytes)),
+                    other => panic!("{file}:{}: a reply to {other:?}", number + 1),
+                }
+                continue;
+            }
+            ["set", option, value, result] => Said::Set {
+                option: option.parse().unwrap(),
+                value: hex(value),
+                result: result.parse().unwrap(),
+            },
+            ["get", option, before, result, after] => Said::Get {
+                option: option.parse().unwrap(),
+                before: hex(before),
+                result: result.parse().unwrap(),
+                after: hex(after),
+            },
+            _ => panic!("{file}:{}: {line}", number + 1),
+        };
+        exchanges.push(Exchange { name: format!("{file}:{}: {name}", number + 1), said });
+    }
+    assert!(!exchanges.is_empty(), "{file} is empty");
+    exchanges
+}
+
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let text = if text == "-" { "" } else { text };
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
