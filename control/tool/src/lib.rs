@@ -140,7 +140,7 @@ fn check_devices(config: &Config) -> Result<Survey, Failure> {
     match Survey::of(config) {
         Ok(survey) => Ok(survey),
         Err(missing @ SurveyError::Link { .. }) => {
-            let _ = writeln!(io::stderr(), "vipline: not looked at: {missing}");
+            let _ = writeln!(io::stderr(), "vipline: not checked: {missing}");
             Ok(Survey::ordinary(config))
         }
         Err(error) => Err(Failure::new(error.to_string())),

@@ -95,9 +95,7 @@ fn protocol(options: &Options<'_>) -> Result<Option<Not<u8>>, UsageError> {
     let Some(given) = options.get(Opt::Protocol) else { return Ok(None) };
     match value::protocol(&given.said, &given.value)? {
         Some(value) => Ok(Some(Not { value, negated: given.negated })),
-        None if given.negated => {
-            Err(wrong("! -p", &given.value, "a protocol: without all of them nothing is left"))
-        }
+        None if given.negated => Err(wrong("! -p", &given.value, "a protocol: `! -p all` matches no packet")),
         None => Ok(None),
     }
 }

@@ -30,7 +30,7 @@ pub enum MarkError {
     #[error("no such rule in PREROUTING")]
     NoRule,
     /// There is no rule with this number.
-    #[error("{number} is no rule's number in PREROUTING: expected {}", up_to(*last))]
+    #[error("{number}: no rule in PREROUTING has this number: expected {}", up_to(*last))]
     NoNumber {
         /// The number asked for.
         number: usize,
@@ -51,7 +51,7 @@ pub enum MarkError {
 }
 
 fn up_to(last: usize) -> String {
-    if last == 0 { "none while there are no rules".to_owned() } else { format!("1 to {last}") }
+    if last == 0 { "no number, as there are no rules".to_owned() } else { format!("1 to {last}") }
 }
 
 /// One of several changes was refused, so none was made.
