@@ -8,6 +8,7 @@ pub mod cow;
 pub mod dest;
 pub mod master;
 pub mod route;
+pub mod rules;
 pub mod servers;
 pub mod service;
 pub mod tunables;

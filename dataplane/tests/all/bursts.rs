@@ -4,7 +4,6 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::mem::MemFrame;
 use dataplane::snapshot::dest::Method;
 use dataplane::verdict::DropReason;
 use sched::DestId;
@@ -58,7 +57,7 @@ fn same_in_bursts(seed: u64, kind: Kind, method: Method, sticky: bool, dests: u8
     let mut draw = |n: u64| random.below_inclusive(n - 1);
     for round in 0..300 {
         let ticks = draw(120) as u32;
-        both(&mut rigs, |rig| rig.now = rig.now.plus(ticks));
+        both(&mut rigs, |rig| rig.pass(ticks));
         if draw(8) == 0 {
             let id = ids[draw(ids.len() as u64) as usize];
             let service = services[id.index() / usize::from(dests)];
@@ -81,7 +80,7 @@ fn same_in_bursts(seed: u64, kind: Kind, method: Method, sticky: bool, dests: u8
                 }
             });
         }
-        both(&mut rigs, |rig| while rig.worker.poll(rig.now) != 0 {});
+        both(&mut rigs, |rig| rig.settle());
         let port = if draw(3) == 0 && method == Method::Masquerade { LAN } else { WAN };
         let most = if round % 10 == 0 { 150 } else { 32 };
         let frames: Vec<Vec<u8>> = (0..1 + draw(most))
@@ -107,22 +106,22 @@ fn same_in_bursts(seed: u64, kind: Kind, method: Method, sticky: bool, dests: u8
             .collect();
         let [whole, single] = &mut rigs;
         for frame in &also {
-            whole.worker.io_mut().rx[LAN.index()].push_back(MemFrame::new(frame));
+            whole.inject(LAN, frame);
         }
         for frame in &frames {
-            whole.worker.io_mut().rx[port.index()].push_back(MemFrame::new(frame));
+            whole.inject(port, frame);
         }
-        whole.worker.poll(whole.now);
+        whole.poll();
         let one = tcp_out(whole);
         let mut other = Vec::new();
         for frame in &frames {
-            single.worker.io_mut().rx[port.index()].push_back(MemFrame::new(frame));
-            single.worker.poll(single.now);
+            single.inject(port, frame);
+            single.poll();
             other.extend(tcp_out(single));
         }
         for frame in &also {
-            single.worker.io_mut().rx[LAN.index()].push_back(MemFrame::new(frame));
-            single.worker.poll(single.now);
+            single.inject(LAN, frame);
+            single.poll();
             other.extend(tcp_out(single));
         }
         other.sort();
@@ -150,8 +149,8 @@ fn same_in_bursts(seed: u64, kind: Kind, method: Method, sticky: bool, dests: u8
                     views.map(|view| (view.client, view.virt, view.flags)).collect()
                 };
                 let before = over(rig);
-                rig.now = rig.now.plus(26);
-                while rig.worker.poll(rig.now) != 0 {}
+                rig.pass(26);
+                rig.settle();
                 let after = over(rig);
                 assert!(after.iter().all(|one| !before.contains(one)), "round {round}: {before:?} {after:?}");
                 let views = rig.list();
@@ -257,7 +256,7 @@ fn counts_hold_in_a_full_table() {
         let mut random = XorShift::new(seed + 1);
         let mut draw = |n: u64| random.below_inclusive(n - 1);
         for round in 0..300 {
-            rig.now = rig.now.plus(draw(200) as u32);
+            rig.pass(draw(200) as u32);
             let lan = draw(3) == 0 && method == Method::Masquerade;
             let frames: Vec<Vec<u8>> = (0..1 + draw(100))
                 .map(|_| {
@@ -271,7 +270,7 @@ fn counts_hold_in_a_full_table() {
                 })
                 .collect();
             rig.burst(if lan { LAN } else { WAN }, &frames);
-            while rig.worker.poll(rig.now) != 0 {}
+            rig.settle();
             rig.out();
             let views = rig.list();
             let half = views.iter().filter(|v| [2, 3, 10].contains(&v.state)).count() as u32;
@@ -319,10 +318,10 @@ fn kept_scores_choose_as_a_walk_does() {
         for cport in 0..60 {
             rig.syn_to(1000 + cport, 80);
         }
-        let dests = rig.master.snapshot().services.by_id(service).unwrap().plan.dests().to_vec();
+        let dests = rig.snapshot().services.by_id(service).unwrap().plan.dests().to_vec();
         let mut spec = spec.unwrap();
         spec.kind = kind;
-        rig.master.set_service(&spec, dests).unwrap();
+        rig.master().set_service(&spec, dests).unwrap();
         rig.publish();
         let mut random = XorShift::new(seed);
         let mut draw = |n: u64| random.below_inclusive(n - 1);
@@ -332,8 +331,8 @@ fn kept_scores_choose_as_a_walk_does() {
             match draw(12) {
                 0..6 => {
                     // The newest rules are taken up, which may end an overload.
-                    while rig.worker.poll(rig.now) != 0 {}
-                    let plan = rig.master.snapshot().services.by_id(service).unwrap().plan.clone();
+                    rig.settle();
+                    let plan = rig.snapshot().services.by_id(service).unwrap().plan.clone();
                     let mut best: Option<(u128, u128, DestId)> = None;
                     for dest in plan.dests() {
                         let d = rig.stats.dest(dest.id).unwrap();

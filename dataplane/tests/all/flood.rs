@@ -1,7 +1,6 @@
 //! Whatever a client may send: no panic, no growth, and every frame in exactly one count.
 
 use dataplane::io::PortId;
-use dataplane::mem::MemFrame;
 use dataplane::snapshot::dest::Method;
 use sched::Kind;
 
@@ -114,14 +113,14 @@ fn a_million_random_and_mutated_frames() {
                     mend(&mut frame);
                 }
             }
-            rig.worker.io_mut().rx[port.index()].push_back(MemFrame::new(&frame));
+            rig.inject(port, &frame);
             put_in += 1;
         }
         if round % 64 == 0 {
-            rig.now = rig.now.plus(random.below(500) as u32);
+            rig.pass(random.below(500) as u32);
         }
-        while rig.worker.io_mut().rx.iter().any(|queue| !queue.is_empty()) {
-            rig.worker.poll(rig.now);
+        while rig.io().rx.iter().any(|queue| !queue.is_empty()) {
+            rig.poll();
         }
         rig.out();
         assert!(rig.connections() <= 2000, "the table never grows");
@@ -171,8 +170,8 @@ fn every_value_of_every_header_byte() {
 #[test]
 fn a_full_host_ring_and_a_full_device_are_counted() {
     let mut rig = director(500);
-    rig.worker.io_mut().host_room = Some(1);
-    rig.worker.io_mut().tx_room = Some(0);
+    rig.io().host_room = Some(1);
+    rig.io().tx_room = Some(0);
     for cport in 0..50 {
         rig.tcp(5000 + cport, 80, SYN);
         rig.tcp(5000 + cport, 7777, SYN);

@@ -127,7 +127,7 @@ fn a_deleted_servers_replies_stay_claimed_while_it_has_connections() {
     rig.change_dest(sched::DestId::new(0), |info| info.available = false);
     let reply = fragments(MACS[1], (rip(11), 5353), asker, 11);
     assert_eq!(to_host(&mut rig, LAN, &reply), 0);
-    rig.master.forget_dest(sched::DestId::new(0));
+    rig.master().forget_dest(sched::DestId::new(0));
     rig.publish();
     rig.wait(301);
     assert_eq!(to_host(&mut rig, LAN, &fragments(MACS[1], (rip(11), 5353), asker, 12)[1..]), 2);

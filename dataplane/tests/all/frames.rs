@@ -30,11 +30,11 @@ fn a_next_hop_without_a_mac_is_resolved_and_the_frame_lacks_nothing_else() {
     for method in ALL {
         let expected = director(method).tcp(5000, 80, SYN).one().1.to_vec();
         let mut rig = director(method);
-        let known = *rig.master.paths_mut().adjacencies.entry(11);
+        let known = *rig.master().paths_mut().adjacencies.entry(11);
         let mut header = known.header;
         header[..6].fill(0);
         let unknown = Adjacency { header, reach: Reach::Resolving(LAN), next_hop: Some(rip(11)), ..known };
-        *rig.master.paths_mut().adjacencies.entry(11) = unknown;
+        *rig.master().paths_mut().adjacencies.entry(11) = unknown;
         rig.publish();
         let out = rig.tcp(5000, 80, SYN);
         assert!(out.sent.is_empty(), "{method:?}");
@@ -42,9 +42,9 @@ fn a_next_hop_without_a_mac_is_resolved_and_the_frame_lacks_nothing_else() {
         assert_eq!((*port, *request), (LAN, HostRequest::Resolve { next_hop: rip(11).into() }));
         assert_eq!((&frame[..6], &frame[6..]), ([0; 6].as_slice(), &expected[6..]), "{method:?}");
         // Linux knows it now: the frame comes back whole and leaves.
-        let io = rig.worker.io_mut();
+        let io = rig.io();
         io.from_host.push_back((LAN, MemFrame::new(&expected)));
-        rig.worker.poll(rig.now);
+        rig.poll();
         assert_eq!(rig.out().one(), (LAN, expected.as_slice()));
         assert_eq!((rig.stats.resolve.get(), rig.stats.from_host.get()), (1, 1));
         rig.assert_accounted();
@@ -65,10 +65,10 @@ fn a_neighbour_never_heard_of_is_resolved_and_found_later() {
     let seen = read(frame);
     assert_eq!((seen.dst_mac, seen.src_mac, seen.src), ([0; 6], MACS[1].0, (VIP, 80)));
     // Linux found it: the mirror adds the neighbour, and the very next reply leaves by itself.
-    *rig.master.paths_mut().adjacencies.entry(150) = adjacency(LAN, rmac(150), 1500);
-    let mut near = (*rig.master.paths_mut().neighbours).clone();
+    *rig.master().paths_mut().adjacencies.entry(150) = adjacency(LAN, rmac(150), 1500);
+    let mut near = (*rig.master().paths_mut().neighbours).clone();
     near.insert((LAN, client), 150);
-    rig.master.paths_mut().neighbours = std::sync::Arc::new(near);
+    rig.master().paths_mut().neighbours = std::sync::Arc::new(near);
     rig.publish();
     assert_eq!(rig.put(LAN, &reply).seen().dst_mac, rmac(150).0);
     rig.assert_accounted();
@@ -78,7 +78,7 @@ fn a_neighbour_never_heard_of_is_resolved_and_found_later() {
 fn a_real_server_on_the_director_itself_is_linuxs_at_the_same_ttl() {
     for method in ALL {
         let mut rig = director(method);
-        *rig.master.paths_mut().adjacencies.entry(11) =
+        *rig.master().paths_mut().adjacencies.entry(11) =
             Adjacency { reach: Reach::Host, ..Adjacency::default() };
         rig.publish();
         let sent = tcp(MACS[0], (CLIENT, 5000), (VIP, 80), SYN, b"");
@@ -102,7 +102,7 @@ fn a_real_server_on_the_director_itself_is_linuxs_at_the_same_ttl() {
 fn without_a_route_the_sender_is_told() {
     for method in ALL {
         let mut rig = director(method);
-        *rig.master.paths_mut().adjacencies.entry(11) = Adjacency::default();
+        *rig.master().paths_mut().adjacencies.entry(11) = Adjacency::default();
         rig.publish();
         let seen = rig.tcp(5000, 80, SYN).seen();
         assert_eq!((seen.src.0, seen.dst.0, &seen.payload[..2]), (VIP, CLIENT, [3, 1].as_slice()));
@@ -155,7 +155,7 @@ fn frames_for_other_macs_of_the_host_interface_are_balanced_or_linuxs() {
     for method in ALL {
         let mut rig = director(method);
         rig.put(WAN, &tcp(VRRP, (CLIENT, 5000), (VIP, 80), SYN, b"")).nothing();
-        rig.master.paths_mut().more_macs = vec![vec![VRRP], Vec::new()].into();
+        rig.master().paths_mut().more_macs = vec![vec![VRRP], Vec::new()].into();
         rig.publish();
         let out = rig.put(WAN, &tcp(VRRP, (CLIENT, 5000), (VIP, 80), SYN, b""));
         assert_eq!((out.one().0, &out.one().1[..12]), (LAN, [rmac(11).0, MACS[1].0].as_flattened()));
@@ -259,7 +259,7 @@ fn a_real_server_that_is_a_client_of_its_own_service_gets_there_by_fullnat() {
 #[test]
 fn an_answer_too_big_for_the_client_tells_the_server_from_the_port_it_came_by() {
     let mut rig = director(Method::Masquerade);
-    *rig.master.paths_mut().adjacencies.entry(0) = adjacency(WAN, GATEWAY, 1400);
+    *rig.master().paths_mut().adjacencies.entry(0) = adjacency(WAN, GATEWAY, 1400);
     rig.publish();
     rig.tcp(5000, 80, SYN).one();
     let mut reply = tcp(MACS[1], (rip(11), 8080), (CLIENT, 5000), ACK, &[7; 1380]);

@@ -79,7 +79,7 @@ fn a_deleted_service_leaves_its_connections_silent() {
     // Without any service at all Linux would get what comes: `rules.rs` looks at that.
     rig.service(TCP, 81, Kind::Rr);
     rig.change_dest(dest, |info| info.available = false);
-    rig.master.remove_service(service);
+    rig.master().remove_service(service);
     rig.publish();
     rig.tcp(5000, 80, ACK).nothing();
     rig.tcp(5001, 80, SYN).to_host();

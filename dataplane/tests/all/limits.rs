@@ -65,9 +65,9 @@ fn a_threshold_lifted_by_an_edit_lets_connections_in_at_once() {
         assert_eq!([5000, 5001, 5002].map(|cport| rig.syn_to(cport, 80)), [11, 11, 0]);
         // `ipvsadm -e … -x UPPER`: the facts change, and the scheduler hears of an edit.
         let dest = Dest { id: a, addr: rip(11).into(), port: 80, weight: 1, last_weight: 1 };
-        let info = *rig.master.snapshot().dest(a).unwrap();
-        rig.master.set_dest(a, dataplane::snapshot::dest::DestInfo { upper, ..info });
-        rig.master.set_dests(service, vec![dest], Edit::updated(&[dest], &dest)).unwrap();
+        let info = *rig.snapshot().dest(a).unwrap();
+        rig.master().set_dest(a, dataplane::snapshot::dest::DestInfo { upper, ..info });
+        rig.master().set_dests(service, vec![dest], Edit::updated(&[dest], &dest)).unwrap();
         rig.publish();
         assert_eq!(rig.syn_to(5003, 80), 11, "-x {upper}");
         assert_eq!(rig.syn_to(5004, 80), if upper == 0 { 11 } else { 0 });

@@ -19,21 +19,21 @@ const LIP2: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 201);
 
 /// Leaves a local address so many ports, from 1024 on.
 fn leave(rig: &Rig, slot: usize, ports: u16) {
-    let local = rig.master.snapshot().locals.get(slot).unwrap().clone().unwrap();
+    let local = rig.snapshot().locals.get(slot).unwrap().clone().unwrap();
     local.leave_to_linux(Some(1024 + ports..=65_535));
     assert_eq!(local.ports(), u32::from(ports));
 }
 
 fn failures(rig: &Rig, slot: usize) -> u64 {
-    rig.master.snapshot().locals.get(slot).unwrap().as_ref().unwrap().exhausted()
+    rig.snapshot().locals.get(slot).unwrap().as_ref().unwrap().exhausted()
 }
 
 fn in_use(rig: &Rig, slot: usize) -> u64 {
-    rig.master.snapshot().locals.get(slot).unwrap().as_ref().unwrap().in_use()
+    rig.snapshot().locals.get(slot).unwrap().as_ref().unwrap().in_use()
 }
 
 fn service(rig: &mut Rig, protocol: u8, port: u16, servers: &[u8]) -> ServiceId {
-    let locals = rig.master.snapshot().locals.iter().filter(|(_, local)| local.is_some()).count() as u32;
+    let locals = rig.snapshot().locals.iter().filter(|(_, local)| local.is_some()).count() as u32;
     let service = rig.service_with(protocol, port, Kind::Rr, |spec| spec.locals = (0..locals).collect());
     for server in servers {
         rig.dest(service, *server, port, Method::FullNat, 1);
@@ -150,7 +150,7 @@ fn the_last_ports_of_all_are_found() {
 #[test]
 fn local_addresses_take_turns_though_the_number_of_connections_is_the_same() {
     let mut rig = Rig::new();
-    rig.master.set_local(1, LIP2);
+    rig.master().set_local(1, LIP2);
     service(&mut rig, TCP, 80, &[11]);
     let mut shares: BTreeMap<Ipv4Addr, u32> = BTreeMap::new();
     for n in 0..100 {
@@ -167,7 +167,7 @@ fn local_addresses_take_turns_though_the_number_of_connections_is_the_same() {
 #[test]
 fn a_failure_counts_when_no_address_has_a_port_and_not_before() {
     let mut rig = Rig::new();
-    rig.master.set_local(1, LIP2);
+    rig.master().set_local(1, LIP2);
     leave(&rig, 0, 10);
     leave(&rig, 1, 30);
     service(&mut rig, TCP, 80, &[11]);
@@ -181,7 +181,7 @@ fn a_failure_counts_when_no_address_has_a_port_and_not_before() {
 #[test]
 fn ports_left_to_linux_are_never_used() {
     let mut rig = Rig::with_capacity(70_000);
-    let local = rig.master.snapshot().locals.get(0).unwrap().clone().unwrap();
+    let local = rig.snapshot().locals.get(0).unwrap().clone().unwrap();
     local.leave_to_linux(Some(32_768..=60_999));
     service(&mut rig, TCP, 80, &[11]);
     for n in 0..local.ports() + 1000 {

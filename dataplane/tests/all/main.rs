@@ -34,6 +34,7 @@ mod timers;
 mod tunnel_errors;
 mod unfinished;
 mod unreachable;
+mod workers;
 
 /// A file without a line above would never be compiled, and its tests never be run.
 #[test]

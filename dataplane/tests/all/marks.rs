@@ -47,7 +47,7 @@ fn vip_ports(ports: &[u16], mark: u32) -> Rule {
 }
 
 fn set_marks(rig: &mut Rig, rules: &[Rule]) {
-    rig.master.set_marks(Arc::new(Marks::compile(rules).unwrap()));
+    rig.master().set_marks(Arc::new(Marks::compile(rules).unwrap()));
     rig.publish();
 }
 
@@ -148,7 +148,7 @@ fn a_removed_mark_service_leaves_the_rest_alone() {
     let marked = by_mark(&mut rig, 5, Kind::Rr, None);
     rig.dest(marked, 12, 0, Method::Masquerade, 1);
     assert_eq!(rig.syn_to(5000, 80), 12);
-    rig.master.remove_service(marked);
+    rig.master().remove_service(marked);
     rig.publish();
     assert_eq!(rig.syn_to(5001, 80), 11);
 }

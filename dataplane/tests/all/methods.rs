@@ -150,8 +150,8 @@ fn a_tunnel_without_headroom_drops_the_packet_and_does_nothing_else() {
     let mut frame = MemFrame::new(&bytes[128..]);
     assert!(frame.grow_front(128), "all of its headroom");
     frame.bytes_mut().copy_from_slice(&bytes);
-    rig.worker.io_mut().rx[WAN.index()].push_back(frame);
-    rig.worker.poll(rig.now);
+    rig.io().rx[WAN.index()].push_back(frame);
+    rig.poll();
     rig.out().nothing();
     assert_eq!((rig.drops(DropReason::NoHeadroom), rig.drops(DropReason::TtlExceeded)), (1, 0));
 }

@@ -4,7 +4,6 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::mem::MemFrame;
 use dataplane::snapshot::dest::Method;
 use dataplane::verdict::DropReason;
 use sched::Kind;
@@ -199,9 +198,9 @@ fn a_storm_that_the_table_has_room_for_is_let_in() {
     let service = rig.service(TCP, 80, Kind::Wlc);
     rig.dest(service, 11, 80, Method::Masquerade, 1);
     for n in 0..1000 {
-        rig.worker.io_mut().rx[0].push_back(MemFrame::new(&syn(5000 + n, 80)));
+        rig.inject(WAN, &syn(5000 + n, 80));
     }
-    while rig.worker.poll(rig.now) != 0 {}
+    rig.settle();
     assert_eq!((rig.connections(), rig.drops(DropReason::SynFlood)), (1000, 0));
 }
 
@@ -222,11 +221,11 @@ fn floods_at_services_by_mark_are_held_back() {
         ports: Vec::new(),
         action: Action::Set { value: 1, mask: u32::MAX },
     };
-    rig.master.set_marks(std::sync::Arc::new(Marks::compile(&[rule]).unwrap()));
+    rig.master().set_marks(std::sync::Arc::new(Marks::compile(&[rule]).unwrap()));
     rig.publish();
     for n in 0..20_000 {
-        rig.worker.io_mut().rx[0].push_back(MemFrame::new(&syn(5000 + n, 80)));
+        rig.inject(WAN, &syn(5000 + n, 80));
     }
-    while rig.worker.poll(rig.now) != 0 {}
+    rig.settle();
     assert!(rig.drops(DropReason::SynFlood) > 0);
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use dataplane::mem::MemFrame;
 use dataplane::snapshot::dest::Method;
 use dataplane::verdict::DropReason;
 use sched::Kind;
@@ -92,10 +91,10 @@ impl Scene {
             frame[26..30].copy_from_slice(&(0x2000_0000 | drawn >> 8).to_be_bytes());
             frame[34..36].copy_from_slice(&(1024 + (drawn & 0xff) as u16).to_be_bytes());
             fix_ip(&mut frame);
-            self.rig.worker.io_mut().rx[WAN.index()].push_back(MemFrame::new(&frame));
+            self.rig.inject(WAN, &frame);
         }
-        while self.rig.worker.io_mut().rx.iter().any(|queue| !queue.is_empty()) {
-            self.rig.worker.poll(self.rig.now);
+        while self.rig.io().rx.iter().any(|queue| !queue.is_empty()) {
+            self.rig.poll();
         }
         let out = self.rig.out();
         if self.flood == Flood::Answered {
@@ -103,10 +102,10 @@ impl Scene {
                 let [a, b, c, d, .., high, low] = frame[26..36] else { continue };
                 let to = (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]));
                 let answer = udp(MACS[1], (rip(frame[5]), DNS), to, b"");
-                self.rig.worker.io_mut().rx[LAN.index()].push_back(MemFrame::new(&answer));
+                self.rig.inject(LAN, &answer);
             }
-            while self.rig.worker.io_mut().rx.iter().any(|queue| !queue.is_empty()) {
-                self.rig.worker.poll(self.rig.now);
+            while self.rig.io().rx.iter().any(|queue| !queue.is_empty()) {
+                self.rig.poll();
             }
             self.rig.out();
         }
@@ -197,13 +196,13 @@ fn besiege(method: Method, flood: Flood, sticky: bool) {
     let mut scene = Scene::new(method, flood, sticky, capacity);
     if flood == Flood::Answered {
         // As where Linux has the local address too.
-        let local = scene.rig.master.snapshot().locals.get(0).unwrap().clone().unwrap();
+        let local = scene.rig.snapshot().locals.get(0).unwrap().clone().unwrap();
         local.leave_to_linux(Some(32_768..=60_999));
     }
     let mut standing = scene.standing(100);
     let mut lost = 0;
     while scene.sent < wanted {
-        scene.rig.now = scene.rig.now.plus(1);
+        scene.rig.pass(1);
         scene.flood(FAST);
         if scene.sent.is_multiple_of(FAST * 100) {
             lost += scene.talk(&mut standing);
@@ -212,7 +211,7 @@ fn besiege(method: Method, flood: Flood, sticky: bool) {
     let mut under_way: BTreeMap<u32, (Client, u32)> = BTreeMap::new();
     let mut served = 0;
     for tick in 0..TICKS {
-        scene.rig.now = scene.rig.now.plus(1);
+        scene.rig.pass(1);
         scene.flood(if flood == Flood::Answered { RATE_ANSWERED } else { RATE });
         if tick % 100 == 0 {
             lost += scene.talk(&mut standing);

@@ -2,7 +2,6 @@
 //! from control's estimator.
 
 use dataplane::io::PortId;
-use dataplane::mem::MemFrame;
 use dataplane::snapshot::dest::Method;
 use dataplane::time::Moment;
 use sched::Kind;
@@ -13,18 +12,18 @@ use crate::rig::*;
 /// Puts a frame in `micros` after the rig's moment, up to which the worker polls as it does while
 /// it rests.
 fn put_at(rig: &mut Rig, micros: u32, port: PortId, frame: &[u8]) -> Out {
-    let begun = Moment::from(rig.now);
+    let begun = Moment::from(rig.now());
     for passed in (0..micros).step_by(800) {
-        rig.worker.poll(Moment { ticks: rig.now, micros: begun.micros + passed });
+        rig.worker().poll(Moment { micros: begun.micros + passed, ..begun });
     }
     put_late(rig, micros, port, frame)
 }
 
 /// Puts a frame in `micros` after the rig's moment, without a poll before.
 fn put_late(rig: &mut Rig, micros: u32, port: PortId, frame: &[u8]) -> Out {
-    let begun = Moment::from(rig.now);
-    rig.worker.io_mut().rx[port.index()].push_back(MemFrame::new(frame));
-    rig.worker.poll(Moment { ticks: rig.now, micros: begun.micros + micros });
+    let begun = Moment::from(rig.now());
+    rig.inject(port, frame);
+    rig.worker().poll(Moment { micros: begun.micros + micros, ..begun });
     rig.out()
 }
 

@@ -60,7 +60,7 @@ fn one_snapshot_or_many_come_to_the_same() {
             one_packet: false,
             locals: Vec::new(),
         };
-        rig.master.set_service(&spec, Vec::new()).unwrap();
+        rig.master().set_service(&spec, Vec::new()).unwrap();
         let mut list = Vec::<Dest>::new();
         for (slot, (n, weight)) in edits.into_iter().enumerate() {
             let id = DestId::new(slot as u32);
@@ -77,13 +77,13 @@ fn one_snapshot_or_many_come_to_the_same() {
                 hop,
                 ..DestInfo::default()
             };
-            rig.master.set_dest(id, info);
-            rig.master.set_dests(service, list.clone(), edit).unwrap();
+            rig.master().set_dest(id, info);
+            rig.master().set_dests(service, list.clone(), edit).unwrap();
             if each {
                 rig.publish();
             }
             if seen {
-                rig.worker.poll(rig.now);
+                rig.poll();
             }
         }
         rig.publish();
@@ -127,7 +127,7 @@ fn another_scheduler_starts_afresh_and_connections_stay() {
     rig.dest(service, 11, 80, Method::Masquerade, 1);
     rig.dest(service, 12, 80, Method::Masquerade, 1);
     assert_eq!(rig.syn_to(5000, 80), 12);
-    let old = rig.master.snapshot().services.by_id(service).unwrap().clone();
+    let old = rig.snapshot().services.by_id(service).unwrap().clone();
     let spec = dataplane::snapshot::master::ServiceSpec {
         id: service,
         key: old.key,
@@ -137,7 +137,7 @@ fn another_scheduler_starts_afresh_and_connections_stay() {
         one_packet: false,
         locals: Vec::new(),
     };
-    rig.master.set_service(&spec, old.plan.dests().to_vec()).unwrap();
+    rig.master().set_service(&spec, old.plan.dests().to_vec()).unwrap();
     rig.publish();
     assert_eq!(rig.tcp(5000, 80, ACK).seen().dst.0, rip(12));
     assert_eq!([5001, 5002, 5003].map(|cport| rig.syn_to(cport, 80)), [11, 12, 11]);
@@ -190,7 +190,7 @@ fn services_with_the_same_servers_share_one_table() {
         }
     }
     let shared = |rig: &Rig| {
-        let [one, other] = services.map(|id| rig.master.snapshot().services.by_id(id).unwrap().plan.clone());
+        let [one, other] = services.map(|id| rig.snapshot().services.by_id(id).unwrap().plan.clone());
         one.shares_table(&other)
     };
     assert!(shared(&rig));
@@ -211,11 +211,11 @@ fn requests_of_a_deleted_service_are_linuxs_once_no_service_is_left() {
         rig.tcp(5000, 80, SYN).one();
         rig.tcp(5000, 80, ACK).one();
         rig.delete(services[0], dest);
-        rig.master.remove_service(services[0]);
+        rig.master().remove_service(services[0]);
         rig.publish();
         rig.tcp(5000, 80, ACK).nothing();
         assert_eq!(rig.drops(DropReason::DestinationGone), 1, "{method:?}");
-        rig.master.remove_service(services[1]);
+        rig.master().remove_service(services[1]);
         rig.publish();
         rig.tcp(5000, 80, ACK).to_host();
         rig.tcp(5000, 80, SYN).to_host();

@@ -24,9 +24,9 @@ fn director(method: Method, input: Input) -> Rig {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
     rig.dest(service, 11, if method.is_translated() { 8080 } else { 80 }, method, 1);
-    let mut ports = rig.master.paths_mut().ports.to_vec();
+    let mut ports = rig.master().paths_mut().ports.to_vec();
     ports.iter_mut().for_each(|port| port.input = input);
-    rig.master.paths_mut().ports = ports.into();
+    rig.master().paths_mut().ports = ports.into();
     rig.publish();
     rig
 }
@@ -132,7 +132,7 @@ fn packets_of_a_standing_connection_keep_to_their_ports_where_linux_is_strict() 
 /// A director whose Linux is strict, and whose clients are behind `target`.
 fn strict_with_clients_behind(target: RouteTarget) -> Rig {
     let mut rig = director(Method::Masquerade, filter(RpFilter::Strict));
-    rig.master.paths_mut().routes = Arc::new(Routes::new(&[
+    rig.master().paths_mut().routes = Arc::new(Routes::new(&[
         (rip(1), rip(254), RouteTarget::OnLink { port: LAN, mtu: 1500 }),
         (a("192.168.0.0"), a("192.168.255.255"), target),
     ]));

@@ -105,9 +105,9 @@ struct Side {
 impl Side {
     fn new(method: Method, protocol: u8, options: bool, rp_filter: RpFilter) -> Self {
         let mut rig = Rig::new();
-        let mut ports = rig.master.paths_mut().ports.to_vec();
+        let mut ports = rig.master().paths_mut().ports.to_vec();
         ports.iter_mut().for_each(|port| port.input.rp_filter = rp_filter);
-        rig.master.paths_mut().ports = ports.into();
+        rig.master().paths_mut().ports = ports.into();
         let service = rig.service(protocol, 80, Kind::Rr);
         let port = if method.is_translated() { 8080 } else { 80 };
         let dest = rig.dest(service, 11, port, method, 1);
@@ -120,7 +120,7 @@ impl Side {
     fn set_mtu(&mut self, mtu: u16) {
         let mtu = mtu + if self.options { OPTIONS.len() as u16 } else { 0 };
         for id in [0, 11] {
-            self.rig.master.paths_mut().adjacencies.entry(id).mtu = mtu;
+            self.rig.master().paths_mut().adjacencies.entry(id).mtu = mtu;
         }
         self.rig.publish();
     }

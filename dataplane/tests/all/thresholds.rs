@@ -15,8 +15,8 @@ fn only_a_threshold_raised_or_lifted_ends_an_overload() {
     rig.dest(service, 11, 80, Method::DirectRoute, 1);
     let dest = rig.dest(service, 12, 80, Method::DirectRoute, 9);
     let edit = |rig: &mut Rig, upper| {
-        let info = *rig.master.snapshot().dest(dest).unwrap();
-        rig.master.set_dest(dest, dataplane::snapshot::dest::DestInfo { upper, ..info });
+        let info = *rig.snapshot().dest(dest).unwrap();
+        rig.master().set_dest(dest, dataplane::snapshot::dest::DestInfo { upper, ..info });
         let list = [(12, dest), (11, DestId::new(0))].map(|(n, id)| Dest {
             id,
             addr: rip(n).into(),
@@ -24,7 +24,7 @@ fn only_a_threshold_raised_or_lifted_ends_an_overload() {
             weight: if n == 12 { 9 } else { 1 },
             last_weight: 1,
         });
-        rig.master.set_dests(service, list.to_vec(), Edit::updated(&list, &list[0])).unwrap();
+        rig.master().set_dests(service, list.to_vec(), Edit::updated(&list, &list[0])).unwrap();
         rig.publish();
     };
     edit(&mut rig, 4);

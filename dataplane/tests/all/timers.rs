@@ -4,7 +4,6 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::mem::MemFrame;
 use dataplane::snapshot::dest::Method;
 use dataplane::verdict::DropReason;
 use sched::DestId;
@@ -29,8 +28,8 @@ fn a_half_open_connection_has_one_record() {
     rig.tcp(5000, 80, SYN);
     let mut looked_at = 0;
     for _ in 0..6100 {
-        rig.now = rig.now.plus(1);
-        looked_at += rig.worker.poll(rig.now);
+        rig.pass(1);
+        looked_at += rig.poll();
     }
     assert_eq!((rig.connections(), looked_at), (0, 1));
 }
@@ -84,16 +83,16 @@ fn full_bursts(ports: usize) {
     let mut n = 0_u32;
     let mut peak = 0;
     for _ in 0..6000 {
-        rig.now = rig.now.plus(1);
-        for (port, mac) in MACS.into_iter().enumerate().take(ports) {
+        rig.pass(1);
+        for (port, mac) in [WAN, LAN].into_iter().zip(MACS).take(ports) {
             for _ in 0..32 {
                 n += 1;
                 let client = (Ipv4Addr::from_bits(0x1400_0000 + n / 60_000), (n % 60_000) as u16 + 1000);
                 let frame = tcp(mac, client, (VIP, 80), SYN, b"");
-                rig.worker.io_mut().rx[port].push_back(MemFrame::new(&frame));
+                rig.inject(port, &frame);
             }
         }
-        rig.worker.poll(rig.now);
+        rig.poll();
         rig.out();
         peak = peak.max(rig.connections());
     }
@@ -116,16 +115,16 @@ fn ending_keeps_up_with_full_bursts_of_two_ports() {
 #[test]
 fn a_slot_used_again_after_the_clock_has_wrapped_ends_too() {
     let (mut rig, _) = rig(1, None);
-    let start = rig.now;
+    let start = rig.now();
     rig.tcp(5000, 80, SYN);
     rig.wait(62);
     assert_eq!(rig.connections(), 0);
     // On to ten seconds after the start, one turn of the clock (497 days) later: the old record
     // lies ahead again.
-    let left = (u32::MAX - rig.now.since(start).cast_unsigned()) + 1001;
+    let left = (u32::MAX - rig.now().since(start).cast_unsigned()) + 1001;
     for part in [left / 3, left / 3, left - 2 * (left / 3)] {
-        rig.now = rig.now.plus(part);
-        while rig.worker.poll(rig.now) != 0 {}
+        rig.pass(part);
+        rig.settle();
     }
     rig.tcp(5001, 80, SYN);
     assert_eq!(rig.connections(), 1);
@@ -142,16 +141,16 @@ fn a_batch_that_a_busy_poll_began_ends_in_an_idle_one() {
             rig.tcp(cport, 80, SYN);
         }
         // They are over after 60 s; nothing is looked at until then.
-        rig.now = rig.now.plus(6100);
+        rig.pass(6100);
         for _ in 0..busy {
             let frame = tcp(MACS[0], (Ipv4Addr::new(20, 0, 0, 1), 4000), (VIP, 81), SYN, b"");
-            rig.worker.io_mut().rx[0].push_back(MemFrame::new(&frame));
-            rig.worker.poll(rig.now);
+            rig.inject(WAN, &frame);
+            rig.poll();
         }
         let left = rig.connections();
         assert!(left > 64, "{left} left after {busy} busy polls");
         for _ in 0..8 {
-            rig.worker.poll(rig.now);
+            rig.poll();
         }
         assert_eq!(rig.connections(), 0, "after {busy} busy polls");
     }

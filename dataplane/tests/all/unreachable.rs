@@ -29,8 +29,8 @@ fn director(protocol: u8, method: Method) -> (Rig, DestId) {
 
 /// From now on the MAC behind an adjacency is not known.
 fn silence(rig: &mut Rig, id: usize, port: PortId, next_hop: Ipv4Addr) {
-    let known = *rig.master.paths_mut().adjacencies.entry(id);
-    *rig.master.paths_mut().adjacencies.entry(id) =
+    let known = *rig.master().paths_mut().adjacencies.entry(id);
+    *rig.master().paths_mut().adjacencies.entry(id) =
         Adjacency { reach: Reach::Resolving(port), next_hop: Some(next_hop), ..known };
     rig.publish();
 }
@@ -40,7 +40,7 @@ fn fail(rig: &mut Rig, out: Out) -> Out {
     assert!(out.sent.is_empty(), "{out:?}");
     for (_, request, frame) in out.host {
         assert!(matches!(request, HostRequest::Resolve { .. }));
-        rig.worker.io_mut().failed.push_back(MemFrame::new(&frame));
+        rig.io().failed.push_back(MemFrame::new(&frame));
     }
     rig.wait_ticks(10);
     rig.assert_accounted();
@@ -133,7 +133,7 @@ fn nothing_is_said_when_nobody_knows_whose_it_was() {
     // An error is not answered by one, and garbage is not read.
     let icmp = [[0; 14].as_slice(), &[0x45, 0, 0, 28, 0, 0, 0, 0, 63, 1]].concat();
     for frame in [Vec::new(), vec![0; 13], vec![0x45; 34], icmp] {
-        rig.worker.io_mut().failed.push_back(MemFrame::new(&frame));
+        rig.io().failed.push_back(MemFrame::new(&frame));
     }
     // As if they had been counted when they left.
     rig.wait_ticks(10);
@@ -146,13 +146,13 @@ fn nothing_is_said_when_nobody_knows_whose_it_was() {
 fn what_wants_a_neighbour_takes_no_room_from_what_is_linuxs() {
     let (mut rig, _) = director(TCP, Method::Masquerade);
     silence(&mut rig, 11, LAN, rip(11));
-    rig.worker.io_mut().resolve_room = Some(5);
-    rig.worker.io_mut().host_room = Some(3);
+    rig.io().resolve_room = Some(5);
+    rig.io().host_room = Some(3);
     let syns: Vec<_> = (0..20).map(|n| tcp(MACS[0], (CLIENT, 5000 + n), (VIP, 80), SYN, b"")).collect();
     let mut arp = syns[0].clone();
     arp[12..14].copy_from_slice(&[8, 6]);
-    rig.worker.io_mut().rx[0].extend(syns.iter().chain([&arp]).map(|frame| MemFrame::new(frame)));
-    rig.worker.poll(rig.now);
+    syns.iter().chain([&arp]).for_each(|frame| rig.inject(WAN, frame));
+    rig.poll();
     let delivered = |out: &Out| out.host.iter().filter(|item| item.1 == HostRequest::Deliver).count();
     let out = rig.out();
     assert_eq!((delivered(&out), out.host.len()), (1, 6));

@@ -26,6 +26,7 @@ use dataplane::marks::rule::Ports;
 use dataplane::marks::rule::Rule;
 use dataplane::marks::rule::Side;
 use dataplane::marks::rule::Term;
+use dataplane::mem::MemDirector;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::service::ServiceKey;
 use sched::Kind;
@@ -144,12 +145,21 @@ fn marks() -> Marks {
     Marks::compile(&rules.collect::<Vec<_>>()).unwrap()
 }
 
+/// A rig over `io` with room for so many connections.
+fn rig_over<Io: PacketIo>(io: Io, capacity: u32) -> Rig<Io> {
+    let (rules, ends) = rules_for(1);
+    Rig::of(MemDirector::over(rules, ends, size(capacity), [io]))
+}
+
 /// Changes of rules between one part of the packets and the next.
 const CHANGES: u8 = 20;
 
 #[test]
 fn a_million_packets_allocate_nothing() {
-    let mut rig = Rig::new();
+    let mut free = Slot::arena(256);
+    free.reserve(256);
+    let io = Loop { free, templates: templates(), next: 0, sent: 0, local_port: [0; 2], asked: 0 };
+    let mut rig = rig_over(io, 4096);
     for (port, method) in [(80, Method::Masquerade), (81, Method::DirectRoute), (82, Method::Tunnel)] {
         let service = rig.service(TCP, port, Kind::Wlc);
         rig.dest(service, 11, port, method, 1);
@@ -163,15 +173,10 @@ fn a_million_packets_allocate_nothing() {
     // Port 83 is a mark's.
     let marked = rig.service_with(TCP, 0, Kind::Lblcr, |spec| spec.key = ServiceKey::Mark(1));
     let marked = rig.dest(marked, 11, 0, Method::Masquerade, 1);
-
-    let (free, templates) = (Slot::arena(256), templates());
-    let io = Loop { free, templates, next: 0, sent: 0, local_port: [0; 2], asked: 0 };
-    rig.master.set_marks(Arc::new(marks()));
-    let mut worker = rig.move_over(io, 4096);
-    let (stats, mut now) = (worker.stats().clone(), rig.now);
-    worker.io_mut().free.reserve(256);
+    rig.master().set_marks(Arc::new(marks()));
+    rig.publish();
     for _ in 0..100 {
-        worker.poll(now);
+        rig.poll();
     }
 
     // Control allocates, the worker that follows must not: not when a list outgrows the room of its
@@ -185,16 +190,17 @@ fn a_million_packets_allocate_nothing() {
             rig.delete(full, old);
         }
         calls += counting::calls(|| {
-            while stats.received.get() < u64::from(change) * 1_000_000 / u64::from(CHANGES) {
-                now = now.plus(3);
-                worker.poll(now);
+            while rig.stats.received.get() < u64::from(change) * 1_000_000 / u64::from(CHANGES) {
+                rig.pass(3);
+                rig.poll();
             }
         });
-        assert_eq!(worker.epoch(), rig.publisher.epoch(), "the worker follows");
-        rig.publisher.reclaim();
-        assert_eq!(rig.publisher.retired(), 0, "and holds up none that are old");
+        assert!(rig.director.rules.settled(), "the worker follows");
+        rig.director.rules.reclaim();
+        assert_eq!(rig.director.rules.retired(), 0, "and holds up none that are old");
     }
     assert_eq!(calls, 0, "calls of the allocator");
+    let stats = &rig.stats;
     let dest = stats.dest(fullnat).unwrap();
     assert!(dest.conns.get() > 100 && dest.out_pkts.get() > 100, "FULLNAT, both ways");
     assert!(stats.from_host.get() > 10_000, "frames of Linux's");
@@ -202,5 +208,6 @@ fn a_million_packets_allocate_nothing() {
     assert!(stats.icmp_sent.get() > 0 && stats.host.get() > 0 && stats.dropped() > 0);
     let of_mark = stats.dest(marked).map_or(0, |dest| dest.conns.get());
     assert!(of_mark > 100, "the mark's service was used");
-    assert!(worker.io_mut().sent > 500_000);
+    assert!(rig.io().sent > 500_000);
+    rig.assert_accounted();
 }

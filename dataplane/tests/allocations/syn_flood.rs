@@ -13,7 +13,6 @@ use dataplane::io::PortId;
 use dataplane::snapshot::dest::Method;
 use dataplane::time::Ticks;
 use dataplane::verdict::DropReason;
-use dataplane::worker::Worker;
 use sched::Kind;
 use sched::Random;
 use sched::XorShift;
@@ -21,6 +20,7 @@ use sched::XorShift;
 use crate::arena::Slot;
 use crate::counting;
 use crate::rig::*;
+use crate::rig_over;
 
 const CAPACITY: u32 = 2000;
 /// Connections that are there before the flood.
@@ -94,13 +94,12 @@ fn flags_of(frame: &[u8]) -> u8 {
     frame[outer + 14 + 20 + 13]
 }
 
-/// A director, the frames it is given, and the time.
+/// A director and the frames it is given.
 struct Siege {
-    worker: Worker<Ports>,
+    rig: Rig<Ports>,
     syn: Vec<u8>,
     ack: Vec<u8>,
     reply: Vec<u8>,
-    now: Ticks,
     random: XorShift,
     /// Frames that come at a time.
     batch: usize,
@@ -109,7 +108,7 @@ struct Siege {
 impl Siege {
     /// Puts a frame in whose other end, at `at` in the IP header, is `end`.
     fn come(&mut self, template: &[u8], at: usize, end: (Ipv4Addr, u16)) {
-        let io = self.worker.io_mut();
+        let io = self.rig.io();
         let mut slot = io.free.pop().unwrap();
         slot.fill(template);
         let bytes = slot.bytes_mut();
@@ -124,42 +123,42 @@ impl Siege {
     }
 
     fn poll(&mut self) {
-        self.worker.poll(self.now);
+        self.rig.poll();
     }
 
     fn request(&mut self, frame: &[u8], nth: u16) {
-        self.worker.io_mut().from = WAN;
+        self.rig.io().from = WAN;
         self.come(frame, 26, (CLIENT, 5000 + nth));
     }
 
     /// A packet in each direction of each standing connection; how many were sent on.
     fn talk(&mut self, both: bool) -> u64 {
-        let sent = self.worker.io_mut().others;
+        let sent = self.rig.io().others;
         let (ack, reply) = (core::mem::take(&mut self.ack), core::mem::take(&mut self.reply));
         for nth in 0..STANDING {
             self.request(&ack, nth);
         }
         self.poll();
         for nth in 0..if both { STANDING } else { 0 } {
-            self.worker.io_mut().from = LAN;
+            self.rig.io().from = LAN;
             self.come(&reply, 30, (CLIENT, 5000 + nth));
         }
         self.poll();
         (self.ack, self.reply) = (ack, reply);
-        self.worker.io_mut().others - sent
+        self.rig.io().others - sent
     }
 
     /// SYNs from anywhere, more at a time than are taken in a poll.
     fn flood(&mut self, count: u64) {
         self.batch = FLOODING;
         let syn = core::mem::take(&mut self.syn);
-        self.worker.io_mut().from = WAN;
+        self.rig.io().from = WAN;
         for _ in 0..count {
             let drawn = self.random.below_inclusive(u64::MAX);
             let [a, b, c, d, e, ..] = drawn.to_be_bytes();
             self.come(&syn, 26, (Ipv4Addr::new(20 + a % 100, b, c, d), 1024 + u16::from(e)));
         }
-        while !self.worker.io_mut().coming.is_empty() {
+        while !self.rig.io().coming.is_empty() {
             self.poll();
         }
         self.batch = 32;
@@ -169,33 +168,32 @@ impl Siege {
     /// Lets so many seconds pass.
     fn wait(&mut self, seconds: u32) {
         for _ in 0..seconds * 4 {
-            self.now = self.now.plus(Ticks::PER_SECOND / 4);
-            while self.worker.poll(self.now) != 0 {}
+            self.rig.pass(Ticks::PER_SECOND / 4);
+            self.rig.settle();
         }
     }
 
     /// How many of so many new clients are let in.
     fn newcomers(&mut self, count: u16) -> u64 {
-        let (syn, before) = (core::mem::take(&mut self.syn), self.worker.io_mut().syns);
+        let (syn, before) = (core::mem::take(&mut self.syn), self.rig.io().syns);
         for nth in 0..count {
             self.request(&syn, 10_000 + nth);
         }
         self.poll();
         self.syn = syn;
-        self.worker.io_mut().syns - before
+        self.rig.io().syns - before
     }
 }
 
 fn stands_a_flood(method: Method, kind: Kind) {
-    let mut rig = Rig::new();
+    let mut rig = rig_over(Ports::new(), CAPACITY);
     let service = rig.service(TCP, 80, kind);
     let dest = rig.dest(service, 11, 80, method, 1);
-    let (_publisher, worker) = rig.over(Ports::new(), CAPACITY);
-    let stats = worker.stats().clone();
+    let stats = rig.stats.clone();
     let frame = |flags| tcp(MACS[0], (CLIENT, 1), (VIP, 80), flags, b"");
     let reply = tcp(MACS[1], (rip(11), 80), (CLIENT, 1), ACK, b"");
-    let (now, random) = (rig.now, XorShift::new(5));
-    let mut siege = Siege { worker, syn: frame(SYN), ack: frame(ACK), reply, now, random, batch: 32 };
+    let random = XorShift::new(5);
+    let mut siege = Siege { rig, syn: frame(SYN), ack: frame(ACK), reply, random, batch: 32 };
     let both = method == Method::Masquerade;
     let each = u64::from(STANDING) * if both { 2 } else { 1 };
 
@@ -208,22 +206,22 @@ fn stands_a_flood(method: Method, kind: Kind) {
     for _ in 0..2 {
         assert_eq!((siege.talk(both), stats.connections.get()), (each, u32::from(STANDING)));
     }
-    let memory = siege.worker.flows().memory_bytes();
+    let memory = siege.rig.worker().flows().memory_bytes();
 
     let calls = counting::calls(|| {
         for _ in 0..TIMES / 10 {
             siege.flood(u64::from(CAPACITY) * 10);
-            siege.now = siege.now.plus(1);
+            siege.rig.pass(1);
             assert_eq!(siege.talk(both), each, "packets of established connections");
             assert!(stats.connections.get() <= CAPACITY);
         }
     });
     assert_eq!(calls, 0, "calls of the allocator");
-    assert_eq!(siege.worker.flows().memory_bytes(), memory);
+    assert_eq!(siege.rig.worker().flows().memory_bytes(), memory);
     let (refused, came) = (TIMES * u64::from(CAPACITY), u64::from(STANDING) + TIMES * u64::from(CAPACITY));
     assert!(stats.drops(DropReason::SynFlood).get() > refused * 8 / 10, "held back while packets wait");
     assert!(stats.half_open.get() > CAPACITY / 8);
-    let sent = siege.worker.io_mut().syns;
+    let sent = siege.rig.io().syns;
     let dropped = stats.drops(DropReason::TableFull).get() + stats.drops(DropReason::SynFlood).get();
     assert!(sent + dropped <= came);
 
@@ -241,9 +239,8 @@ fn stands_a_flood(method: Method, kind: Kind) {
     assert_eq!(siege.newcomers(free), u64::from(free), "newcomers are let in");
     assert_eq!(siege.talk(both), each);
     assert_eq!(stats.dest(dest).unwrap().active.get(), CAPACITY);
-    let ended = stats.transmitted.get() + stats.host.get() + stats.resolve.get() + stats.dropped();
-    assert_eq!(stats.received.get() + stats.icmp_sent.get(), ended);
-    assert_eq!(siege.worker.io_mut().host, 0);
+    siege.rig.assert_accounted();
+    assert_eq!(siege.rig.io().host, 0);
 }
 
 #[test]

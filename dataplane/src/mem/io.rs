@@ -1,4 +1,4 @@
-//! Ports in memory: the packet path without a device, for tests, fuzzing and simulation.
+//! Frames and queues in ordinary memory.
 
 use std::collections::VecDeque;
 use std::vec::Vec;
@@ -9,6 +9,7 @@ use crate::io::HostFrame;
 use crate::io::HostRequest;
 use crate::io::PacketIo;
 use crate::io::PortId;
+use crate::io::RxChecksum;
 
 /// Room in front of a frame's bytes, as an mbuf has it.
 const HEADROOM: usize = 128;
@@ -18,14 +19,21 @@ const HEADROOM: usize = 128;
 pub struct MemFrame {
     buffer: Vec<u8>,
     start: usize,
+    l3_checksum: RxChecksum,
 }
 
 impl MemFrame {
-    /// A frame holding a copy of `bytes`.
+    /// A frame holding a copy of `bytes`, at whose checksum no device has looked.
     pub fn new(bytes: &[u8]) -> Self {
         let mut buffer = vec![0; HEADROOM];
         buffer.extend_from_slice(bytes);
-        Self { buffer, start: HEADROOM }
+        Self { buffer, start: HEADROOM, l3_checksum: RxChecksum::Unknown }
+    }
+
+    /// The same frame, of which the device says this.
+    #[must_use]
+    pub fn with_l3_checksum(self, l3_checksum: RxChecksum) -> Self {
+        Self { l3_checksum, ..self }
     }
 }
 
@@ -53,9 +61,13 @@ impl Frame for MemFrame {
     fn truncate(&mut self, len: usize) {
         self.buffer.truncate(self.start + len);
     }
+
+    fn l3_checksum(&self) -> RxChecksum {
+        self.l3_checksum
+    }
 }
 
-/// Ports whose queues are lists: put frames into `rx`, find what was sent in `tx` and `host`.
+/// One worker's queues, as lists: put frames into `rx`, find what was sent in `tx` and `host`.
 #[derive(Debug, Default)]
 pub struct MemIo {
     /// Frames waiting to be received, by port.

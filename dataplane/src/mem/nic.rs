@@ -1,0 +1,261 @@
+//! A network card in memory: how it spreads frames over its receive queues, and what else it can do.
+//!
+//! The model decides and holds nothing. Receive queue n is worker n's, and frames wait in that
+//! worker's [`crate::mem::MemIo`].
+
+use zerocopy::FromBytes;
+
+use crate::io::RxChecksum;
+use crate::wire::checksum;
+use crate::wire::ether;
+use crate::wire::ether::ETHER_LEN;
+use crate::wire::ether::EtherHeader;
+use crate::wire::ipv4::FRAGMENT_MASK;
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::l4;
+
+/// Entries of a card's redirection table; many real cards have as many.
+const TABLE_LEN: usize = 128;
+
+/// A key of the Toeplitz hash: the bytes that addresses and ports of IPv4 and IPv6 reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RssKey(pub [u8; 40]);
+
+impl RssKey {
+    /// Both directions of a connection have the same hash under this key, because each address and
+    /// each port meets the same 16 bits of it (Woo and Park, "Scalable TCP Session Monitoring with
+    /// Symmetric Receive-side Scaling", 2012).
+    pub const SYMMETRIC: Self = {
+        let mut key = [0x6d; 40];
+        let mut nth = 1;
+        while nth < key.len() {
+            key[nth] = 0x5a;
+            nth += 2;
+        }
+        Self(key)
+    };
+
+    /// The key of Microsoft's "Verifying the RSS Hash Calculation", which many drivers begin with.
+    /// The directions of a connection have different hashes.
+    pub const MICROSOFT: Self = Self([
+        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f,
+        0xb0, //
+        0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2,
+        0x0c, //
+        0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+    ]);
+
+    /// The Toeplitz hash of at most 36 bytes: each bit that is set adds the 32 bits of the key that
+    /// begin at its place.
+    pub fn hash(&self, input: &[u8]) -> u32 {
+        let (first, rest) = self.0.split_at(4);
+        let mut window = first.iter().fold(0, |window, byte| window << 8 | u32::from(*byte));
+        let mut hash = 0;
+        for (byte, next) in input.iter().zip(rest) {
+            for bit in (0..8).rev() {
+                if byte >> bit & 1 != 0 {
+                    hash ^= window;
+                }
+                window = window << 1 | u32::from(next >> bit & 1);
+            }
+        }
+        hash
+    }
+}
+
+/// Whose key a card hashes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rss {
+    /// It does not hash: all frames come to the first receive queue.
+    #[default]
+    None,
+    /// Its own, which cannot be changed.
+    Fixed(RssKey),
+    /// Whatever key it is given.
+    Settable,
+}
+
+/// What a card can do; by default as little as the weakest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Receive queues beyond the one that every card has.
+    pub more_queues: u16,
+    /// How it spreads frames over them.
+    pub rss: Rss,
+    /// Whether it hashes the ports of TCP and UDP, or else the addresses alone.
+    pub hashes_ports: bool,
+    /// Whether it says of each IPv4 header if its checksum is right.
+    pub checks_l3: bool,
+}
+
+impl Abilities {
+    /// Enough queues for that many workers, any key, addresses and ports hashed, checksums looked at.
+    pub const fn all(workers: u16) -> Self {
+        let more_queues = workers.saturating_sub(1);
+        Self { more_queues, rss: Rss::Settable, hashes_ports: true, checks_l3: true }
+    }
+}
+
+/// A started card.
+#[derive(Clone, Debug)]
+pub struct Nic {
+    abilities: Abilities,
+    key: Option<RssKey>,
+    /// Receive queue by the low bits of the hash.
+    table: [u16; TABLE_LEN],
+}
+
+impl Nic {
+    /// Starts a card with a receive queue for each of `workers` workers, or as many as it has. It
+    /// hashes by `key` if its key can be set.
+    pub fn start(abilities: Abilities, workers: u16, key: RssKey) -> Self {
+        let queues = workers.clamp(1, abilities.more_queues.saturating_add(1));
+        let key = match abilities.rss {
+            Rss::None => None,
+            Rss::Fixed(own) => Some(own),
+            Rss::Settable => Some(key),
+        };
+        Self { abilities, key, table: core::array::from_fn(|entry| entry as u16 % queues) }
+    }
+
+    /// The receive queue that `frame` comes to.
+    pub fn queue(&self, frame: &[u8]) -> u16 {
+        let Some((key, header)) = self.key.zip(ipv4(frame)) else { return 0 };
+        let mut input = [0; 12];
+        input[..8].copy_from_slice(&header.addrs);
+        let hash = match self.ports(frame, header) {
+            Some(ports) => {
+                input[8..].copy_from_slice(ports);
+                key.hash(&input)
+            }
+            None => key.hash(&input[..8]),
+        };
+        self.table[hash as usize % TABLE_LEN]
+    }
+
+    /// What the card says of the checksum of the frame's IPv4 header.
+    pub fn l3_checksum(&self, frame: &[u8]) -> RxChecksum {
+        let header = ipv4(frame).and_then(|header| frame.get(ETHER_LEN..)?.get(..header.header_len()));
+        match header {
+            Some(header) if self.abilities.checks_l3 && checksum::sum(header) == 0xffff => RxChecksum::Good,
+            Some(_) if self.abilities.checks_l3 => RxChecksum::Bad,
+            _ => RxChecksum::Unknown,
+        }
+    }
+
+    /// The ports that the card hashes: those of TCP and UDP, but never of a fragment.
+    fn ports<'a>(&self, frame: &'a [u8], header: &Ipv4Header) -> Option<&'a [u8]> {
+        let whole = header.fragment.get() & FRAGMENT_MASK == 0;
+        let has_ports = matches!(header.protocol, l4::TCP | l4::UDP);
+        let start = ETHER_LEN + header.header_len();
+        frame.get(start..start + 4).filter(|_| self.abilities.hashes_ports && whole && has_ports)
+    }
+}
+
+/// The IPv4 header of a frame; nothing for frames of other kinds, which the card does not hash.
+fn ipv4(frame: &[u8]) -> Option<&Ipv4Header> {
+    let (ether, packet) = EtherHeader::ref_from_prefix(frame).ok()?;
+    let (header, _) = Ipv4Header::ref_from_prefix(packet).ok()?;
+    (ether.ethertype.get() == ether::IPV4).then_some(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A TCP frame between these ends: addresses and ports, source first.
+    fn frame(src: [u8; 4], dst: [u8; 4], ports: [u16; 2]) -> Vec<u8> {
+        let mut frame = vec![0; ETHER_LEN + 40];
+        frame[12..14].copy_from_slice(&ether::IPV4.to_be_bytes());
+        frame[14] = 0x45;
+        frame[23] = l4::TCP;
+        frame[26..30].copy_from_slice(&src);
+        frame[30..34].copy_from_slice(&dst);
+        frame[34..36].copy_from_slice(&ports[0].to_be_bytes());
+        frame[36..38].copy_from_slice(&ports[1].to_be_bytes());
+        let sum = checksum::compute(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum);
+        frame
+    }
+
+    /// Frames of many clients, and for each the answer.
+    fn conversations() -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        (0..1000_u16).map(|n| {
+            let (client, vip) = ([192, 168, n.to_be_bytes()[0], n.to_be_bytes()[1]], [10, 0, 0, 100]);
+            let port = 1024 + n.wrapping_mul(40_503) % 60_000;
+            (frame(client, vip, [port, 80]), frame(vip, client, [80, port]))
+        })
+    }
+
+    fn nic(abilities: Abilities, workers: u16) -> Nic {
+        Nic::start(abilities, workers, RssKey::SYMMETRIC)
+    }
+
+    /// Three rows of the table for IPv4 in Microsoft's "Verifying the RSS Hash Calculation".
+    #[test]
+    fn the_hash_is_toeplitzs() {
+        let rows = [
+            ([66, 9, 149, 187], [161, 142, 100, 80], [2794, 1766], 0x323e_8fc2, 0x51cc_c178),
+            ([199, 92, 111, 2], [65, 69, 140, 83], [14230, 4739], 0xd718_262a, 0xc626_b0ea),
+            ([24, 19, 198, 95], [12, 22, 207, 184], [12898, 38024], 0xd2d0_a5de, 0x5c2b_394a),
+        ];
+        for (src, dst, ports, alone, with_ports) in rows {
+            let frame = frame(src, dst, ports);
+            assert_eq!(RssKey::MICROSOFT.hash(&frame[26..34]), alone);
+            assert_eq!(RssKey::MICROSOFT.hash(&frame[26..38]), with_ports);
+        }
+    }
+
+    #[test]
+    fn a_settable_key_that_is_symmetric_brings_answers_to_the_queue_of_the_question() {
+        for workers in [1, 2, 5] {
+            let nic = nic(Abilities::all(workers), workers);
+            let mut counts = vec![0; usize::from(workers)];
+            for (there, back) in conversations() {
+                assert_eq!(nic.queue(&there), nic.queue(&back));
+                counts[usize::from(nic.queue(&there))] += 1;
+            }
+            let fair = 1000 / usize::from(workers);
+            assert!(counts.iter().all(|count| (fair / 2..=fair * 2).contains(count)), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_key_stays_and_no_key_spreads_nothing() {
+        let apart = |nic: &Nic| conversations().filter(|(a, b)| nic.queue(a) != nic.queue(b)).count();
+        let fixed = Abilities { rss: Rss::Fixed(RssKey::MICROSOFT), ..Abilities::all(5) };
+        assert!(apart(&nic(fixed, 5)) > 500, "the key that was asked for is symmetric");
+        let none = nic(Abilities { rss: Rss::None, ..Abilities::all(5) }, 5);
+        assert!(conversations().all(|(there, back)| (none.queue(&there), none.queue(&back)) == (0, 0)));
+    }
+
+    #[test]
+    fn a_card_with_fewer_queues_than_workers_uses_those_it_has() {
+        let nic = nic(Abilities { more_queues: 1, ..Abilities::all(5) }, 5);
+        let used: Vec<u16> = conversations().map(|(there, _)| nic.queue(&there)).collect();
+        assert_eq!(used.iter().max(), Some(&1));
+    }
+
+    #[test]
+    fn fragments_and_cards_that_cannot_read_ports_are_hashed_by_addresses_alone() {
+        let [one, other] = [[5000, 80], [5001, 80]].map(|ports| frame([1, 2, 3, 4], [10, 0, 0, 100], ports));
+        let all = nic(Abilities::all(128), 128);
+        assert_ne!(all.queue(&one), all.queue(&other));
+        let simple = nic(Abilities { hashes_ports: false, ..Abilities::all(128) }, 128);
+        assert_eq!(simple.queue(&one), simple.queue(&other));
+        let [one, other] = [one, other].map(|mut frame| {
+            frame[20] = 0x20; // more fragments follow
+            frame
+        });
+        assert_eq!(all.queue(&one), all.queue(&other));
+    }
+
+    #[test]
+    fn what_is_not_ipv4_comes_to_the_first_queue() {
+        let nic = nic(Abilities::all(5), 5);
+        let mut arp = frame([1, 2, 3, 4], [5, 6, 7, 8], [1, 2]);
+        arp[12..14].copy_from_slice(&[8, 6]);
+        assert_eq!((nic.queue(&arp), nic.queue(&[0xff; 20])), (0, 0));
+        assert_eq!(nic.l3_checksum(&arp), RxChecksum::Unknown);
+    }
+}
