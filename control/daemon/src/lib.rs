@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{at, never, select, tick};
 use dataplane::secret::Secrets;
+use dataplane::snapshot::rules::WorkerEnd;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::worker::Worker;
@@ -221,7 +222,7 @@ impl Daemon {
         let bell = Arc::new(Bell::new(1).map_err(runtime)?);
         let pump = Pump::start(taps, vec![pump_end], &mirror.handle(), Arc::clone(&bell)).map_err(runtime)?;
         let stats = Arc::new(WorkerStats::new(config.max_destinations as usize));
-        let Some((rules, token)) = ends.pop() else { return Err(runtime("no worker")) };
+        let Some(WorkerEnd { rules, token }) = ends.pop() else { return Err(runtime("no worker")) };
         let flows = Flows::over(tables, stats.clone(), token, Ticks::default());
         let table_bytes = flows.memory_bytes() as u64;
         let (reporter, reader) = report::channel();

@@ -10,13 +10,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::epoch::{Publisher, Reader, WorkerToken, Workers};
+use dataplane::epoch::Workers;
 use dataplane::io::PortId;
 use dataplane::local::LocalAddress;
-use dataplane::snapshot::Snapshot;
 use dataplane::snapshot::dest::{DestInfo, Method as PathMethod};
 use dataplane::snapshot::master::{Master, ServiceSpec as PathSpec};
 use dataplane::snapshot::route::{Input, Paths};
+use dataplane::snapshot::rules::{Rules, WorkerEnd};
 use dataplane::snapshot::service::{Persistence, ServiceId as PathServiceId, ServiceKey as PathKey};
 use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
@@ -34,8 +34,7 @@ pub struct Director {
     model: Model,
     /// The mark rules, as said.
     pub(super) marks: MarkTable,
-    pub(super) master: Master,
-    publisher: Publisher<Snapshot>,
+    pub(super) rules: Rules,
     paths: PathCompiler,
     world: Arc<MirrorState>,
     ways: HashMap<DestId, Way>,
@@ -45,28 +44,22 @@ pub struct Director {
 }
 
 impl Director {
-    /// No rules, for `workers` workers; their readers and tokens come with it.
-    pub fn new(
-        options: ModelOptions,
-        ports: Vec<PortPath>,
-        workers: usize,
-    ) -> (Self, Vec<(Reader<Snapshot>, WorkerToken)>) {
+    /// No rules, for `workers` workers; what they need to follow them comes with it.
+    pub fn new(options: ModelOptions, ports: Vec<PortPath>, workers: usize) -> (Self, Vec<WorkerEnd>) {
         let (ids, tokens) = Workers::new(workers);
-        let mut master = Master::new(ids, options.mh_size);
-        let (publisher, readers) = Publisher::new(master.release(0), workers);
+        let (rules, ends) = Rules::new(Master::new(ids, options.mh_size), tokens);
         let interfaces = ports.iter().map(|port| port.host_interface.clone()).collect();
         let director = Self {
             model: Model::new(options),
             marks: MarkTable::new(interfaces, dataplane::marks::MOST),
-            master,
-            publisher,
+            rules,
             paths: PathCompiler::new(ports),
             world: Arc::default(),
             ways: HashMap::new(),
             locals: HashMap::new(),
             linux_ports: None,
         };
-        (director, readers.into_iter().zip(tokens).collect())
+        (director, ends)
     }
 
     /// The rules as said.
@@ -76,12 +69,12 @@ impl Director {
 
     /// The epoch of the newest rules.
     pub fn epoch(&self) -> u64 {
-        self.publisher.epoch()
+        self.rules.epoch()
     }
 
     /// Applies all changes and publishes them, or does nothing and says which could not be.
     pub fn change(&mut self, changes: Vec<Change>) -> Result<Vec<Applied>, BatchError> {
-        let before = (changes.len() > 1).then(|| (self.model.clone(), self.master.clone()));
+        let before = (changes.len() > 1).then(|| (self.model.clone(), self.rules.master.clone()));
         let mut applied = Vec::with_capacity(changes.len());
         for (index, change) in changes.into_iter().enumerate() {
             match self.model.apply(change) {
@@ -92,7 +85,7 @@ impl Director {
                 Err(error) => {
                     if let Some((model, master)) = before {
                         self.model = model;
-                        self.master = master;
+                        self.rules.master = master;
                     }
                     return Err(BatchError { index, error });
                 }
@@ -106,12 +99,12 @@ impl Director {
     pub fn follow(&mut self, world: Arc<MirrorState>) {
         self.model.set_host_addresses(host_addresses(&world));
         let addrs: Vec<_> = self.dest_addrs().collect();
-        let ways = self.paths.update(&world, &mut self.master, &mut addrs.into_iter());
+        let ways = self.paths.update(&world, &mut self.rules.master, &mut addrs.into_iter());
         for (id, way) in &ways {
-            if let Some(info) = self.master.snapshot().dest(*id).copied() {
+            if let Some(info) = self.rules.master.snapshot().dest(*id).copied() {
                 let new = DestInfo { hop: way.hop, tunnel_source: way.source, ..info };
                 if new != info {
-                    self.master.set_dest(*id, new);
+                    self.rules.master.set_dest(*id, new);
                 }
             }
         }
@@ -123,12 +116,12 @@ impl Director {
 
     /// Routes, next hops and ports, as the packet path has them.
     pub fn paths(&self) -> &Paths {
-        &self.master.snapshot().paths
+        &self.rules.master.snapshot().paths
     }
 
     /// The MACs under which frames for a port come, besides its own.
     pub fn more_macs(&self, port: PortId) -> &[Mac] {
-        self.master.snapshot().paths.more_macs(port)
+        self.rules.master.snapshot().paths.more_macs(port)
     }
 
     /// Takes over which senders Linux takes packets from on the ports' host interfaces, in the
@@ -171,18 +164,18 @@ impl Director {
 
     /// Frees what every worker has left behind.
     pub fn reclaim(&mut self) {
-        self.publisher.reclaim();
+        self.rules.reclaim();
     }
 
     /// The newest epoch that a worker is known to have seen.
     pub fn epoch_seen(&self, worker: usize) -> u64 {
-        let newest = self.publisher.epoch();
-        if self.publisher.waits_for(newest) == Some(worker) { newest.saturating_sub(1) } else { newest }
+        let newest = self.epoch();
+        if self.rules.waits_for() == Some(worker) { newest.saturating_sub(1) } else { newest }
     }
 
     /// Whether every worker has seen the newest rules.
     pub fn settled(&self) -> bool {
-        self.publisher.is_seen(self.publisher.epoch())
+        self.rules.settled()
     }
 
     /// Waits until every worker has seen the newest rules, but no longer than `patience`; whether
@@ -202,17 +195,12 @@ impl Director {
     pub fn reclaim_dest(&mut self, dest: DestId) {
         if self.model.reclaim(dest) {
             self.ways.remove(&dest);
-            self.master.forget_dest(dest);
+            self.rules.master.forget_dest(dest);
         }
     }
 
     pub(super) fn publish(&mut self) {
-        // Edits are kept until the snapshot before this one has been seen by all: the publisher
-        // says when.
-        let seen = if self.settled() { self.master.snapshot().epoch } else { 0 };
-        let snapshot = self.master.release(seen);
-        self.publisher.publish(snapshot);
-        self.publisher.reclaim();
+        self.rules.publish();
     }
 
     fn dest_addrs(&self) -> impl Iterator<Item = (DestId, Ipv4Addr)> {
@@ -266,16 +254,16 @@ impl Director {
         let Some(spec) = path_spec(id, &service.spec, locals.collect()) else { return };
         let dests = self.dests_of(id);
         // The model has refused what no plan can be built of.
-        let built = self.master.set_service(&spec, dests);
+        let built = self.rules.master.set_service(&spec, dests);
         debug_assert!(built.is_ok(), "the model lets through what cannot be compiled: {built:?}");
     }
 
     fn compile_list(&mut self, id: ServiceId, edit: impl Fn(&[Dest], &[Dest]) -> Option<Edit>) {
         let path_id = PathServiceId::new(id.as_u32());
-        let Some(service) = self.master.snapshot().services.by_id(path_id) else { return };
+        let Some(service) = self.rules.master.snapshot().services.by_id(path_id) else { return };
         let new = self.dests_of(id);
         let Some(edit) = edit(service.plan.dests(), &new) else { return };
-        let built = self.master.set_dests(path_id, new, edit);
+        let built = self.rules.master.set_dests(path_id, new, edit);
         debug_assert!(built.is_ok(), "the model lets through what cannot be compiled: {built:?}");
     }
 
@@ -288,7 +276,7 @@ impl Director {
         let Some(dest) = self.model.destination(id) else { return };
         let (spec, service) = (dest.spec, dest.service);
         let IpAddr::V4(addr) = spec.key.addr else { return };
-        let way = self.paths.way_to(&self.world, &mut self.master, addr);
+        let way = self.paths.way_to(&self.world, &mut self.rules.master, addr);
         self.ways.insert(id, way);
         let info = DestInfo {
             available,
@@ -304,14 +292,14 @@ impl Director {
             hop: way.hop,
             tunnel_source: way.source,
         };
-        self.master.set_dest(id, info);
+        self.rules.master.set_dest(id, info);
     }
 
     fn remove(&mut self, removed: &RemovedService) {
         for dest in &removed.destinations {
             self.compile_dest(*dest, false);
         }
-        self.master.remove_service(PathServiceId::new(removed.service.as_u32()));
+        self.rules.master.remove_service(PathServiceId::new(removed.service.as_u32()));
         // Workers look services up by their keys; a slot that comes again is told apart by its
         // states' age.
         self.model.reclaim_service(removed.service);
@@ -322,9 +310,9 @@ impl Director {
         let next = self.locals.len() as u32;
         let slot = *self.locals.entry(addr).or_insert(next);
         // It may have its number from a change that was taken back.
-        if self.master.snapshot().locals.get(slot as usize).is_none_or(Option::is_none) {
-            self.master.set_local(slot, addr);
-            if let Some(Some(local)) = self.master.snapshot().locals.get(slot as usize) {
+        if self.rules.master.snapshot().locals.get(slot as usize).is_none_or(Option::is_none) {
+            self.rules.master.set_local(slot, addr);
+            if let Some(Some(local)) = self.rules.master.snapshot().locals.get(slot as usize) {
                 self.share(local);
             }
         }
@@ -332,12 +320,12 @@ impl Director {
 
     /// The local addresses there are, or were: connections may still use them.
     pub fn locals(&self) -> impl Iterator<Item = Arc<LocalAddress>> {
-        self.master.snapshot().locals.iter().filter_map(|(_, local)| local.clone())
+        self.rules.master.snapshot().locals.iter().filter_map(|(_, local)| local.clone())
     }
 
     fn compile_timeouts(&mut self, timeouts: Timeouts) {
         use dataplane::conn::tcp::TcpState;
-        let tunables = self.master.tunables_mut();
+        let tunables = self.rules.master.tunables_mut();
         tunables.tcp_timeouts[TcpState::Established as usize] = timeouts.tcp * Ticks::PER_SECOND;
         tunables.tcp_timeouts[TcpState::FinWait as usize] = timeouts.tcp_fin * Ticks::PER_SECOND;
         tunables.udp_timeout = timeouts.udp * Ticks::PER_SECOND;

@@ -26,7 +26,7 @@ impl Director {
         let full = |_| MarkBatchError { index, error: MarkError::Full(dataplane::marks::MOST) };
         let compiled = Marks::compile(&rules).map_err(full)?;
         self.marks = marks;
-        self.master.set_marks(Arc::new(compiled));
+        self.rules.master.set_marks(Arc::new(compiled));
         self.publish();
         Ok(())
     }

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use dataplane::io::PortId;
+use dataplane::mem::Size;
 use dataplane::wire::{checksum, ether};
-use director::sim::{Outcome, Sim, SimPort, SimSize};
+use director::sim::{Outcome, Sim, SimPort};
 use ipnet::IpNet;
 use linux::{
     Address, Iface, Mac, MirrorState, Neighbour, NeighbourState, Route, RouteKind, RouteTable, Table,
@@ -41,7 +42,7 @@ pub fn sim() -> Sim {
         host_interface: NAMES[port.index()].to_owned(),
         mac: ether::Mac(director(port)),
     };
-    let size = SimSize { connections: 4096, destinations: 64 };
+    let size = Size { connections: 4096, destinations: 64, seed: 1 };
     Sim::new(&[port(WAN), port(LAN)], Arc::new(world()), size)
 }
 

@@ -39,6 +39,7 @@ pub fn run(scenario: &Scenario) -> Results {
             results.push((number, result));
         }
     }
+    runner.sim.check_accounts().unwrap();
     Results { scenario: scenario.scenario.clone(), results }
 }
 
