@@ -111,18 +111,12 @@ fn take(reader: &mut ReportReader, views: &mut Vec<ConnView>) -> Option<Option<u
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use dataplane::epoch::{Publisher, Workers};
-    use dataplane::mem::MemIo;
-    use dataplane::secret::Secrets;
-    use dataplane::snapshot::Snapshot;
-    use dataplane::stats::WorkerStats;
-    use dataplane::time::Ticks;
-    use dataplane::worker::Worker;
-    use dataplane::worker::flows::Flows;
-    use dataplane::worker::report;
+    use dataplane::epoch::Workers;
+    use dataplane::mem::{MemDirector, MemIo, Size};
+    use dataplane::snapshot::master::Master;
+    use dataplane::snapshot::rules::Rules;
     use model::ModelOptions;
+    use sched::MhSize;
 
     use super::*;
 
@@ -136,21 +130,19 @@ mod tests {
 
     #[test]
     fn a_worker_is_never_waited_for_and_late_pages_are_not_taken_for_others() {
-        let (_, mut tokens) = Workers::new(1);
-        let (_publisher, mut readers) = Publisher::new(Snapshot::default(), 1);
-        let stats = Arc::new(WorkerStats::new(1));
-        let token = tokens.pop().unwrap();
-        let flows = Flows::new(8 * PAGE, Secrets::repeatable(1), stats, token, Ticks::default());
-        let (reporter, reader) = report::channel();
-        let mut worker = Worker::new(MemIo::new(1), readers.pop().unwrap(), flows).with_reporter(reporter);
+        let (workers, tokens) = Workers::new(1);
+        let (rules, ends) = Rules::new(Master::new(workers, MhSize::default()), tokens);
+        let size = Size { connections: 8 * PAGE, ..Size::default() };
+        let mut director = MemDirector::over(rules, ends, size, [MemIo::new(1)]).with_listings();
+        let listings = std::mem::take(&mut director.listings);
         let mut polls = |listing: &mut Listing<char>, model: &Model, now| {
             (0..1000).find_map(|_| {
-                worker.poll(Ticks::default());
+                director.poll();
                 listing.go_on(model, now, |_| false)
             })
         };
         let model = Model::new(ModelOptions::all());
-        let mut listing = Listing::new(vec![reader]);
+        let mut listing = Listing::new(listings);
         let begun = Instant::now();
         assert!(!listing.is_busy() && listing.go_on(&model, begun, |_| false).is_none());
 
