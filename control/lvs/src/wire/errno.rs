@@ -5,12 +5,17 @@ use nix::errno::Errno;
 
 /// The errno that Linux gives for this refusal.
 ///
-/// Linux carries all that Vipline refuses as unsupported, so for these the errno is chosen by what
-/// `ipvsadm` prints and `keepalived` logs: IPv6 is `EAFNOSUPPORT` (Operation not supported with
-/// specified address family), as in a Linux without IPv6; the engine `sip` is `ENOENT` (Scheduler
-/// or persistence engine not found), as in a Linux without that module; an address of the director
-/// itself is `EADDRNOTAVAIL`; the rest, SCTP among it, is `EPROTONOSUPPORT` (Protocol not
-/// supported). `EOPNOTSUPP` is avoided: `ipvsadm` prints that IPv6 is to blame.
+/// Linux supports every [`Feature`]. When Vipline lacks one, the errno is chosen for the text that
+/// `ipvsadm` prints and `keepalived` logs:
+///
+/// * IPv6: `EAFNOSUPPORT` (Operation not supported with specified address family), as in a Linux
+/// without IPv6.
+/// * The engine `sip`: `ENOENT` (Scheduler or persistence engine not found), as in a Linux without
+/// that module.
+/// * An address of the director itself: `EADDRNOTAVAIL`.
+/// * All others, for example SCTP: `EPROTONOSUPPORT` (Protocol not supported).
+///
+/// `EOPNOTSUPP` is never used: `ipvsadm` would print that IPv6 is the cause.
 pub fn errno(error: &ModelError) -> Errno {
     match error {
         ModelError::ServiceExists | ModelError::DestinationExists | ModelError::LocalAddressExists => {

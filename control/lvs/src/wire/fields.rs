@@ -1,4 +1,4 @@
-//! The numbers of Linux's interface, as both doors have them, and what they mean to the model.
+//! The numbers that both of Linux's interfaces use, and their meaning in the model.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -26,7 +26,7 @@ pub(super) fn family_number(family: Family) -> u16 {
     }
 }
 
-/// An address from the 16 bytes that have room for either family: IPv4 is in the first four.
+/// An address from 16 bytes. An IPv4 address is in the first four.
 pub(super) fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
@@ -46,23 +46,23 @@ pub(super) fn address_bytes(addr: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Which service is meant.
+/// The service that a program names.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Named {
-    /// One that may exist.
+    /// A service that may exist.
     Key(ServiceKey),
-    /// One of a protocol that no service has.
+    /// A service with a protocol that is neither TCP, UDP nor SCTP, so it cannot exist.
     OtherProtocol,
 }
 
 impl Named {
-    /// The service of an address. The port is in host order.
+    /// The service with this address. The port is in host order.
     pub(super) fn by_address(protocol: u16, addr: IpAddr, port: u16) -> Self {
         let known = u8::try_from(protocol).ok().and_then(Protocol::from_number);
         known.map_or(Self::OtherProtocol, |protocol| Self::Key(ServiceKey::Address { protocol, addr, port }))
     }
 
-    /// The service of a mark. Without a mark Linux looks for TCP, no address and no port.
+    /// The service with this mark. For mark 0, Linux looks for TCP with address 0 and port 0.
     pub(super) fn by_mark(family: Family, mark: u32) -> Self {
         match mark {
             0 => Self::by_address(Protocol::Tcp.number().into(), address(family, [0; 16]), 0),
@@ -70,7 +70,7 @@ impl Named {
         }
     }
 
-    /// The key of a service that is there.
+    /// The key, if the service exists.
     pub(super) fn existing(self, model: &Model) -> Result<ServiceKey, Errno> {
         match self {
             Self::Key(key) if model.find(&key).is_some() => Ok(key),
@@ -78,7 +78,7 @@ impl Named {
         }
     }
 
-    /// The key of a service that may be made.
+    /// The key, if such a service can be added.
     pub(super) fn possible(self) -> Result<ServiceKey, Errno> {
         match self {
             Self::Key(key) => Ok(key),
@@ -87,17 +87,17 @@ impl Named {
     }
 }
 
-/// The flags of a service, as far as a user may say them.
+/// The flags of a service. Flags that a user may not set are dropped.
 pub(super) fn flags(number: u32) -> ServiceFlags {
     ServiceFlags::from_bits_truncate(number)
 }
 
-/// The flags that Linux shows: it has every service in its table, and says so.
+/// The flags that Linux shows. They include "hashed", because every service is in Linux's table.
 pub(super) fn flags_shown(flags: ServiceFlags) -> u32 {
     flags.bits() | HASHED
 }
 
-/// A persistence mask: the bytes of an IPv4 mask, or the length of an IPv6 prefix.
+/// A persistence mask. The number holds the bytes of an IPv4 mask, or the length of an IPv6 prefix.
 pub(super) fn netmask(family: Family, number: u32) -> PersistenceMask {
     match family {
         Family::V4 => PersistenceMask::V4(Ipv4Addr::from(number.to_ne_bytes())),
@@ -113,7 +113,7 @@ pub(super) fn netmask_number(mask: PersistenceMask) -> u32 {
     }
 }
 
-/// A method by the bits of a connection's flags that Linux looks at. FULLNAT has no number.
+/// The method in the connection flags. Linux reads only these bits. FULLNAT has no number.
 pub(super) fn method(number: u32) -> Result<Method, Errno> {
     match number & METHOD_BITS {
         MASQUERADE => Ok(Method::Masquerade),
@@ -123,7 +123,7 @@ pub(super) fn method(number: u32) -> Result<Method, Errno> {
     }
 }
 
-/// The number of a method; FULLNAT shows as NAT.
+/// The number of a method. FULLNAT has that of NAT.
 pub(super) fn method_number(method: Method) -> u32 {
     match method {
         Method::Masquerade | Method::FullNat => MASQUERADE,
@@ -164,13 +164,14 @@ pub(super) fn tunnel_numbers(tunnel: Tunnel) -> (u8, u16) {
     (kind, flags)
 }
 
-/// The text before the first NUL. What is not UTF-8 in it names nothing.
+/// The text before the first NUL. Bytes that are not UTF-8 are replaced, so the text matches no
+/// name.
 pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
-/// What Linux says of a synchronization daemon that is to be stopped: none is running.
+/// Linux's answer to a program that stops a synchronization daemon: none is running.
 pub(super) fn stop_daemon(state: u32) -> Errno {
     match state {
         MASTER | BACKUP => Errno::ESRCH,
@@ -178,7 +179,7 @@ pub(super) fn stop_daemon(state: u32) -> Errno {
     }
 }
 
-/// Why a synchronization daemon is not started.
+/// The answer to a program that starts a synchronization daemon.
 pub(super) fn start_daemon(state: u32) -> Errno {
     match state {
         MASTER | BACKUP => Errno::EPROTONOSUPPORT,

@@ -1,21 +1,20 @@
-//! The bytes that programs exchange with Linux IPVS: `ipvsadm` and `keepalived` as Debian builds
-//! them speak these.
+//! The bytes that programs exchange with Linux IPVS. Debian's `ipvsadm` and `keepalived` use them.
 //!
-//! Linux has two doors, and so has this module: [`netlink`] is the generic netlink family `IPVS`,
-//! [`sockopt`] the older socket options, which know IPv4 alone. Both turn bytes into an
-//! [`api::Request`] and the [`api::Response`] into bytes. Nothing here opens a socket or asks
-//! anybody: who does so passes the bytes in and out.
+//! Linux has two interfaces: the generic netlink family `IPVS` ([`netlink`]), and the older socket
+//! options ([`sockopt`]), which support only IPv4. Both modules turn bytes into an
+//! [`api::Request`], and the [`api::Response`] into bytes. They open no socket and talk to no
+//! director: the caller passes bytes, requests and responses.
 //!
-//! Linux 6.1 is the model (`net/netfilter/ipvs/ip_vs_ctl.c`, `net/netlink`): the checks, their
-//! order and their errors are Linux's. `control/lvs/tests/wire` holds what Linux answered, and the
-//! tests compare byte by byte. These differences are meant:
+//! The checks, their order and their errors are those of Linux 6.1
+//! (`net/netfilter/ipvs/ip_vs_ctl.c`, `net/netlink`). `control/lvs/tests/wire` holds Linux's
+//! answers, and the tests compare byte by byte. These differences are intended:
 //!
-//! * What this director does not carry is refused by [`errno()`].
+//! * Features that this director lacks are refused with an [`errno()`] of our choice.
 //! * Linux takes any number for a protocol, a method or the type of a tunnel. Here an unknown protocol
 //!   is `EPROTONOSUPPORT`, an unknown method or tunnel `EINVAL`.
 //! * Synchronization daemons cannot be started: `EPROTONOSUPPORT`. None is ever running.
-//! * FULLNAT and local addresses have attributes and commands of their own, with numbers that Linux
-//!   is far from (`netlink/family.rs`). A program that does not know them sees NAT.
+//! * FULLNAT and local addresses have our own attributes and commands (`netlink/family.rs`). Their
+//!   numbers are far above Linux's. A program that does not know them sees NAT.
 
 mod errno;
 mod fields;

@@ -1,4 +1,4 @@
-//! The bytes of Linux IPVS: what programs and Linux said to each other, done again without Linux.
+//! The bytes of Linux IPVS: replays recorded exchanges between programs and Linux, without Linux.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod recording;

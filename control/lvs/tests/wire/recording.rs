@@ -1,11 +1,11 @@
-//! What `scripts/record-wire` wrote down.
+//! Reads the recordings of `scripts/record-wire`.
 
 use std::path::Path;
 
-/// One thing that was said, with what came of it.
+/// A recorded request with its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
-    /// What it is, and the line of its file.
+    /// The command, and the line in the file.
     pub(crate) name: String,
     pub(crate) said: Said,
 }
@@ -20,7 +20,7 @@ pub(crate) enum Said {
     Get { option: i32, before: Vec<u8>, result: i32, after: Vec<u8> },
 }
 
-/// All that a file of `recorded` holds.
+/// All exchanges in a file of `recorded`.
 pub(crate) fn read(file: &str) -> Vec<Exchange> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire/recorded").join(file);
     let text = std::fs::read_to_string(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Generic netlink: what was sent to Linux is answered as Linux answered, to the byte.
+//! Generic netlink: recorded requests are answered as Linux answered, byte for byte.
 
 use lvs::wire::netlink::{Explain, FAMILY, Step, messages, receive};
 use model::{Model, ModelOptions};
@@ -8,7 +8,7 @@ use super::recording::{Said, read, text};
 use super::world::{World, attributes, destination_key, service_key, traffic, u16_at, u32_at};
 use api::Load;
 
-/// All datagrams that answer one.
+/// All datagrams that answer this one.
 pub(crate) fn converse(world: &mut World, explain: Explain, request: &[u8]) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
     for message in messages(request) {
@@ -26,7 +26,8 @@ pub(crate) fn converse(world: &mut World, explain: Explain, request: &[u8]) -> V
     datagrams
 }
 
-/// Takes over what Linux counted and its order of services, which no request tells.
+/// Takes Linux's counts and its order of services from the recording, because no request contains
+/// them.
 fn learn(world: &mut World, requests: &[u8], replies: &[Vec<u8>]) {
     world.order.clear();
     let asked = requests.get(20..).map(attributes).unwrap_or_default();
@@ -58,7 +59,7 @@ fn learn(world: &mut World, requests: &[u8], replies: &[Vec<u8>]) {
     }
 }
 
-/// The messages of a datagram, each as long as its header says.
+/// Splits a datagram into its messages.
 pub(crate) fn split(mut datagram: &[u8]) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while datagram.len() >= 16 {
@@ -69,12 +70,12 @@ pub(crate) fn split(mut datagram: &[u8]) -> Vec<&[u8]> {
     all
 }
 
-/// The errno that Vipline gives where Linux gives another, on purpose.
+/// Where Vipline gives another errno than Linux, on purpose: the command, Linux's errno, ours.
 const OTHERWISE: [(&str, Errno, Errno); 1] =
-    // Linux looks for the interface before it starts anything.
+    // Linux looks for the interface first.
     [("--start-daemon master --mcast-interface nosuch", Errno::ENODEV, Errno::EPROTONOSUPPORT)];
 
-/// Takes the description of an attribute's policy out of a refusal: Vipline says only which
+/// Removes the description of an attribute's policy from a refusal. Vipline says only which
 /// attribute is wrong.
 fn forget_policy(datagram: &mut Vec<u8>) {
     const POLICY: [u8; 4] = [0x2c, 0, 4, 0x80];
@@ -85,7 +86,7 @@ fn forget_policy(datagram: &mut Vec<u8>) {
     }
 }
 
-/// Says everything in a file again; gives how many exchanges there were, and the rules afterwards.
+/// Replays a file. Returns the number of exchanges, and the rules afterwards.
 fn replay(file: &str) -> (usize, Model) {
     let mut world = World::new(ModelOptions::all());
     let exchanges = read(file);
@@ -102,8 +103,8 @@ fn replay(file: &str) -> (usize, Model) {
         }
         expected.iter_mut().for_each(forget_policy);
         let mut ours = converse(&mut world, explain, request);
-        // ipvsadm closes its socket when it has the message that it asked for, and does not read
-        // the acknowledgement behind it.
+        // ipvsadm closes its socket after the message that it asked for, and does not read the
+        // acknowledgement after that message.
         if file == "netlink.txt" && replies.len() == 1 && u16_at(&replies[0], 4) == FAMILY {
             assert_eq!(u16_at(&ours.pop().unwrap(), 4), 2, "{}", exchange.name);
         }

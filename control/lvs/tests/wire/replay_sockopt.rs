@@ -1,4 +1,4 @@
-//! Socket options: what was asked of Linux is answered as Linux answered, to the byte.
+//! Socket options: recorded requests are answered as Linux answered, byte for byte.
 
 use api::{Load, Response};
 use lvs::wire::errno;
@@ -10,7 +10,7 @@ use super::recording::{Said, read, text};
 use super::world::{World, addr, be16, u16_at, u32_at, u64_at};
 use api::Traffic;
 
-/// What a `setsockopt` returns: 0 or the errno.
+/// Replays a `setsockopt`. Returns 0 or the errno.
 pub(crate) fn say(world: &mut World, option: i32, value: &[u8]) -> i32 {
     match set(option, value, &world.model) {
         Ok(request) => match world.answer(request) {
@@ -22,7 +22,7 @@ pub(crate) fn say(world: &mut World, option: i32, value: &[u8]) -> i32 {
     }
 }
 
-/// What a `getsockopt` leaves in its buffer.
+/// Replays a `getsockopt`. Returns its buffer.
 pub(crate) fn ask(world: &mut World, option: i32, before: &[u8]) -> Result<Vec<u8>, Errno> {
     let mut step = get(option, before.to_vec(), &world.model)?;
     loop {
@@ -33,7 +33,7 @@ pub(crate) fn ask(world: &mut World, option: i32, before: &[u8]) -> Result<Vec<u
     }
 }
 
-/// Which service a structure begins with.
+/// The service at the start of a structure.
 fn key(bytes: &[u8]) -> Option<ServiceKey> {
     let protocol = Protocol::from_number(bytes[0]);
     match u32_at(bytes, 12) {
@@ -66,7 +66,8 @@ fn traffic(bytes: &[u8]) -> Traffic {
     }
 }
 
-/// Takes over what Linux counted and its order of services, which no request tells.
+/// Takes Linux's counts and its order of services from the recording, because no request contains
+/// them.
 fn learn(world: &mut World, option: i32, result: i32, after: &[u8]) {
     const SERVICES: i32 = 1154;
     const SERVICE: i32 = 1155;
@@ -100,12 +101,12 @@ fn learn(world: &mut World, option: i32, result: i32, after: &[u8]) {
     }
 }
 
-/// The errno that Vipline gives where Linux gives another, on purpose.
+/// Where Vipline gives another errno than Linux, on purpose: the command, Linux's errno, ours.
 const OTHERWISE: [(&str, Errno, Errno); 1] =
-    // Linux looks for the interface before it starts anything.
+    // Linux looks for the interface first.
     [("--start-daemon master --mcast-interface nosuch", Errno::ENODEV, Errno::EPROTONOSUPPORT)];
 
-/// Says everything in a file again; gives how much there was, and the rules afterwards.
+/// Replays a file. Returns the number of exchanges, and the rules afterwards.
 fn replay(file: &str) -> (usize, Model) {
     let mut world = World::new(ModelOptions::all());
     let exchanges = read(file);

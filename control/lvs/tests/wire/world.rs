@@ -1,4 +1,4 @@
-//! A director without packets: the rules, and what Linux counted when it was recorded.
+//! A director without packets: its rules, and the counts of the recorded Linux.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,7 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) services: HashMap<ServiceId, Traffic>,
     pub(crate) destinations: HashMap<DestId, (Traffic, Load)>,
-    /// Linux's order, which is by a hash.
+    /// Linux's order. It comes from a hash.
     pub(crate) order: Vec<ServiceKey>,
 }
 
@@ -69,7 +69,7 @@ impl Observed for World {
     }
 }
 
-/// Attributes, read plainly: the value of each kind.
+/// Reads attributes without checks: the value of each kind.
 pub(crate) fn attributes(mut bytes: &[u8]) -> HashMap<u16, &[u8]> {
     let mut all = HashMap::new();
     while bytes.len() >= 4 {
@@ -104,7 +104,7 @@ pub(crate) fn be16(bytes: &[u8]) -> u16 {
     u16::from_be_bytes([bytes[0], bytes[1]])
 }
 
-/// Which service the attributes of a service name.
+/// The service that these attributes name.
 pub(crate) fn service_key(attributes: &HashMap<u16, &[u8]>) -> ServiceKey {
     let family = u16_at(attributes[&1], 0);
     if let Some(mark) = attributes.get(&5) {
@@ -118,7 +118,7 @@ pub(crate) fn service_key(attributes: &HashMap<u16, &[u8]>) -> ServiceKey {
     }
 }
 
-/// Which destination the attributes of a destination name.
+/// The destination that these attributes name.
 pub(crate) fn destination_key(attributes: &HashMap<u16, &[u8]>) -> DestKey {
     DestKey::new(addr(u16_at(attributes[&11], 0), attributes[&1]), be16(attributes[&2]))
 }

@@ -1,22 +1,23 @@
-//! Attributes, read as Linux reads those of an old family and written as Linux writes them.
+//! Attributes. They are read by the rules that Linux has for old families, and written as Linux
+//! does.
 
 use netlink_packet_core::{Emitable, NLA_ALIGNTO, NLA_HEADER_SIZE, Nla, NlaBuffer, NlasIterator, nla_align};
 use nix::errno::Errno;
 
-/// What Linux asks of an attribute's value (`lib/nlattr.c: validate_nla`).
+/// What Linux requires of an attribute's value (`lib/nlattr.c: validate_nla`).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Policy {
-    /// Attributes: none, or at least the header of one.
+    /// A list of attributes: empty, or at least one attribute header.
     Attributes,
-    /// A number: at least so many bytes. Those behind them are not looked at.
+    /// A number: at least this many bytes. Later bytes are ignored.
     AtLeast(usize),
-    /// Bytes: at most so many.
+    /// Bytes: at most this many.
     AtMost(usize),
-    /// A text with a NUL behind at most so many bytes.
+    /// A text: at most this many bytes, then a NUL.
     Text(usize),
 }
 
-/// The attributes that a message or a nest may have. All others are not looked at.
+/// The attributes that a message or a nest may have. All others are ignored.
 pub(super) type Policies = [(u16, Policy)];
 
 /// The values of attributes that agree with their policies.
@@ -32,12 +33,13 @@ pub(super) struct Attributes<'a> {
 pub(super) struct Broken {
     /// `ERANGE`, or `EINVAL` for a text without a NUL.
     pub(super) errno: Errno,
-    /// How many bytes into the attributes it begins.
+    /// Where the attribute begins: bytes from the start of all attributes.
     pub(super) offset: usize,
 }
 
 impl<'a> Attributes<'a> {
-    /// Reads attributes. What cannot be one ends them, and what is behind it is not looked at.
+    /// Reads attributes. The first bytes that cannot be an attribute end the list; the rest is
+    /// ignored.
     pub(super) fn read(bytes: &'a [u8], policies: &'static Policies) -> Result<Self, Broken> {
         let mut values = vec![None; policies.len()];
         let mut offset = 0;
@@ -55,7 +57,7 @@ impl<'a> Attributes<'a> {
         Ok(Self { policies, values })
     }
 
-    /// The value of an attribute, if it is there.
+    /// The value of an attribute, if the message has this attribute.
     pub(super) fn bytes(&self, kind: u16) -> Option<&'a [u8]> {
         let place = self.policies.iter().position(|(other, _)| *other == kind)?;
         self.values[place]
@@ -112,11 +114,12 @@ impl Policy {
     }
 }
 
-/// Writes attributes behind what is in a buffer.
+/// Appends attributes to a buffer.
 pub(super) struct Writer<'a>(&'a mut Vec<u8>);
 
 impl<'a> Writer<'a> {
-    /// A writer that goes on where `out` ends. Eight bytes are aligned to the beginning of `out`.
+    /// A writer that appends to `out`. Numbers of 64 bits are aligned relative to the start of
+    /// `out`.
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
         Self(out)
     }
@@ -149,8 +152,8 @@ impl<'a> Writer<'a> {
         self.bytes(kind, &value.to_ne_bytes());
     }
 
-    /// A number in host order, at a multiple of eight: an empty attribute `pad` comes before it
-    /// where that is needed.
+    /// A number in host order, aligned to eight bytes. If necessary, an empty attribute `pad` is
+    /// written first.
     pub(super) fn u64(&mut self, kind: u16, pad: u16, value: u64) {
         if self.0.len().is_multiple_of(8) {
             self.bytes(pad, &[]);
@@ -165,7 +168,7 @@ impl<'a> Writer<'a> {
         self.bytes(kind, &bytes);
     }
 
-    /// The attributes that `inner` writes, as one.
+    /// One attribute that contains those that `inner` writes.
     pub(super) fn nest(&mut self, kind: u16, inner: impl FnOnce(&mut Writer<'_>)) {
         let start = self.0.len();
         self.bytes(kind, &[]);
@@ -175,7 +178,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// An attribute to be written.
+/// An attribute to write.
 struct Plain<'a> {
     kind: u16,
     value: &'a [u8],

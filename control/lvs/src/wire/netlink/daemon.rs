@@ -1,4 +1,4 @@
-//! Synchronization daemons: read and checked. There are none.
+//! Commands for synchronization daemons. They are checked, but there are no such daemons.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +8,7 @@ use super::attribute::{Attributes, Policies, Policy};
 use super::message::Refusal;
 use crate::wire::fields;
 
-/// Why a daemon is not started (`ip_vs_genl_new_daemon`).
+/// The refusal to start a daemon (`ip_vs_genl_new_daemon`).
 pub(super) fn start(nest: Option<&[u8]>) -> Refusal {
     let checked = || {
         let asked = read(nest)?;
@@ -24,7 +24,7 @@ pub(super) fn start(nest: Option<&[u8]>) -> Refusal {
     checked().unwrap_or_else(|errno| errno).into()
 }
 
-/// Why a daemon is not stopped (`ip_vs_genl_del_daemon`).
+/// The refusal to stop a daemon (`ip_vs_genl_del_daemon`).
 pub(super) fn stop(nest: Option<&[u8]>) -> Refusal {
     let checked = || Ok(fields::stop_daemon(read(nest)?.u32(STATE).ok_or(Errno::EINVAL)?));
     checked().unwrap_or_else(|errno: Errno| errno).into()

@@ -17,7 +17,7 @@ pub(super) struct Destination<'a> {
 }
 
 impl<'a> Destination<'a> {
-    /// Reads what names a destination (`ip_vs_genl_parse_dest`).
+    /// Reads the key of a destination (`ip_vs_genl_parse_dest`).
     pub(super) fn read(nest: Option<&'a [u8]>) -> Result<Self, Errno> {
         let nest = nest.ok_or(Errno::EINVAL)?;
         let attributes = Attributes::read(nest, POLICIES).map_err(|_| Errno::EINVAL)?;
@@ -26,8 +26,7 @@ impl<'a> Destination<'a> {
         Ok(Self { attributes, addr, port })
     }
 
-    /// Which destination of a service of this family it is. A message that says no family means the
-    /// service's.
+    /// The key of the destination. If the message gives no family, it is that of the service.
     pub(super) fn key(&self, service: Family) -> Result<DestKey, Errno> {
         let family = match self.attributes.u16(FAMILY) {
             None | Some(0) => service,
@@ -36,7 +35,7 @@ impl<'a> Destination<'a> {
         Ok(DestKey::new(fields::address(family, self.addr), self.port))
     }
 
-    /// All that is said of it.
+    /// The complete destination.
     pub(super) fn full(&self, service: Family) -> Result<DestSpec, Errno> {
         let number = |kind| self.attributes.u32(kind).ok_or(Errno::EINVAL);
         let (method, weight) = (number(METHOD)?, number(WEIGHT)?);
@@ -121,5 +120,5 @@ const STATS64: u16 = 12;
 const TUNNEL_KIND: u16 = 13;
 const TUNNEL_PORT: u16 = 14;
 const TUNNEL_FLAGS: u16 = 15;
-/// Vipline's own, without a value: NAT of both ends. The method is that of NAT.
+/// Vipline's own, without a value: the method is FULLNAT, although `METHOD` says NAT.
 const FULLNAT: u16 = 0x2000;

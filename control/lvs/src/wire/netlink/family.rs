@@ -1,7 +1,7 @@
 //! The family `IPVS`: its commands, its attributes, and how Linux describes it.
 //!
-//! Linux gives a family a number when it is made; here the number is fixed. A client asks for it by
-//! name first ([`find`]).
+//! Linux chooses a family's number when it makes the family; here the number is fixed. A client
+//! first asks for the number by name ([`find`]).
 
 use nix::errno::Errno;
 
@@ -9,14 +9,14 @@ use super::attribute::{Attributes, Policies, Policy, Writer};
 use super::message::Refusal;
 use crate::wire::fields;
 
-/// The family of families, `nlctrl`.
+/// The family `nlctrl`, which describes families.
 pub(super) const CONTROL: u16 = 16;
 /// The family `IPVS`.
 pub const FAMILY: u16 = 28;
-/// Its version, which nobody checks.
+/// The version of the family. Nobody checks it.
 pub(super) const VERSION: u8 = 1;
 
-/// The commands of the family, `IPVS_CMD_*`. Those from 0xc0 on are Vipline's own.
+/// The commands of the family, `IPVS_CMD_*`. Commands from 0xc0 on are Vipline's own.
 pub(super) mod command {
     pub(crate) const NEW_SERVICE: u8 = 1;
     pub(crate) const SET_SERVICE: u8 = 2;
@@ -35,11 +35,12 @@ pub(super) mod command {
     pub(crate) const GET_INFO: u8 = 15;
     pub(crate) const ZERO: u8 = 16;
     pub(crate) const FLUSH: u8 = 17;
-    /// `SERVICE` and `LOCAL_ADDRESS`; also what a dump of local addresses consists of.
+    /// With `SERVICE` and `LOCAL_ADDRESS`. The messages of a dump of local addresses have this
+    /// command too.
     pub(crate) const NEW_LOCAL_ADDRESS: u8 = 0xc0;
-    /// `SERVICE` and `LOCAL_ADDRESS`.
+    /// With `SERVICE` and `LOCAL_ADDRESS`.
     pub(crate) const DEL_LOCAL_ADDRESS: u8 = 0xc1;
-    /// A dump; `SERVICE`.
+    /// A dump, with `SERVICE`.
     pub(crate) const GET_LOCAL_ADDRESS: u8 = 0xc2;
 }
 
@@ -53,9 +54,9 @@ pub(super) mod attribute {
     pub(crate) const TIMEOUT_UDP: u16 = 6;
     /// Vipline's own.
     pub(crate) const LOCAL_ADDRESS: u16 = 0x2000;
-    /// Of the answer to `GET_INFO`.
+    /// In the answer to `GET_INFO`.
     pub(crate) const INFO_VERSION: u16 = 1;
-    /// Of the answer to `GET_INFO`.
+    /// In the answer to `GET_INFO`.
     pub(crate) const INFO_TABLE_SIZE: u16 = 2;
 }
 
@@ -70,25 +71,26 @@ pub(super) const MESSAGE: &Policies = &[
     (attribute::LOCAL_ADDRESS, Policy::Attributes),
 ];
 
-/// How a command may be said.
+/// How a command may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// As a request for one thing.
+    /// As a request for one object.
     pub(super) one: bool,
-    /// As a request for all there are.
+    /// As a request for all objects.
     pub(super) dump: bool,
 }
 
 impl Manner {
     const NONE: Self = Self { one: false, dump: false };
 
-    /// As Linux describes it: an administrator may say it, and its attributes have policies.
+    /// The flags with which Linux describes the command. Each command needs an administrator, and
+    /// its attributes have policies.
     fn flags(self) -> u32 {
         0x1 | 0x8 | if self.one { 0x2 } else { 0 } | if self.dump { 0x4 } else { 0 }
     }
 }
 
-/// How a command may be said; in no manner if there is no such command.
+/// How this command may be used; [`Manner::NONE`] if there is no such command.
 pub(super) fn manner(number: u8) -> Manner {
     use command::*;
     match number {
@@ -100,8 +102,8 @@ pub(super) fn manner(number: u8) -> Manner {
     }
 }
 
-/// Whether the message of a request for a family means this one
-/// (`net/netlink/genetlink.c: ctrl_getfamily`).
+/// Checks that a request for a family asks for this family (`net/netlink/genetlink.c:
+/// ctrl_getfamily`).
 pub(super) fn find(attributes: &[u8]) -> Result<(), Refusal> {
     let asked = Attributes::read(attributes, CONTROL_POLICY).map_err(super::request::broken)?;
     let by_name = asked.bytes(NAME).map(|name| fields::text(name) == FAMILY_NAME);
@@ -122,7 +124,7 @@ pub(super) fn describe(out: &mut Vec<u8>) {
     writer.u32(DESCRIBED_VERSION, VERSION.into());
     writer.u32(HEADER_SIZE, 0);
     writer.u32(LAST_ATTRIBUTE, attribute::TIMEOUT_UDP.into());
-    // Vipline's own commands are not listed: the description is Linux's to the byte.
+    // Vipline's own commands are not listed, so the description equals Linux's, byte for byte.
     let listed = (command::NEW_SERVICE..=command::FLUSH).filter(|number| manner(*number) != Manner::NONE);
     writer.nest(COMMANDS, |list| {
         for (index, number) in (1..).zip(listed) {

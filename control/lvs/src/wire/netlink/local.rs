@@ -1,4 +1,4 @@
-//! Local addresses of FULLNAT, which Linux has not: all numbers here are Vipline's own.
+//! Local addresses of FULLNAT. Linux has no such thing: all numbers here are Vipline's own.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::attribute::{Attributes, Policies, Policy, Writer};
 use crate::wire::fields;
 
-/// Reads the local address that a message names, of a service of this family.
+/// Reads the local address that a message names. The service has this family.
 pub(super) fn read(nest: Option<&[u8]>, service: Family) -> Result<IpAddr, Errno> {
     let attributes = Attributes::read(nest.ok_or(Errno::EINVAL)?, POLICIES).map_err(|_| Errno::EINVAL)?;
     let addr = attributes.filled(ADDRESS).ok_or(Errno::EINVAL)?;
@@ -27,10 +27,10 @@ pub(super) fn write(writer: &mut Writer<'_>, kind: u16, view: &LocalAddressView)
 
 const POLICIES: &Policies = &[(ADDRESS, Policy::AtMost(16))];
 
-/// 4 bytes of IPv4 or 16 of IPv6, as in a service; written with 16.
+/// 4 bytes for IPv4, or 16 for IPv6, as in a service. It is written with 16.
 const ADDRESS: u16 = 1;
-/// 8 bytes: how often no free port was found on it.
+/// 8 bytes: how often no free port was found on the address.
 const CONFLICTS: u16 = 2;
-/// 8 bytes: connections that use it.
+/// 8 bytes: connections that use the address.
 const CONNS: u16 = 3;
 const PAD: u16 = 4;

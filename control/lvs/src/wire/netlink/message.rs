@@ -1,4 +1,4 @@
-//! Messages of a datagram, and the frames of those that go back.
+//! The messages of a datagram, and the frames of the answers.
 
 use std::num::NonZeroI32;
 
@@ -13,7 +13,7 @@ use super::attribute::Writer;
 /// One message of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// Header and payload, as long as the header says.
+    /// Header and payload. The header gives the length.
     bytes: &'a [u8],
     kind: u16,
     flags: u16,
@@ -21,8 +21,8 @@ pub struct Message<'a> {
     port: u32,
 }
 
-/// The messages of a datagram, in order. What is too short or too long for its length ends them, and
-/// is not answered, as in `net/netlink/af_netlink.c: netlink_rcv_skb`.
+/// The messages of a datagram, in order. The first message with an impossible length ends the list
+/// and is not answered, as in `net/netlink/af_netlink.c: netlink_rcv_skb`.
 pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
@@ -45,7 +45,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The family, or below 16 a message of netlink itself.
+    /// The family. A number below 16 is a message of netlink itself.
     pub(super) fn kind(&self) -> u16 {
         self.kind
     }
@@ -55,22 +55,22 @@ impl<'a> Message<'a> {
         self.flags
     }
 
-    /// Whether it asks for something.
+    /// Whether the message is a request.
     pub(super) fn is_request(&self) -> bool {
         self.flags & NLM_F_REQUEST != 0
     }
 
-    /// Whether it asks for all there are.
+    /// Whether the message asks for all objects.
     pub(super) fn is_dump(&self) -> bool {
         self.flags & NLM_F_DUMP == NLM_F_DUMP
     }
 
-    /// What is behind the header.
+    /// The bytes after the header.
     pub(super) fn payload(&self) -> &'a [u8] {
         &self.bytes[HEADER..]
     }
 
-    /// To whom the answer goes.
+    /// The sender, who gets the answer.
     pub(super) fn sender(&self, explain: Explain) -> Sender {
         Sender {
             family: self.kind,
@@ -83,23 +83,23 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What a client has asked its socket to say of refusals. The default is a socket's.
+/// How a client wants refusals explained. A new socket has the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Explain {
     /// `NETLINK_CAP_ACK`: a refusal does not repeat the request.
     pub capped: bool,
-    /// `NETLINK_EXT_ACK`: a refusal says why.
+    /// `NETLINK_EXT_ACK`: a refusal gives its reason.
     pub reason: bool,
 }
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// For everybody.
+    /// Every client gets it.
     pub(super) errno: Errno,
-    /// For those who want to know.
+    /// For clients that asked for reasons.
     pub(super) reason: Option<String>,
-    /// Which attribute is wrong: how many bytes into the message it begins.
+    /// Where the wrong attribute begins: bytes from the start of the message.
     pub(super) offset: Option<u32>,
 }
 
@@ -109,7 +109,7 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// Who sent a message: all that an answer needs of it.
+/// The sender of a message, with everything that an answer needs.
 #[derive(Clone, Debug)]
 pub(super) struct Sender {
     family: u16,
@@ -121,7 +121,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// The acknowledgement of a request that was carried out, if one is wanted.
+    /// The acknowledgement of a request that was carried out, if the sender wants one.
     pub(super) fn acknowledgement(&self) -> Option<Vec<u8>> {
         self.acknowledge.then(|| self.error(None, &self.request[..HEADER], NLM_F_CAPPED, &[]))
     }
@@ -153,7 +153,7 @@ impl Sender {
         framed(self.header(NLMSG_DONE, NLM_F_MULTIPART), |out| emit(out, &DoneMessage::default()))
     }
 
-    /// A message of the family: written behind `out` by `body`, its own of a dump or not.
+    /// Appends a message of the family to `out`. `body` writes its payload.
     pub(super) fn message(&self, out: &mut Vec<u8>, dump: bool, body: impl FnOnce(&mut Vec<u8>)) {
         let flags = if dump { NLM_F_MULTIPART } else { 0 };
         frame(out, self.header(self.family, flags), body);
@@ -165,7 +165,7 @@ impl Sender {
         message.header = request.to_vec();
         framed(self.header(NLMSG_ERROR, flags), |out| {
             emit(out, &message);
-            // What explains begins where the request would go on.
+            // The reason begins at the next aligned place, after the part of the request.
             out.resize(out.len().next_multiple_of(NLMSG_ALIGNTO as usize), 0);
             out.extend_from_slice(reason);
         })
@@ -187,7 +187,7 @@ fn framed(header: NetlinkHeader, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// Writes a header and what `body` writes behind it, and says in the header how long both are.
+/// Writes a header and lets `body` write the payload. Then puts the length of both into the header.
 fn frame(out: &mut Vec<u8>, header: NetlinkHeader, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     emit(out, &header);
@@ -202,7 +202,7 @@ fn emit(out: &mut Vec<u8>, part: &impl Emitable) {
     part.emit(&mut out[start..]);
 }
 
-/// How long the header of a message is.
+/// The length of a message's header.
 pub(super) const HEADER: usize = 16;
 /// `NLMSGERR_ATTR_MSG`
 const REASON: u16 = 1;

@@ -1,16 +1,16 @@
 //! The generic netlink family `IPVS`.
 //!
-//! [`messages`] takes a datagram apart. [`receive`] says of each message what is to be done: either
-//! there are [`Replies`] at once, or the director is to be asked ([`Step::Ask`]) and [`Pending`]
-//! makes replies of its answer. Replies are datagrams, made one at a time, so that a long dump is
-//! never in memory as a whole; when they end, [`Replies::more`] may have another question, for the
-//! next page.
+//! [`messages`] splits a datagram. [`receive`] decides what to do with each message: it gives
+//! [`Replies`] at once, or a question for the director ([`Step::Ask`]). [`Pending`] turns the
+//! director's answer into replies. Replies are datagrams. They are made one at a time, so a long
+//! dump is never in memory as a whole. After the last one, [`Replies::more`] may give another
+//! question, for the next page.
 //!
-//! A request that wants an acknowledgement always gets one, or a refusal; a dump always ends with
-//! `NLMSG_DONE` or a refusal: `keepalived` waits for ever without.
+//! A request that wants an acknowledgement always gets one, or a refusal. A dump always ends with
+//! `NLMSG_DONE` or a refusal. Otherwise `keepalived` would wait for ever.
 //!
-//! The caller carries out what is asked before it passes on the next message, for [`receive`] looks
-//! at the model as it then is. It lets in only those who may change the rules.
+//! The caller must carry out each request before it passes the next message, because [`receive`]
+//! reads the model. It must also check that the client may change the rules.
 
 mod attribute;
 mod daemon;

@@ -1,4 +1,4 @@
-//! The answers.
+//! The answers to requests.
 
 use std::vec::IntoIter;
 
@@ -12,29 +12,29 @@ use super::request::Step;
 use super::{destination, local, service};
 use crate::wire::{errno, fields};
 
-/// A request under way: how the director's answer becomes datagrams.
+/// A request that waits for the director's answer.
 #[derive(Debug)]
 pub struct Pending {
     sender: Sender,
     form: Form,
 }
 
-/// What the answer looks like.
+/// The form of the answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
-    /// An acknowledgement alone.
+    /// Only an acknowledgement.
     Acknowledgement,
     /// The timeouts.
     Config,
-    /// A dump of the destinations of the one service that is asked for.
+    /// A dump of one service's destinations.
     Destinations,
     /// The version and the size of the table.
     Info,
-    /// A dump of the local addresses of the one service that is asked for.
+    /// A dump of one service's local addresses.
     LocalAddresses,
     /// One service.
     Service,
-    /// A dump of services, of which the answer is one page.
+    /// A dump of services. The director's answer is one page of it.
     Services,
 }
 
@@ -43,7 +43,7 @@ impl Pending {
         Self { sender, form }
     }
 
-    /// The datagrams that answer the request, now that the director has answered.
+    /// Turns the director's answer into datagrams.
     pub fn answered(self, response: Response) -> Replies {
         let Self { sender, form } = self;
         let seconds = |out: &mut Vec<u8>, timeouts: model::Timeouts| {
@@ -79,7 +79,7 @@ impl Pending {
                 let rows = services.into_iter().next().map(|service| service.local_addresses);
                 Replies::dump(sender, Rows::LocalAddresses(rows.unwrap_or_default().into_iter()), None)
             }
-            // The service went while it was asked for.
+            // The service was deleted after the check.
             (Form::Destinations | Form::LocalAddresses, Response::Refused(_)) => {
                 Replies::end_of_dump(&sender)
             }
@@ -95,8 +95,8 @@ impl Pending {
     }
 }
 
-/// Datagrams to be sent, in order, each made when it is asked for. They are the whole answer, unless
-/// there is [`more`](Self::more) afterwards.
+/// The datagrams to send, in order. Each is made when it is taken. After the last one, call
+/// [`more`](Self::more): the answer may have another page.
 #[derive(Debug)]
 pub struct Replies {
     dump: Option<Dump>,
@@ -108,13 +108,13 @@ pub struct Replies {
 struct Dump {
     sender: Sender,
     rows: Rows,
-    /// A message that did not go into the last datagram.
+    /// A message that did not fit into the last datagram.
     left: Option<Row>,
     /// Where the next page begins.
     next: Option<u64>,
 }
 
-/// What a dump consists of.
+/// The objects of a dump.
 #[derive(Debug)]
 enum Rows {
     Services(IntoIter<ServiceView>),
@@ -131,7 +131,7 @@ enum Row {
 }
 
 impl Replies {
-    /// The acknowledgement alone, if one is wanted.
+    /// Only the acknowledgement, if the sender wants one.
     pub(super) fn done(sender: &Sender) -> Self {
         Self::ready(sender.acknowledgement().into_iter().collect())
     }
@@ -146,7 +146,7 @@ impl Replies {
         Self::ready(vec![sender.done()])
     }
 
-    /// One message, and what ends the answer: a dump's end or the acknowledgement.
+    /// One message, then the end of the dump or the acknowledgement.
     pub(super) fn one(sender: &Sender, dump: bool, body: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut message = Vec::new();
         sender.message(&mut message, dump, body);
@@ -162,7 +162,7 @@ impl Replies {
         Self { dump: None, ready: datagrams.into_iter() }
     }
 
-    /// The question for the next page of a dump, once all datagrams of this one have been taken.
+    /// The question for the next page of a dump. Call this when all datagrams have been taken.
     pub fn more(self) -> Option<Step> {
         let Dump { sender, next, .. } = self.dump?;
         let query = ListQuery { service: None, from: Some(next?) };
@@ -187,7 +187,8 @@ impl Iterator for Replies {
 }
 
 impl Dump {
-    /// A datagram of as many messages as fit, and of one at least while there is one.
+    /// A datagram with as many messages as fit, and with at least one. `None` if no message is
+    /// left.
     fn datagram(&mut self) -> Option<Vec<u8>> {
         let mut datagram = Vec::new();
         while let Some(row) = self.left.take().or_else(|| self.rows.next()) {
@@ -235,6 +236,6 @@ fn write_service(out: &mut Vec<u8>, view: &ServiceView) {
     service::write(&mut Writer::new(out), attr::SERVICE, view);
 }
 
-/// How long a datagram of a dump may be: what Linux sends to a client that has not shown yet that
-/// it reads longer ones (`SKB_WITH_OVERHEAD(PAGE_SIZE)`).
+/// The greatest length of a dump's datagram. Linux uses it for a client that has not yet read with
+/// a longer buffer (`SKB_WITH_OVERHEAD(PAGE_SIZE)`).
 const DATAGRAM: usize = 3776;

@@ -1,4 +1,4 @@
-//! What a message asks.
+//! What to do with a message.
 
 use api::{ListQuery, Request};
 use model::{Change, Model, ServiceKey, Timeouts};
@@ -13,17 +13,17 @@ use super::reply::{Form, Pending, Replies};
 use super::service::Service;
 use super::{daemon, local};
 
-/// What is to be done about a message.
+/// What to do with a message.
 #[derive(Debug)]
 pub enum Step {
-    /// The director is to be asked, and the answer given to [`Pending::answered`].
+    /// Ask the director, and give its answer to [`Pending::answered`].
     Ask(Request, Pending),
-    /// These datagrams are to be sent.
+    /// Send these datagrams.
     Reply(Replies),
 }
 
-/// What a message asks of a director with the rules `model`. `explain` is what its sender has asked
-/// its socket to say of refusals.
+/// Decides what to do with a message. `model` holds the director's rules; `explain` says how the
+/// sender wants refusals explained.
 pub fn receive(message: &Message<'_>, explain: Explain, model: &Model) -> Step {
     let sender = message.sender(explain);
     if !message.is_request() || message.kind() < family::CONTROL {
@@ -41,11 +41,11 @@ pub fn receive(message: &Message<'_>, explain: Explain, model: &Model) -> Step {
     }
 }
 
-/// What a message of the family asks.
+/// What a message of the family asks for.
 enum Asked {
-    /// This, to be answered so.
+    /// A request to the director, and the form of the answer.
     Of(Request, Form),
-    /// A dump of what there is not.
+    /// A dump without any object.
     Nothing,
 }
 
@@ -55,7 +55,7 @@ impl Asked {
     }
 }
 
-/// The answer of `nlctrl`, the family of families.
+/// The answer of the family `nlctrl`.
 fn about_families(message: &Message<'_>, sender: &Sender) -> Replies {
     let found = || {
         let (command, attributes) = generic(message)?;
@@ -71,7 +71,7 @@ fn about_families(message: &Message<'_>, sender: &Sender) -> Replies {
     }
 }
 
-/// The order of checks is Linux's: `genl_family_rcv_msg`, then `ip_vs_genl_set_cmd` and its like.
+/// The checks are in Linux's order: `genl_family_rcv_msg`, then for example `ip_vs_genl_set_cmd`.
 fn asked(message: &Message<'_>, model: &Model) -> Result<Asked, Refusal> {
     let (number, attributes) = generic(message)?;
     check_header(message, number)?;
@@ -108,7 +108,7 @@ fn asked(message: &Message<'_>, model: &Model) -> Result<Asked, Refusal> {
         return Ok(Asked::change(Change::AddService(full.spec(key, model))));
     }
     if number == command::SET_SERVICE {
-        // Who does not say all of a service is told so even if it is not there.
+        // As in Linux, an incomplete service is refused before the search for it.
         let full = service.full()?;
         let key = service.named.existing(model)?;
         return Ok(Asked::change(Change::EditService(full.spec(key, model))));
@@ -117,7 +117,7 @@ fn asked(message: &Message<'_>, model: &Model) -> Result<Asked, Refusal> {
     about_service(number, key, &attributes).map_err(Refusal::from)
 }
 
-/// What is asked of a service that there is.
+/// A request about an existing service.
 fn about_service(number: u8, key: ServiceKey, attributes: &Attributes<'_>) -> Result<Asked, Errno> {
     let destination = || Destination::read(attributes.bytes(attr::DEST));
     let local = || local::read(attributes.bytes(attr::LOCAL_ADDRESS), key.family());
@@ -135,7 +135,7 @@ fn about_service(number: u8, key: ServiceKey, attributes: &Attributes<'_>) -> Re
     Ok(Asked::change(change))
 }
 
-/// A dump of the destinations of a service that is not there, or not named, is empty.
+/// A dump of destinations is empty if the service does not exist or is not named.
 fn dump(number: u8, attributes: &[u8], model: &Model) -> Asked {
     let form = match number {
         command::GET_SERVICE => return Asked::Of(list(None), Form::Services),
@@ -161,8 +161,8 @@ fn generic<'a>(message: &Message<'a>) -> Result<(u8, &'a [u8]), Refusal> {
     Ok((header[0], attributes))
 }
 
-/// What is asked of headers since Linux 6.1, for commands younger than that: there is none yet, but
-/// Linux looks before it says so (`genl_header_check`).
+/// Linux 6.1 and later check the headers of commands that are newer than 6.1 (`genl_header_check`).
+/// IPVS has no such command yet, but Linux checks before it refuses an unknown command.
 fn check_header(message: &Message<'_>, number: u8) -> Result<(), Refusal> {
     if number <= command::FLUSH {
         return Ok(());
@@ -179,7 +179,7 @@ fn check_header(message: &Message<'_>, number: u8) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The refusal of a message one of whose attributes is broken.
+/// The refusal of a message with a broken attribute.
 pub(super) fn broken(broken: Broken) -> Refusal {
     Refusal {
         errno: broken.errno,

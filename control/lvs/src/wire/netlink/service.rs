@@ -16,7 +16,7 @@ pub(super) struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// Reads what names a service (`ip_vs_genl_parse_service`).
+    /// Reads the name of a service (`ip_vs_genl_parse_service`).
     pub(super) fn read(nest: Option<&'a [u8]>) -> Result<Self, Errno> {
         let nest = nest.ok_or(Errno::EINVAL)?;
         let attributes = Attributes::read(nest, POLICIES).map_err(|_| Errno::EINVAL)?;
@@ -40,7 +40,7 @@ impl<'a> Service<'a> {
         Ok(Self { attributes, named })
     }
 
-    /// All that is said of it beside its name.
+    /// Reads the rest of the service.
     pub(super) fn full(&self) -> Result<Full, Errno> {
         let missing = Errno::EINVAL;
         let scheduler = self.attributes.bytes(SCHEDULER).ok_or(missing)?;
@@ -57,12 +57,12 @@ impl<'a> Service<'a> {
     }
 }
 
-/// All that a message says of a service beside its name.
+/// Everything that a message says about a service, except its name.
 #[derive(Debug)]
 pub(super) struct Full {
     scheduler: String,
     flags: ServiceFlags,
-    /// Which flags are meant.
+    /// The flags that the message sets or clears.
     mask: ServiceFlags,
     timeout: u32,
     netmask: u32,
@@ -70,7 +70,7 @@ pub(super) struct Full {
 }
 
 impl Full {
-    /// The service of this key. Flags that are not meant stay as they are in `model`.
+    /// The service with this key. Flags outside the mask stay as they are in `model`.
     pub(super) fn spec(self, key: ServiceKey, model: &Model) -> ServiceSpec {
         let old = model.find(&key).and_then(|id| model.service(id)).map(|service| service.spec.flags);
         ServiceSpec {

@@ -1,4 +1,5 @@
-//! Statistics: 32 bits wide for older programs, with 64 for bytes; and 64 bits wide.
+//! Statistics in two forms: for older programs with 32 bits, only bytes with 64; and all with 64
+//! bits.
 
 use api::Traffic;
 
@@ -11,7 +12,7 @@ pub(super) fn write(writer: &mut Writer<'_>, narrow: u16, wide: u16, traffic: &T
     let bytes = [counters.inbytes, counters.outbytes];
     let rates = [rates.cps, rates.inpps, rates.outpps, rates.inbps, rates.outbps];
     writer.nest(narrow, |nest| {
-        // The upper half of a count is not shown here.
+        // The upper 32 bits of a count are cut off.
         (CONNS..).zip(counts).for_each(|(kind, count)| nest.u32(kind, count as u32));
         (IN_BYTES..).zip(bytes).for_each(|(kind, count)| nest.u64(kind, PAD, count));
         (CPS..).zip(rates).for_each(|(kind, rate)| nest.u32(kind, rate as u32));

@@ -13,32 +13,32 @@ use super::layout::{
 };
 use crate::wire::{errno, fields};
 
-/// How far a `getsockopt` has come.
+/// The next step of a `getsockopt`.
 #[derive(Debug)]
 pub enum Step {
-    /// The director is to be asked, and the answer given to [`Pending::answered`].
+    /// Ask the director, and give its answer to [`Pending::answered`].
     Ask(Request, Pending),
-    /// This is the buffer now; it may be shorter than it was.
+    /// The final buffer. It may be shorter than the caller's.
     Done(Vec<u8>),
 }
 
-/// A `getsockopt` under way.
+/// A `getsockopt` that waits for the director's answer.
 #[derive(Debug)]
 pub struct Pending {
-    /// What the caller gave, and what has been written to it.
+    /// The caller's buffer, with everything that has been written so far.
     buffer: Vec<u8>,
     wanted: Wanted,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
-    /// So many destinations.
+    /// This many destinations.
     Destinations(usize),
-    /// The version and so on, of so many services.
+    /// Version, table size, and this number of services.
     Info(u32),
     /// One service.
     Service,
-    /// So many services; those before `at` are there.
+    /// `count` services. The first `at` of them have been written.
     Services { count: usize, at: usize },
     /// The timeouts.
     Timeouts,
@@ -46,9 +46,9 @@ enum Wanted {
     Version,
 }
 
-/// What this option asks of a director with the rules `model` (`do_ip_vs_get_ctl`). `buffer` is what
-/// the caller gave; its length is bound by whoever passes it on. After an error it is the caller's as
-/// it was.
+/// Begins a `getsockopt` (`do_ip_vs_get_ctl`). `model` holds the director's rules. `buffer` is the
+/// caller's buffer; who calls this must limit its length. After an error, the caller's buffer must
+/// stay as it was.
 pub fn get(option: i32, buffer: Vec<u8>, model: &Model) -> Result<Step, Errno> {
     check(option)?;
     let least = match option {
@@ -95,7 +95,7 @@ pub fn get(option: i32, buffer: Vec<u8>, model: &Model) -> Result<Step, Errno> {
 }
 
 impl Pending {
-    /// Goes on, now that the director has answered.
+    /// Continues with the director's answer.
     pub fn answered(mut self, response: Response) -> Result<Step, Errno> {
         match (self.wanted, response) {
             (Wanted::Version, Response::Totals(totals)) => {
@@ -146,7 +146,7 @@ impl Pending {
     }
 }
 
-/// Whether a buffer has room for exactly so many entries.
+/// Checks that a buffer has room for exactly this many entries.
 fn check_length<T>(buffer: &[u8], header: usize, count: usize) -> Result<(), Errno> {
     let wanted = count.checked_mul(size_of::<T>()).and_then(|entries| entries.checked_add(header));
     if wanted == Some(buffer.len()) { Ok(()) } else { Err(Errno::EINVAL) }
@@ -156,7 +156,7 @@ fn list(service: Option<ServiceKey>) -> Request {
     Request::List(ListQuery { service, from: None })
 }
 
-/// Linux shows the master and the backup; there is neither.
+/// Linux shows the states of two daemons, master and backup. Here both are zero.
 const DAEMONS: usize = 2;
 const VERSION_LENGTH: usize = 64;
 

@@ -1,6 +1,6 @@
 //! The structures of the options (`include/uapi/linux/ip_vs.h`), as a 64-bit program has them.
 //!
-//! Numbers are in host order, but for ports, addresses and masks of addresses.
+//! Numbers are in host order. Ports, addresses and address masks are in network order.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::wire::fields::{self, Named};
 
-/// `struct ip_vs_service_user`, and what `struct ip_vs_service_entry` begins with.
+/// `struct ip_vs_service_user`. `struct ip_vs_service_entry` begins with it too.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub(super) struct Service {
@@ -23,7 +23,7 @@ pub(super) struct Service {
     netmask: u32,
 }
 
-/// What names a service: also what `struct ip_vs_get_dests` begins with.
+/// The name of a service. `struct ip_vs_get_dests` begins with it too.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub(super) struct Name {
@@ -48,7 +48,7 @@ pub(super) struct Destination {
     lower: u32,
 }
 
-/// A service and a destination of it.
+/// A service and one of its destinations.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub(super) struct Both {
@@ -121,7 +121,7 @@ pub(super) struct Info {
     pub(super) services: u32,
 }
 
-/// `struct ip_vs_timeout_user`: seconds, below 0 refused.
+/// `struct ip_vs_timeout_user`, in seconds.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub(super) struct Timeouts {
@@ -139,18 +139,18 @@ pub(super) struct Daemon {
     pub(super) sync_id: u32,
 }
 
-/// A structure of exactly this length.
+/// Reads a structure from a value of exactly its length.
 pub(super) fn exactly<T: FromBytes>(value: &[u8]) -> Result<T, Errno> {
     T::read_from_bytes(value).map_err(|_| Errno::EINVAL)
 }
 
-/// The structure that a buffer begins with.
+/// Reads the structure at the start of a buffer.
 pub(super) fn beginning<T: FromBytes>(buffer: &[u8]) -> Result<T, Errno> {
     T::read_from_prefix(buffer).map(|(value, _)| value).map_err(|_| Errno::EINVAL)
 }
 
 impl Name {
-    /// Which service is meant.
+    /// The service that is named.
     pub(super) fn named(&self) -> Named {
         match self.mark {
             0 => Named::by_address(self.protocol, Ipv4Addr::from(self.addr).into(), self.port.get()),
@@ -158,17 +158,17 @@ impl Name {
         }
     }
 
-    /// The IP protocol's number, whatever else names the service.
+    /// The number of the IP protocol. It is present even if the service is named by a mark.
     pub(super) fn protocol(&self) -> u16 {
         self.protocol
     }
 
-    /// Whether it names nothing: not even a protocol counts.
+    /// Whether no service is named. The protocol does not matter.
     pub(super) fn is_empty(&self) -> bool {
         self.mark == 0 && self.addr == [0; 4] && self.port.get() == 0
     }
 
-    /// The name of a service of IPv4.
+    /// The name of an IPv4 service; `None` for IPv6.
     fn of(key: &ServiceKey) -> Option<Self> {
         let protocol = key.protocol().number().into();
         let (addr, mark) = match *key {
@@ -182,12 +182,12 @@ impl Name {
 }
 
 impl Service {
-    /// Whether the scheduler's name has an end.
+    /// Whether the scheduler's name ends with a NUL.
     pub(super) fn has_scheduler(&self) -> bool {
         self.scheduler.contains(&0)
     }
 
-    /// All that is said of the service of this key.
+    /// The complete service, with this key.
     pub(super) fn spec(&self, key: ServiceKey) -> ServiceSpec {
         ServiceSpec {
             key,
@@ -201,12 +201,12 @@ impl Service {
 }
 
 impl Destination {
-    /// Which destination it is.
+    /// The key of the destination.
     pub(super) fn key(&self) -> DestKey {
         DestKey::new(Ipv4Addr::from(self.addr).into(), self.port.get())
     }
 
-    /// All that is said of it.
+    /// The complete destination.
     pub(super) fn spec(&self) -> Result<DestSpec, Errno> {
         let Self { weight, upper, lower, .. } = *self;
         Ok(DestSpec { upper, lower, ..DestSpec::new(self.key(), fields::method(self.flags)?, weight) })
@@ -214,7 +214,7 @@ impl Destination {
 }
 
 impl ServiceEntry {
-    /// A service, if it is one of IPv4.
+    /// The entry of an IPv4 service; `None` for IPv6.
     pub(super) fn of(view: &ServiceView) -> Option<Self> {
         let spec = &view.spec;
         let mut scheduler = [0; 16];
@@ -234,11 +234,11 @@ impl ServiceEntry {
 }
 
 impl DestinationEntry {
-    /// A destination, if it is one of IPv4.
+    /// The entry of an IPv4 destination; `None` for IPv6.
     pub(super) fn of(view: &DestView) -> Option<Self> {
         let DestSpec { key, method, weight, upper, lower, .. } = view.spec;
         let IpAddr::V4(addr) = key.addr else { return None };
-        // What is not NAT has no packets back.
+        // Without NAT, replies do not pass the director.
         let way = match method {
             Method::Masquerade | Method::FullNat => INACTIVE,
             Method::DirectRoute | Method::Tunnel => INACTIVE | NO_OUTPUT,
@@ -258,7 +258,7 @@ impl DestinationEntry {
 }
 
 impl Statistics {
-    /// The upper halves of counts and rates, bytes aside, are not shown.
+    /// The upper 32 bits of counts and rates are cut off, except for counts of bytes.
     fn of(traffic: &Traffic) -> Self {
         let Traffic { counters, rates } = traffic;
         Self {
@@ -278,6 +278,6 @@ impl Statistics {
     }
 }
 
-/// `IP_VS_CONN_F_INACTIVE` and `IP_VS_CONN_F_NOOUTPUT`, which Linux shows of destinations.
+/// `IP_VS_CONN_F_INACTIVE` and `IP_VS_CONN_F_NOOUTPUT`. Linux shows them with destinations.
 const INACTIVE: u32 = 0x100;
 const NO_OUTPUT: u32 = 0x80;

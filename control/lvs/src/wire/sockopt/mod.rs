@@ -1,11 +1,11 @@
 //! The socket options of an IPv4 socket, level 0, 1152 to 1167.
 //!
-//! `ipvsadm` uses them where there is no generic netlink. They know no IPv6, no persistence engine,
-//! no FULLNAT and no tunnel but IP in IP: what has IPv6 in it is not there, FULLNAT shows as NAT, and
-//! the options of a tunnel do not show.
+//! `ipvsadm` uses them if there is no generic netlink. They have no IPv6, no persistence engine, no
+//! FULLNAT, and only IP in IP as a tunnel. So services and destinations with IPv6 are not shown,
+//! FULLNAT is shown as NAT, and the options of a tunnel are not shown.
 //!
-//! [`set()`] gives what a `setsockopt` asks of the director, [`get()`] what a `getsockopt` asks and,
-//! with [`Pending`], what is in its buffer afterwards.
+//! [`set()`] turns a `setsockopt` into a request to the director. [`get()`] begins a `getsockopt`,
+//! and [`Pending`] fills its buffer with the director's answer.
 
 mod get;
 mod layout;
@@ -16,7 +16,7 @@ pub use set::set;
 
 use nix::errno::Errno;
 
-/// The options that Linux gives to IPVS; for the others there is nobody.
+/// Checks that the option is one of those that Linux gives to IPVS.
 fn check(option: i32) -> Result<(), Errno> {
     if (FIRST..=LAST).contains(&option) { Ok(()) } else { Err(Errno::ENOPROTOOPT) }
 }

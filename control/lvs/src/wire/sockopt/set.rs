@@ -8,9 +8,9 @@ use super::check;
 use super::layout::{self, Both, Service, exactly};
 use crate::wire::fields;
 
-/// What this option asks of a director with the rules `model`, in the order of checks of
-/// `do_ip_vs_set_ctl`. The answer to the request is 0 or, if it is refused,
-/// [`errno`](crate::wire::errno()).
+/// Turns a `setsockopt` into a request. The checks are in the order of `do_ip_vs_set_ctl`; `model`
+/// holds the director's rules. The option then returns 0, or the [`errno`](crate::wire::errno()) of
+/// the director's refusal.
 pub fn set(option: i32, value: &[u8], model: &Model) -> Result<Request, Errno> {
     check(option)?;
     let (service, destination) = match option {
