@@ -1,4 +1,7 @@
-"""Records what ipvsadm, keepalived and hand-made messages say to Linux IPVS, and its answers, inside the user-mode Linux."""
+"""Runs inside the user-mode Linux. Records requests to Linux IPVS and its answers.
+
+The requests come from ipvsadm, from keepalived, and from probes.py and options.py.
+"""
 
 import os
 import pathlib
@@ -15,7 +18,7 @@ HOME = pathlib.Path(__file__).resolve().parent
 WHERE = pathlib.Path(sys.argv[1])
 SENDING = WHERE / "exchange"
 VIP, OWN = "10.0.0.100", "10.0.0.1"
-# Linux IPVS brings its counts up to date every two seconds.
+# Linux IPVS updates its statistics every two seconds.
 LOOK = 4.5
 
 
@@ -39,7 +42,7 @@ def traffic(port, count):
 
 
 def run(line, **environment):
-    """Runs a program under the sniffer; gives its output and what was said."""
+    """Runs a program under the sniffer. Returns the finished program and the recorded lines."""
     SENDING.unlink(missing_ok=True)
     env = dict(os.environ, LD_PRELOAD=str(WHERE / "sniff.so"), WIRE_LOG=str(SENDING), **environment)
     done = subprocess.run(line.split(), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -47,8 +50,7 @@ def run(line, **environment):
 
 
 class Preamble:
-    """Leaves out what every run of ipvsadm begins with, once it has been written down: the search for the family, and
-    the version."""
+    """Removes the requests with which every run of ipvsadm begins, except the first time."""
 
     def __init__(self):
         self.known = set()
@@ -66,7 +68,7 @@ class Preamble:
         messages = [bytes.fromhex(line[2:]) for line in exchange if line[0] in "<>"]
         if not messages or (messages[0][4] != 16 and messages[0][16] != 15):
             return True
-        # Without sequence and port, which also stand in the acknowledgement.
+        # Without sequence and port numbers. The acknowledgement repeats them.
         told = tuple(message[:8] + message[16:28] for message in messages)
         known = told in self.known
         self.known.add(told)
@@ -74,7 +76,7 @@ class Preamble:
 
 
 def ipvsadm(name, **environment):
-    """Runs every line of commands.txt; writes down the lines, what came of them, and what was said."""
+    """Runs every line of commands.txt. Writes each with its output, exit code and bytes."""
     sh("ipvsadm -C")
     preamble = Preamble()
     with open(WHERE / f"{name}.txt", "w") as out:

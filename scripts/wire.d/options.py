@@ -1,4 +1,4 @@
-"""Socket options that no ipvsadm uses: what Linux answers to wrong lengths, protocols and names."""
+"""Records Linux's answers to socket options that ipvsadm never sends: wrong lengths and contents."""
 
 import ctypes
 import ctypes.util
@@ -28,7 +28,7 @@ def dests(count, protocol=6, addr=VIP, port=80, mark=0):
 
 
 class Door:
-    """A raw socket that writes down what passes."""
+    """A raw socket that records its options."""
 
     def __init__(self, out):
         self.out = out
@@ -59,8 +59,8 @@ def record(path):
             put(f"{name}: a byte too many", option, bytes(length + 1))
         put("no such option", 1158)
         put("no such option, with bytes", 1158, bytes(44))
-        put("no such option within", 1165)
-        put("no such option within", 1166)
+        put("no such option, within the range", 1165)
+        put("no such option, within the range", 1166)
         put("protocol 1", ADD, service(protocol=1))
         put("protocol 1 with a mark", ADD, service(protocol=1, mark=5))
         put("protocol 1, delete", DEL, service(protocol=1))
@@ -79,13 +79,13 @@ def record(path):
         put("a negative weight", ADDDEST, service() + dest(port=83, weight=-1))
         put("high bits of the method", ADDDEST, service() + dest(port=84, flags=0x103))
         put("a destination again", ADDDEST, service() + dest())
-        put("a destination of none", ADDDEST, service(port=81) + dest())
+        put("a destination of an unknown service", ADDDEST, service(port=81) + dest())
         put("a timeout that is too long", TIMEOUT, struct.pack("=III", 21_474_837, 0, 0))
         put("a negative timeout", TIMEOUT, struct.pack("=iii", 0, 0, -1))
         put("timeouts", TIMEOUT, struct.pack("=III", 0, 99, 0))
         put("zero all by address 0", ZERO, service(protocol=1, addr=bytes(4), port=0))
         put("zero with a mark", ZERO, service(addr=bytes(4), port=0, mark=7))
-        put("zero with a mark that is none", ZERO, service(addr=bytes(4), port=0, mark=9))
+        put("zero with an unknown mark", ZERO, service(addr=bytes(4), port=0, mark=9))
         put("start a daemon without an interface", STARTDAEMON, struct.pack("=I16sI", 1, b"", 1))
         put("stop a daemon", STOPDAEMON, struct.pack("=I16sI", 1, b"", 1))
         put("stop a backup", STOPDAEMON, struct.pack("=I16sI", 2, b"", 1))
@@ -107,15 +107,15 @@ def record(path):
         get("a service", GET_SERVICE, service() + bytes(60))
         get("a service and more room", GET_SERVICE, service() + bytes(70))
         get("a service and less room", GET_SERVICE, service() + bytes(59))
-        get("a service that is not there", GET_SERVICE, service(port=81) + bytes(60))
+        get("a service that does not exist", GET_SERVICE, service(port=81) + bytes(60))
         get("a service of protocol 1", GET_SERVICE, service(protocol=1) + bytes(60))
         get("a mark", GET_SERVICE, service(mark=7, protocol=1) + bytes(60))
         get("destinations, all", GET_DESTS, dests(4))
         get("destinations, one of four", GET_DESTS, dests(1))
         get("destinations, room for more", GET_DESTS, dests(6))
         get("destinations, a byte too few", GET_DESTS, dests(2)[:-1])
-        get("destinations of what is not there", GET_DESTS, dests(1, port=81))
+        get("destinations of an unknown service", GET_DESTS, dests(1, port=81))
         get("destinations of a mark", GET_DESTS, dests(1, mark=7))
-        get("destinations of a mark that is none", GET_DESTS, dests(1, mark=9))
-        put("the timeouts that are usual", TIMEOUT, struct.pack("=III", 900, 120, 300))
+        get("destinations of an unknown mark", GET_DESTS, dests(1, mark=9))
+        put("the default timeouts", TIMEOUT, struct.pack("=III", 900, 120, 300))
         put("flush", FLUSH)

@@ -1,4 +1,4 @@
-"""Messages that no ipvsadm sends: what Linux answers to short, long, missing, unknown and broken attributes."""
+"""Records Linux's answers to attributes that ipvsadm never sends: short, missing, unknown, broken."""
 
 import socket
 import struct
@@ -62,7 +62,7 @@ STATE, IFACE, SYNC_ID = u32(1, 1), text(2, "d0"), u32(3, 1)
 
 
 class Door:
-    """A generic netlink socket that writes down what passes."""
+    """A generic netlink socket that records its messages."""
 
     def __init__(self, out):
         self.out = out
@@ -87,7 +87,7 @@ class Door:
         return self.send(name, self.message(*args, **more))
 
     def send(self, name, datagram, answers=None):
-        """Sends; reads until an acknowledgement, an error or the end of a dump: `answers` of these."""
+        """Sends. Reads until `answers` acknowledgements, errors or ends of dumps have come."""
         self.out.write(f"# {name}\n> {datagram.hex()}\n")
         self.sock.send(datagram)
         got, ends = [], 0
@@ -103,7 +103,7 @@ class Door:
         return got
 
     def explain(self, on):
-        """Whether Linux says why, and repeats no request: NETLINK_EXT_ACK and NETLINK_CAP_ACK."""
+        """Sets NETLINK_EXT_ACK (give a reason) and NETLINK_CAP_ACK (do not repeat requests)."""
         for option in (11, 10):
             self.sock.setsockopt(270, option, on)
 
@@ -120,7 +120,7 @@ def framing(door):
     ask("no such command", 99)
     ask("no such command, a reserved field", 99, reserved=1)
     ask("command 0", 0)
-    ask("a command of replies", SET_INFO)
+    ask("a command that only replies have", SET_INFO)
     ask("no such family", 1, family=0x3ff)
     ask("version 0", GET_INFO, version=0)
     ask("version 9, a reserved field", GET_INFO, version=9, reserved=7)
@@ -137,26 +137,26 @@ def framing(door):
     door.send("bytes behind the message", door.message(GET_INFO) + bytes(7), 2)
     door.send("two in one", door.message(GET_CONFIG) + door.message(FLUSH), 2)
     door.send("three in one, the second broken", door.message(FLUSH) + door.message(99) + door.message(FLUSH), 3)
-    ask("a dump of what is not dumped", GET_INFO, flags=REQUEST | ACK | DUMP)
+    ask("a dump of a command without dumps", GET_INFO, flags=REQUEST | ACK | DUMP)
     ask("half a dump flag", GET_INFO, flags=REQUEST | ACK | 0x100)
-    ask("not a dump of what is only dumped", GET_DEST, service(ID))
-    ask("not a dump of daemons", GET_DAEMON)
+    ask("no dump of a command with only dumps", GET_DEST, service(ID))
+    ask("no dump of daemons", GET_DAEMON)
 
 
 def control(door):
     def ask(name, *args, **more):
         return door.ask(name, *args, family=NLCTRL, **more)
     ask("family by id", 3, u16(1, door.family))
-    ask("family by an id that is none", 3, u16(1, 0x3ff))
-    ask("family by a name that is none", 3, text(2, "NOSUCH"))
-    ask("family by a name that is another", 3, text(2, "ipvs"))
+    ask("family by an unknown id", 3, u16(1, 0x3ff))
+    ask("family by an unknown name", 3, text(2, "NOSUCH"))
+    ask("family by its name in lower case", 3, text(2, "ipvs"))
     ask("family by nothing", 3)
     ask("family by an empty name", 3, text(2, ""))
     ask("family by a name without end", 3, attr(2, b"IPVS"))
     ask("family by a long name", 3, text(2, "IPVSIPVSIPVSIPVS"))
     ask("family by a short id", 3, u8(1, 1))
     ask("family by both, the name counts", 3, u16(1, 0x3ff) + text(2, "IPVS"))
-    ask("family by both, the name is none", 3, u16(1, door.family) + text(2, "NOSUCH"))
+    ask("family by both, the name is unknown", 3, u16(1, door.family) + text(2, "NOSUCH"))
     ask("an unknown attribute", 3, text(2, "IPVS") + u32(77, 1))
     ask("no such command of nlctrl", 77)
     ask("a reply of nlctrl", 1)
@@ -165,17 +165,17 @@ def control(door):
 def services(door):
     ask = door.ask
     ask("flush", FLUSH)
-    ask("flush with attributes that are wrong", FLUSH, service(b"xxx"))
+    ask("flush with broken attributes", FLUSH, service(b"xxx"))
     ask("no service", NEW_SERVICE)
     ask("an empty service", NEW_SERVICE, service(b""))
     ask("a service of three bytes", NEW_SERVICE, attr(1, b"abc"))
-    ask("not full", NEW_SERVICE, service(ID))
+    ask("incomplete", NEW_SERVICE, service(ID))
     for name, missing in (("scheduler", SCHED), ("flags", FLAGS), ("timeout", TIMEOUT), ("netmask", NETMASK), ("family", AF),
                           ("protocol", PROTOCOL), ("address", ADDR), ("port", PORT)):
         ask(f"without {name}", NEW_SERVICE, service(FULL.replace(missing, b"", 1)))
     ask("family 0", NEW_SERVICE, service(u16(1, 0) + FULL[len(AF):]))
     ask("family 7", NEW_SERVICE, service(u16(1, 7) + FULL[len(AF):]))
-    ask("family 7, not full", NEW_SERVICE, service(u16(1, 7) + ID[len(AF):]))
+    ask("family 7, incomplete", NEW_SERVICE, service(u16(1, 7) + ID[len(AF):]))
     ask("family of one byte", NEW_SERVICE, service(u8(1, 2) + FULL[len(AF):]))
     ask("an address of 17 bytes", NEW_SERVICE, service(FULL + attr(3, bytes(17))))
     ask("a mark of two bytes", NEW_SERVICE, service(FULL + u16(5, 1)))
@@ -184,31 +184,31 @@ def services(door):
     ask("an empty scheduler", NEW_SERVICE, service(FULL + text(6, "")))
     ask("a scheduler of 15", NEW_SERVICE, service(FULL + text(6, "a" * 15)))
     ask("a scheduler of 16", NEW_SERVICE, service(FULL + text(6, "a" * 16)))
-    ask("a scheduler that ends within", NEW_SERVICE, service(FULL + attr(6, b"rr\0more")))
+    ask("a scheduler with a NUL inside", NEW_SERVICE, service(FULL + attr(6, b"rr\0more")))
     ask("get it", GET_SERVICE, service(ID))
-    ask("a scheduler that ends within, too long", SET_SERVICE, service(FULL + attr(6, b"rr\0" + b"more" * 5)))
+    ask("a scheduler with a NUL inside, too long", SET_SERVICE, service(FULL + attr(6, b"rr\0" + b"more" * 5)))
     ask("an engine of 16", SET_SERVICE, service(FULL + text(11, "a" * 16)))
     ask("an engine of 17", SET_SERVICE, service(FULL + text(11, "a" * 17)))
     ask("an empty engine", SET_SERVICE, service(FULL + text(11, "")))
     ask("flags of four bytes", SET_SERVICE, service(FULL + u32(7, 0)))
     ask("flags of nine bytes", SET_SERVICE, service(FULL + attr(7, bytes(9))))
     ask("statistics of three bytes", SET_SERVICE, service(FULL + attr(10, b"abc")))
-    ask("it exists", NEW_SERVICE, service(FULL))
-    ask("it exists, not full", NEW_SERVICE, service(ID))
+    ask("add it again", NEW_SERVICE, service(FULL))
+    ask("add it again, incomplete", NEW_SERVICE, service(ID))
     ask("persistent by mask", SET_SERVICE, service(FULL + attr(7, struct.pack("=II", 0xffffffff, 1)) + u32(8, 33)))
     ask("get it persistent", GET_SERVICE, service(ID))
-    ask("a flag beside it", SET_SERVICE, service(FULL + attr(7, struct.pack("=II", 0x18, 8)) + u32(8, 33)))
+    ask("one more flag by mask", SET_SERVICE, service(FULL + attr(7, struct.pack("=II", 0x18, 8)) + u32(8, 33)))
     ask("get it with the flag", GET_SERVICE, service(ID))
-    ask("nothing by mask", SET_SERVICE, service(FULL + attr(7, struct.pack("=II", 0xff, 0))))
+    ask("an empty mask", SET_SERVICE, service(FULL + attr(7, struct.pack("=II", 0xff, 0))))
     ask("get it unchanged", GET_SERVICE, service(ID))
-    ask("flags of eight bytes: flags alone", SET_SERVICE, service(FULL + attr(7, struct.pack("=I", 4))))
+    ask("flags without a mask", SET_SERVICE, service(FULL + attr(7, struct.pack("=I", 4))))
     ask("get it, no mask", GET_SERVICE, service(ID))
     ask("all flags off", SET_SERVICE, service(FULL))
     ask("a nested flag", GET_SERVICE, service(ID, NESTED))
     ask("16 bytes of address", GET_SERVICE, service(ID + attr(3, VIP + bytes(12))))
     ask("two bytes of address", GET_SERVICE, service(ID + attr(3, VIP[:2])))
-    ask("more in the attributes than fits", GET_SERVICE, service(ID + u32(4, 0x5000)))
-    ask("the last one counts", GET_SERVICE, service(NO_SERVICE + PORT))
+    ask("a port of four bytes", GET_SERVICE, service(ID + u32(4, 0x5000)))
+    ask("the last port counts", GET_SERVICE, service(NO_SERVICE + PORT))
     ask("a mark of 0", GET_SERVICE, service(AF + u32(5, 0)))
     ask("a mark counts before an address", GET_SERVICE, service(ID + u32(5, 7)))
     ask("unknown attributes", GET_SERVICE, u32(200, 1) + service(u32(100, 1) + ID + u32(0x2001, 1)))
@@ -216,19 +216,19 @@ def services(door):
     ask("bytes behind all", GET_SERVICE, service(ID) + b"\1")
     ask("an attribute that is too long ends them", GET_SERVICE, service(ID + struct.pack("=HH", 99, 4)))
     ask("an attribute of length 0 ends them", GET_SERVICE, service(AF + bytes(4) + ID))
-    ask("get none", GET_SERVICE)
-    ask("get what is not there", GET_SERVICE, service(NO_SERVICE))
+    ask("get without a service", GET_SERVICE)
+    ask("get one that does not exist", GET_SERVICE, service(NO_SERVICE))
     ask("protocol 1", GET_SERVICE, service(u16(2, 1) + ADDR + AF + PORT))
-    ask("delete what is not there", DEL_SERVICE, service(NO_SERVICE))
-    ask("delete by less", DEL_SERVICE, service(AF + ADDR))
-    ask("zero what is not there", ZERO, service(NO_SERVICE))
+    ask("delete one that does not exist", DEL_SERVICE, service(NO_SERVICE))
+    ask("delete by an incomplete name", DEL_SERVICE, service(AF + ADDR))
+    ask("zero one that does not exist", ZERO, service(NO_SERVICE))
     ask("zero one", ZERO, service(ID))
-    ask("zero by nothing in it", ZERO, service(b""))
+    ask("zero with an empty service", ZERO, service(b""))
     ask("zero all", ZERO)
-    ask("a netmask of IPv6 that is none", NEW_SERVICE, service(FULL + u16(1, 10) + attr(3, bytes(15) + b"\1") + u32(9, 129)))
-    ask("a netmask of IPv6 of 0", NEW_SERVICE, service(FULL + u16(1, 10) + attr(3, bytes(15) + b"\1") + u32(9, 0)))
-    ask("dump, attributes not looked at", GET_SERVICE, service(b"abc"), flags=REQUEST | DUMP)
-    ask("dump with an acknowledgement asked for", GET_SERVICE, flags=REQUEST | ACK | DUMP)
+    ask("an IPv6 prefix that is too long", NEW_SERVICE, service(FULL + u16(1, 10) + attr(3, bytes(15) + b"\1") + u32(9, 129)))
+    ask("an IPv6 prefix of 0", NEW_SERVICE, service(FULL + u16(1, 10) + attr(3, bytes(15) + b"\1") + u32(9, 0)))
+    ask("dump, broken attributes are ignored", GET_SERVICE, service(b"abc"), flags=REQUEST | DUMP)
+    ask("dump with a request for an acknowledgement", GET_SERVICE, flags=REQUEST | ACK | DUMP)
 
 
 def dests(door):
@@ -237,7 +237,7 @@ def dests(door):
     ask("no destination", NEW_DEST, both)
     ask("no service", NEW_DEST, dest(DEST))
     ask("an unknown service and no destination", NEW_DEST, service(NO_SERVICE))
-    ask("not full", NEW_DEST, both + dest(DEST_ID))
+    ask("incomplete", NEW_DEST, both + dest(DEST_ID))
     for name, missing in (("method", METHOD), ("weight", WEIGHT), ("upper", UPPER), ("lower", LOWER), ("address", attr(1, RIP)),
                           ("port", be16(2, 80))):
         ask(f"without {name}", NEW_DEST, both + dest(DEST.replace(missing, b"", 1)))
@@ -256,18 +256,18 @@ def dests(door):
     ask("nested flags", SET_DEST, service(ID, NESTED) + dest(DEST + u32(4, 9), NESTED))
     ask("family 0 is the service's", SET_DEST, both + dest(DEST + u16(11, 0) + u32(4, 8)))
     ask("the method's high bits do not count", SET_DEST, both + dest(DEST + u32(3, 0x103)))
-    ask("set what is not there", SET_DEST, both + dest(DEST + be16(2, 81)))
-    ask("set what is not there, not full", SET_DEST, both + dest(DEST_ID + be16(2, 81)))
+    ask("set one that does not exist", SET_DEST, both + dest(DEST + be16(2, 81)))
+    ask("set one that does not exist, incomplete", SET_DEST, both + dest(DEST_ID + be16(2, 81)))
     ask("set with a negative weight", SET_DEST, both + dest(DEST + u32(4, -1)))
-    ask("set what is not there with a negative weight", SET_DEST, both + dest(DEST + be16(2, 81) + u32(4, -1)))
+    ask("set one that does not exist, with a negative weight", SET_DEST, both + dest(DEST + be16(2, 81) + u32(4, -1)))
     ask("dump", GET_DEST, both, flags=REQUEST | DUMP)
     ask("dump of nothing", GET_DEST, flags=REQUEST | DUMP)
-    ask("dump of what is not there", GET_DEST, service(NO_SERVICE), flags=REQUEST | DUMP)
-    ask("dump of what is broken", GET_DEST, attr(1, b"abc"), flags=REQUEST | DUMP)
+    ask("dump of a service that does not exist", GET_DEST, service(NO_SERVICE), flags=REQUEST | DUMP)
+    ask("dump with a broken service", GET_DEST, attr(1, b"abc"), flags=REQUEST | DUMP)
     ask("dump of family 7", GET_DEST, service(ID + u16(1, 7)), flags=REQUEST | DUMP)
-    ask("delete what is not there", DEL_DEST, both + dest(DEST_ID + be16(2, 81)))
+    ask("delete one that does not exist", DEL_DEST, both + dest(DEST_ID + be16(2, 81)))
     ask("delete of another family", DEL_DEST, both + dest(DEST_ID + u16(11, 10)))
-    ask("delete by nothing", DEL_DEST, both + dest(b""))
+    ask("delete without an address", DEL_DEST, both + dest(b""))
     ask("delete", DEL_DEST, both + dest(DEST_ID))
     ask("delete the service", DEL_SERVICE, service(ID))
 
@@ -280,19 +280,19 @@ def others(door):
     ask("no timeout", SET_CONFIG)
     ask("one timeout", SET_CONFIG, u32(5, 99))
     ask("a timeout of 0", SET_CONFIG, u32(4, 0) + u32(6, 77))
-    ask("what they are now", GET_CONFIG)
-    ask("the timeouts that are usual", SET_CONFIG, u32(4, 900) + u32(5, 120) + u32(6, 300))
+    ask("the present timeouts", GET_CONFIG)
+    ask("the default timeouts", SET_CONFIG, u32(4, 900) + u32(5, 120) + u32(6, 300))
     ask("no daemon", NEW_DAEMON)
     ask("an empty daemon", NEW_DAEMON, daemon(b""))
     ask("a daemon without an interface", NEW_DAEMON, daemon(STATE + SYNC_ID))
     ask("a daemon without a state", NEW_DAEMON, daemon(IFACE + SYNC_ID))
     ask("a daemon without an id", NEW_DAEMON, daemon(STATE + IFACE))
     ask("a daemon with a long interface", NEW_DAEMON, daemon(STATE + text(2, "i" * 16) + SYNC_ID))
-    ask("a daemon with a group that is none", NEW_DAEMON, daemon(STATE + IFACE + SYNC_ID + attr(5, VIP)))
+    ask("a daemon with a group that is not multicast", NEW_DAEMON, daemon(STATE + IFACE + SYNC_ID + attr(5, VIP)))
     ask("a daemon with a short IPv6 group", NEW_DAEMON, daemon(STATE + IFACE + SYNC_ID + attr(6, VIP)))
-    ask("a daemon with an IPv6 group that is none", NEW_DAEMON, daemon(STATE + IFACE + SYNC_ID + attr(6, bytes(16))))
+    ask("a daemon with an IPv6 group that is not multicast", NEW_DAEMON, daemon(STATE + IFACE + SYNC_ID + attr(6, bytes(16))))
     ask("stop no daemon", DEL_DAEMON)
-    ask("stop a daemon by nothing", DEL_DAEMON, daemon(b""))
+    ask("stop a daemon without a state", DEL_DAEMON, daemon(b""))
     ask("stop a daemon that is not running", DEL_DAEMON, daemon(STATE))
     ask("stop a backup that is not running", DEL_DAEMON, daemon(u32(1, 2)))
     ask("stop a daemon of state 0", DEL_DAEMON, daemon(u32(1, 0)))

@@ -1,13 +1,13 @@
-/* Preloaded into ipvsadm and keepalived: writes down what they say to Linux IPVS and what Linux says to them.
+/* Preloaded into ipvsadm and keepalived: records their requests to Linux IPVS and its answers.
  *
- * Lines go to the file that WIRE_LOG names. Bytes are hexadecimal; an empty run of bytes is `-`.
+ * Lines go to the file that WIRE_LOG names. Bytes are hexadecimal; no bytes are `-`.
  *
  *   > BYTES                        a datagram to the kernel, over generic netlink
  *   < BYTES                        a datagram from the kernel
  *   set OPTION BYTES RESULT        setsockopt; RESULT is 0 or the errno
- *   get OPTION BYTES RESULT BYTES  getsockopt: what the caller passed, and what was there afterwards
+ *   get OPTION BYTES RESULT BYTES  getsockopt: the caller's buffer before, and afterwards
  *
- * With WIRE_SOCKOPT in the environment there is no generic netlink, so that ipvsadm uses socket options.
+ * With WIRE_SOCKOPT in the environment, generic netlink fails, so ipvsadm uses socket options.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -9,9 +9,9 @@ use nix::errno::Errno;
 /// `ipvsadm` prints and `keepalived` logs:
 ///
 /// * IPv6: `EAFNOSUPPORT` (Operation not supported with specified address family), as in a Linux
-/// without IPv6.
+///   without IPv6.
 /// * The engine `sip`: `ENOENT` (Scheduler or persistence engine not found), as in a Linux without
-/// that module.
+///   that module.
 /// * An address of the director itself: `EADDRNOTAVAIL`.
 /// * All others, for example SCTP: `EPROTONOSUPPORT` (Protocol not supported).
 ///
