@@ -6,12 +6,12 @@
 //! director: the caller passes bytes, requests and responses.
 //!
 //! The checks, their order and their errors are those of Linux 6.1
-//! (`net/netfilter/ipvs/ip_vs_ctl.c`, `net/netlink`). `control/lvs/tests/wire` holds Linux's
+//! (`net/netfilter/ipvs/ip_vs_ctl.c`, `net/netlink`). `control/lvs/tests/all/wire` holds Linux's
 //! answers, and the tests compare byte by byte. These differences are intended:
 //!
 //! * Features that this director lacks are refused with an [`errno()`] of our choice.
-//! * Linux takes any number for a protocol, a method or the type of a tunnel. Here an unknown protocol
-//!   is `EPROTONOSUPPORT`, an unknown method or tunnel `EINVAL`.
+//! * Linux takes any number for a protocol, a method or the type of a tunnel. Here an unknown
+//!   protocol is `EPROTONOSUPPORT`, an unknown method or tunnel `EINVAL`.
 //! * Synchronization daemons cannot be started: `EPROTONOSUPPORT`. None is ever running.
 //! * FULLNAT and local addresses have our own attributes and commands (`netlink/family.rs`). Their
 //!   numbers are far above Linux's. A program that does not know them sees NAT.

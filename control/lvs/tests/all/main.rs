@@ -6,6 +6,7 @@
 mod common;
 mod mark_round_trip;
 mod round_trip;
+mod wire;
 
 /// A file without a line above would never be compiled, and its tests never be run.
 #[test]

@@ -114,7 +114,7 @@ fn dest(service: ServiceKey) -> impl Strategy<Value = DestSpec> {
     )
 }
 
-fn table() -> impl Strategy<Value = Vec<(ServiceSpec, Vec<DestSpec>, Vec<IpAddr>)>> {
+pub(crate) fn table() -> impl Strategy<Value = Vec<(ServiceSpec, Vec<DestSpec>, Vec<IpAddr>)>> {
     let one = service().prop_flat_map(|spec| {
         let locals = match spec.key.family() {
             Family::V4 => vec(addr_v4(), 0..3).boxed(),

@@ -1,30 +1,13 @@
 //! Generic netlink: recorded requests are answered as Linux answered, byte for byte.
 
-use lvs::wire::netlink::{Explain, FAMILY, Step, messages, receive};
+use lvs::wire::netlink::{Explain, FAMILY};
 use model::{Model, ModelOptions};
 use nix::errno::Errno;
 
 use super::recording::{Said, read, text};
+use super::speech::{converse, split};
 use super::world::{World, attributes, destination_key, service_key, traffic, u16_at, u32_at};
 use api::Load;
-
-/// All datagrams that answer this one.
-pub(crate) fn converse(world: &mut World, explain: Explain, request: &[u8]) -> Vec<Vec<u8>> {
-    let mut datagrams = Vec::new();
-    for message in messages(request) {
-        let mut step = Some(receive(&message, explain, &world.model));
-        while let Some(now) = step.take() {
-            step = match now {
-                Step::Ask(request, pending) => Some(Step::Reply(pending.answered(world.answer(request)))),
-                Step::Reply(mut replies) => {
-                    datagrams.extend(&mut replies);
-                    replies.more()
-                }
-            };
-        }
-    }
-    datagrams
-}
 
 /// Takes Linux's counts and its order of services from the recording, because no request contains
 /// them.
@@ -57,17 +40,6 @@ fn learn(world: &mut World, requests: &[u8], replies: &[Vec<u8>]) {
             _ => {}
         }
     }
-}
-
-/// Splits a datagram into its messages.
-pub(crate) fn split(mut datagram: &[u8]) -> Vec<&[u8]> {
-    let mut all = Vec::new();
-    while datagram.len() >= 16 {
-        let length = u32_at(datagram, 0) as usize;
-        all.push(&datagram[..length]);
-        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    all
 }
 
 /// Where Vipline gives another errno than Linux, on purpose: the command, Linux's errno, ours.

@@ -1,7 +1,10 @@
 //! The bytes of Linux IPVS: replays recorded exchanges between programs and Linux, without Linux.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod fuzz;
 mod recording;
+mod refusals;
 mod replay_netlink;
 mod replay_sockopt;
+mod round_trips;
+mod speech;
 mod world;

@@ -22,7 +22,7 @@ pub(crate) enum Said {
 
 /// All exchanges in a file of `recorded`.
 pub(crate) fn read(file: &str) -> Vec<Exchange> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire/recorded").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/wire/recorded").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     let mut exchanges: Vec<Exchange> = Vec::new();
     let mut name = "";
