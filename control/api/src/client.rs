@@ -17,8 +17,8 @@ use super::runtime::SOCKET;
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
-    /// The connection. There is none after an error: what came by it later would be taken for the
-    /// answer to the next request.
+    /// The connection. After an error there is none: an answer that came by it later would be taken
+    /// for the answer to the next request.
     stream: Option<UnixStream>,
     used: Instant,
     patience: Duration,
@@ -33,7 +33,7 @@ pub enum ClientError {
         /// The socket.
         path: PathBuf,
     },
-    /// Somebody listens, and says nothing.
+    /// A daemon listens, but does not answer.
     #[error(
         "The daemon at {} has not answered for {seconds} s: is it stopped, or held up? \
          (VIPLINE_TIMEOUT says how many seconds to wait)",
@@ -42,10 +42,10 @@ pub enum ClientError {
     Silent {
         /// The socket.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long the client waited, in seconds.
         seconds: u64,
     },
-    /// The socket belongs to somebody else.
+    /// This user may not use the socket.
     #[error("Permission denied for {} (you must be root)", path.display())]
     Denied {
         /// The socket.
@@ -59,25 +59,25 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
-    /// The conversation broke off.
+    /// The connection broke.
     #[error("The daemon cannot be reached any more: {0}")]
     Io(io::Error),
     /// The daemon closed the connection instead of answering.
     #[error("The daemon closed the connection")]
     Closed,
-    /// The answer makes no sense.
+    /// The answer is not understood.
     #[error("The daemon's answer is not understood: {0}")]
     Garbled(String),
 }
 
 impl ClientError {
-    /// Whether there is no daemon, or none that answers: the exit code of the tools is another
-    /// then.
+    /// Whether there is no daemon, or a daemon that does not answer. The tools then have another
+    /// exit code.
     pub fn is_no_answer(&self) -> bool {
         matches!(self, Self::NoDaemon { .. } | Self::Silent { .. })
     }
 
-    /// The daemon said something, but not to what was asked.
+    /// The error for an answer that does not belong to the request.
     pub fn unexpected(response: &Response) -> Self {
         let kind: String = format!("{response:?}").chars().take_while(char::is_ascii_alphanumeric).collect();
         Self::Garbled(format!("unexpected {kind}"))
@@ -85,15 +85,15 @@ impl ClientError {
 }
 
 impl Client {
-    /// Connects to the daemon of a runtime directory. How long it may take for each answer is said
-    /// by the variable `VIPLINE_TIMEOUT`, in seconds, or else ten.
+    /// Connects to the daemon of a runtime directory. The client waits ten seconds for each answer,
+    /// or as many as the variable `VIPLINE_TIMEOUT` says.
     pub fn connect(runtime_dir: &Path) -> Result<Self, ClientError> {
         let said = std::env::var("VIPLINE_TIMEOUT").ok();
         let seconds = said.and_then(|said| said.parse().ok()).filter(|seconds| (1..=3600).contains(seconds));
         Self::connect_within(runtime_dir, seconds.map_or(PATIENCE, Duration::from_secs))
     }
 
-    /// The same with a patience of the caller's.
+    /// The same, but the client waits for each answer as long as `patience` says.
     pub fn connect_within(runtime_dir: &Path, patience: Duration) -> Result<Self, ClientError> {
         let path = runtime_dir.join(SOCKET);
         let stream = open(&path, patience)?;
@@ -105,15 +105,17 @@ impl Client {
         Self { patience, ..self }
     }
 
-    /// Asks, and waits for the answer. A listing is answered by its first page; see [`pages`].
+    /// Sends a request and waits for the answer. A listing is answered by its first page; see
+    /// [`pages`].
     pub fn call(&mut self, request: &Request) -> Result<Response, ClientError> {
         let body = serde_json::to_vec(&Envelope { version: VERSION, message: request });
         let body = body.map_err(|error| ClientError::Garbled(error.to_string()))?;
-        // The daemon hangs up on those who are silent for long, as `ipvsadm -R` on a terminal may
+        // The daemon closes connections that are silent for long. `ipvsadm -R` on a terminal may
         // be.
         let fresh = self.stream.take().filter(|_| self.used.elapsed() <= FRESH);
         let stream = fresh.map_or_else(|| open(&self.path, self.patience), Ok)?;
-        // The daemon may have refused the connection already: then its reason is there to be read.
+        // The daemon may have refused the connection already. Then its reason can be read although
+        // sending failed.
         let sent = frame::write(&mut Timed::new(&stream, self.patience), &body);
         if let Err(error) = &sent
             && is_late(error)
@@ -134,8 +136,8 @@ impl Client {
     }
 }
 
-/// Connects. A daemon that is stopped takes connections until its queue is full, and then they
-/// would wait for ever.
+/// Connects. For a daemon that is stopped, the kernel takes connections until the queue is full.
+/// Then a plain `connect` would wait for ever, so this one tries again until `patience` is over.
 fn open(path: &Path, patience: Duration) -> Result<UnixStream, ClientError> {
     let deadline = Instant::now() + patience;
     loop {
@@ -156,7 +158,7 @@ fn open(path: &Path, patience: Duration) -> Result<UnixStream, ClientError> {
     }
 }
 
-/// Connects at once or not at all.
+/// Connects at once, or fails.
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -187,7 +189,7 @@ impl Ask for Client {
     }
 }
 
-/// Asks, and goes on asking until the last page; each goes to `take`, whatever it is.
+/// Asks for one page after the other until the last, and gives each answer to `take`.
 pub fn pages(
     client: &mut dyn Ask,
     request: Request,
@@ -202,8 +204,10 @@ pub fn pages(
     Ok(())
 }
 
-/// Longer than the daemon's own patience, so that its explanation arrives.
+/// How long a client waits unless it is told otherwise. The daemon's own limit is shorter, so its
+/// explanation arrives.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a connection is taken to be open without asking; the daemon waits a minute.
+/// How long after its last use a connection is taken to be still open. The daemon closes it after a
+/// minute.
 const FRESH: Duration = Duration::from_secs(20);

@@ -20,8 +20,8 @@ pub(super) enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// Reads a frame; `None` if the other side closed between frames. Memory grows with what arrives,
-/// not with what is announced.
+/// Reads a frame; `None` if the other side closed between frames. The buffer grows with the bytes
+/// that arrive, not with the length that was announced.
 pub(super) fn read(from: &mut impl Read, limit: u32) -> Result<Option<Vec<u8>>, FrameError> {
     let mut header = Vec::with_capacity(4);
     from.by_ref().take(4).read_to_end(&mut header)?;
@@ -47,8 +47,8 @@ pub(super) fn write(to: &mut impl Write, body: &[u8]) -> io::Result<()> {
     to.write_all(&frame)
 }
 
-/// A stream with a deadline over all reads and writes together, so that a peer that trickles bytes
-/// is as late as one that sends none.
+/// A stream with one deadline for all reads and writes together. So a peer that sends single bytes
+/// slowly is as late as one that sends none.
 pub(super) struct Timed<'a> {
     stream: &'a UnixStream,
     deadline: Instant,

@@ -1,9 +1,10 @@
 //! The control socket: length-framed JSON between the daemon and its clients.
 //!
-//! A frame is a big-endian `u32` length and that many bytes of JSON: an [`Envelope`] of a
-//! [`Request`] one way, of a [`Response`] the other. A client may send any number of requests on a
-//! connection, one after the other. A listing is answered page by page: while an answer has a
-//! `next`, the same request with `from` set to it gives the next page.
+//! A frame is a big-endian `u32` length and that many bytes of JSON. A client sends an [`Envelope`]
+//! of a [`Request`], and the daemon answers by an [`Envelope`] of a [`Response`]. A client may send
+//! any number of requests on a connection, one after the other. A listing is answered page by page:
+//! an answer that is not the last page has a `next`, and the same request with `from` set to that
+//! gives the next page.
 
 #![forbid(unsafe_code)]
 

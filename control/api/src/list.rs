@@ -1,4 +1,4 @@
-//! Pages of services, made of the model and of what the packet path has counted.
+//! Pages of services, made from the model and from what the packet path has counted.
 
 use sched::DestId;
 
@@ -6,7 +6,7 @@ use super::message::{ListQuery, Response};
 use super::view::{DestView, Load, LocalAddressView, ServiceView, Traffic};
 use model::{Destination, Model, ModelError, Service, ServiceId};
 
-/// What is known of services and destinations beyond the rules.
+/// What is known of services and destinations besides the rules.
 pub trait Observed {
     /// A service's traffic.
     fn service(&self, id: ServiceId) -> Traffic;
@@ -20,7 +20,7 @@ pub trait Observed {
     fn local_address(&self, service: ServiceId, addr: std::net::IpAddr) -> (u64, u64);
 }
 
-/// Nothing counted.
+/// For a model without a packet path: nothing is counted.
 impl Observed for () {
     fn service(&self, _: ServiceId) -> Traffic {
         Traffic::default()
@@ -43,7 +43,8 @@ impl Observed for () {
     }
 }
 
-/// The page that `query` asks for. A page ends after [`PAGE`] destinations, at a whole service.
+/// The page that `query` asks for. A page ends with a whole service, after about [`PAGE`] services
+/// and destinations.
 pub fn page(model: &Model, observed: &dyn Observed, query: &ListQuery) -> Response {
     if let Some(key) = &query.service {
         let found = model.find(key).and_then(|id| Some((id, model.service(id)?)));

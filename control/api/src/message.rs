@@ -16,7 +16,7 @@ pub const VERSION: u32 = 1;
 pub struct Envelope<T> {
     /// [`VERSION`] of the sender.
     pub version: u32,
-    /// What it says.
+    /// The request or the response.
     pub message: T,
 }
 
@@ -43,7 +43,7 @@ pub enum Request {
     Totals,
     /// How the director is. Answered by [`Response::Status`].
     Status,
-    /// What it did with packets. Answered by [`Response::Traffic`].
+    /// What the director did with packets. Answered by [`Response::Traffic`].
     Traffic,
     /// The mark rules. Answered by [`Response::Marks`].
     Marks,
@@ -55,7 +55,7 @@ pub enum Request {
 /// Which services to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListQuery {
-    /// Only this one; refused if there is no such service.
+    /// Only this service; refused if there is no such service.
     pub service: Option<ServiceKey>,
     /// Where to go on: the `next` of the page before. Clients begin without.
     #[serde(default)]
@@ -79,7 +79,7 @@ pub struct ConnectionQuery {
 pub enum Response {
     /// The change is applied and workers will see it at their next burst.
     Done,
-    /// As [`Self::Done`], but what was said can hardly be meant: a line each.
+    /// As [`Self::Done`], but the rules are hardly meant so. One line for each doubt.
     Warned(Vec<String>),
     /// The model refused the change; nothing changed.
     Refused(ModelError),
@@ -92,7 +92,7 @@ pub enum Response {
     },
     /// One page of services.
     Services {
-        /// In no particular order; destinations in the scheduler's.
+        /// The services, in no particular order. Their destinations are in the scheduler's order.
         services: Vec<ServiceView>,
         /// Where the next page begins; `None` on the last.
         next: Option<u64>,
@@ -110,7 +110,7 @@ pub enum Response {
     Totals(Totals),
     /// How the director is.
     Status(Box<Status>),
-    /// What it did with packets.
+    /// What the director did with packets.
     Traffic(Box<TrafficReport>),
     /// The mark rules in order.
     Marks(Vec<MarkRule>),
@@ -121,12 +121,14 @@ pub enum Response {
         /// Why.
         error: MarkError,
     },
-    /// The request could not be served, for a reason that is not the rules': one sentence.
+    /// The request could not be served, for a reason that has nothing to do with the rules: one
+    /// sentence.
     Failed(String),
 }
 
 impl Request {
-    /// The request for the page after one that ended in `next`; `None` if this one has no pages.
+    /// The request for the next page, where the page before ended in `next`; `None` if this request
+    /// has no pages.
     pub fn continued(mut self, next: u64) -> Option<Self> {
         match &mut self {
             Self::List(query) => query.from = Some(next),
@@ -138,7 +140,7 @@ impl Request {
 }
 
 impl Response {
-    /// Where the next page begins, if this is a page and not the last.
+    /// Where the next page begins, if this is a page and not the last one.
     pub fn next(&self) -> Option<u64> {
         match self {
             Self::Services { next, .. } | Self::Connections { next, .. } => *next,

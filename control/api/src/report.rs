@@ -1,4 +1,4 @@
-//! How the director is and what it did with packets: `vipline status`, `vipline stats`.
+//! How the director is, and what it did with packets: `vipline status` and `vipline stats`.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct Status {
     pub uptime: u64,
     /// Whether every worker polls.
     pub serving: bool,
-    /// Whether some port's link is down, or a port is not as it should be: see its `troubles`.
+    /// Whether some port has a link that is down, or a trouble: see its `troubles`.
     #[serde(default)]
     pub degraded: bool,
     /// The number of the newest snapshot of the rules.
@@ -30,12 +30,12 @@ pub struct Status {
     pub destinations: u64,
     /// Connections and templates in the tables.
     pub connections: u64,
-    /// How many there may be.
+    /// How many connections and templates there may be.
     pub max_connections: u64,
-    /// Lines of the log that were lost, for stderr could not be written to or nobody read it.
+    /// Lines of the log that were lost, because stderr could not be written to or nobody read it.
     #[serde(default)]
     pub log_lost: u64,
-    /// What an operator should know, a sentence each.
+    /// What an operator should know, one sentence for each point.
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -65,7 +65,7 @@ pub struct PortStatus {
     pub mtu: u32,
     /// Receive queues in use.
     pub queues: u32,
-    /// What is wrong with it, each with what to do.
+    /// What is wrong with the port, and for each trouble what to do.
     #[serde(default)]
     pub troubles: Vec<String>,
 }
@@ -79,10 +79,10 @@ pub struct WorkerStatus {
     pub cpu: u32,
     /// The newest snapshot it has seen.
     pub epoch: u64,
-    /// The part of its time that it had packets, 0 to 1.
+    /// The share of its time in which it had packets to handle, 0 to 1.
     pub busy: f64,
-    /// CPU cycles a packet, in the last two seconds; `None` with fewer than a thousand packets, for
-    /// then it is housekeeping that is measured.
+    /// CPU cycles a packet, in the last two seconds. `None` when there were fewer than a thousand
+    /// packets: the figure would then show housekeeping.
     pub cycles_per_packet: Option<f64>,
     /// Connections it owns.
     pub connections: u64,
@@ -106,7 +106,7 @@ pub struct MemoryStatus {
 pub struct TrafficReport {
     /// Packets by verdict.
     pub verdicts: Vec<NamedCount>,
-    /// Dropped packets by reason, those that happened.
+    /// Dropped packets by reason. Reasons that did not happen are left out.
     pub drops: Vec<NamedCount>,
     /// Packets by port.
     pub ports: Vec<PortTraffic>,
@@ -119,7 +119,7 @@ pub struct TrafficReport {
 pub struct NamedCount {
     /// A short name, stable for scripts.
     pub name: String,
-    /// The same as a sentence.
+    /// A sentence that explains the name.
     pub text: String,
     /// How often.
     pub count: u64,
@@ -136,7 +136,7 @@ pub struct PortTraffic {
     pub rx_bytes: u64,
     /// Packets the device dropped because nobody fetched them.
     pub rx_missed: u64,
-    /// Packets received broken.
+    /// Packets that were broken when they were received.
     pub rx_errors: u64,
     /// Packets sent.
     pub tx_packets: u64,

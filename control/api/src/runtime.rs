@@ -1,9 +1,9 @@
 //! The runtime directory: who owns it, and what is in it.
 //!
-//! It is locked as a whole, by a lock on the directory itself: whatever is deleted in it, there is
-//! no second owner. It must belong to the user that the daemon runs as, and nobody else may write
-//! to it. What is put into it is made aside and moved to its place, so no link that lies there is
-//! ever followed.
+//! The lock is on the directory itself. So there is never a second owner, whatever is deleted in
+//! the directory. The directory must belong to the user that the daemon runs as, and nobody else
+//! may write to it. Everything that is put into it is made in another place and then moved, so that
+//! a link which lies in its place is never followed.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
-/// Where the daemon is found unless it is told otherwise.
+/// The runtime directory, unless the daemon and the tools are told another.
 pub const DEFAULT_RUNTIME_DIR: &str = "/run/vipline";
 
 /// The control socket's name in the runtime directory.
@@ -28,18 +28,18 @@ pub const PID_FILE: &str = "viplined.pid";
 /// The longest path of a socket (`unix(7)`, without the final NUL).
 const LONGEST_SOCKET: usize = 107;
 
-/// How long a daemon that was killed may take to let go: it frees its tables first.
+/// How long a daemon that was killed may keep the lock: the kernel frees its tables first.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A runtime directory that belongs to this process, until dropped.
+/// A runtime directory that belongs to this process until this is dropped.
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
-    /// Locked.
+    /// The directory, which is open and locked.
     dir: File,
 }
 
-/// Why a runtime directory cannot be had.
+/// Why a runtime directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeDirError {
     /// Another daemon has it.
@@ -47,7 +47,7 @@ pub enum RuntimeDirError {
     Taken {
         /// The directory.
         path: PathBuf,
-        /// What the file says; `?` if nothing.
+        /// The process id that the file contains; `?` if it contains none.
         pid: String,
     },
     /// The directory cannot be made or looked at.
@@ -58,7 +58,7 @@ pub enum RuntimeDirError {
         /// Why.
         source: io::Error,
     },
-    /// Not a directory that only this user can write to.
+    /// It is not a directory that only this user can write to.
     #[error("Cannot use runtime directory {}: {why}; mend that, or choose another --runtime-dir", path.display())]
     Unsafe {
         /// The directory.
@@ -66,7 +66,7 @@ pub enum RuntimeDirError {
         /// What is wrong with it.
         why: String,
     },
-    /// Its sockets would have paths that the kernel does not take.
+    /// The paths of its sockets would be longer than the kernel accepts.
     #[error(
         "Cannot use runtime directory {}: the path of its socket has {length} bytes and the most is {LONGEST_SOCKET}; \
          choose a shorter --runtime-dir",
@@ -81,13 +81,13 @@ pub enum RuntimeDirError {
 }
 
 impl RuntimeDir {
-    /// Makes the directory if need be, and locks it for this process; waits up to [`PATIENCE`] for
-    /// one that was killed.
+    /// Makes the directory if need be, and locks it for this process. Waits up to [`PATIENCE`]
+    /// until a daemon that was killed lets go of it.
     pub fn claim(path: &Path) -> Result<Self, RuntimeDirError> {
         Self::claim_within(path, PATIENCE)
     }
 
-    /// The same with another patience.
+    /// The same, but waits as long as `patience` says.
     pub fn claim_within(path: &Path, patience: Duration) -> Result<Self, RuntimeDirError> {
         let io = |source| RuntimeDirError::Io { path: path.to_owned(), source };
         let length = path.join(SOCKET).as_os_str().len();
@@ -96,12 +96,13 @@ impl RuntimeDir {
         }
         let deadline = Instant::now() + patience;
         loop {
-            // Readable for others only where somebody else made it so: who can open it can lock it.
+            // Others cannot read the directory, since whoever can open it can lock it. Only
+            // somebody else may have made it readable.
             DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(io)?;
             let dir = open(path)?;
             match dir.try_lock() {
-                // It may have been deleted and made anew meanwhile; then the lock is on what is
-                // gone.
+                // The directory may have been deleted and made again meanwhile. Then the lock is on
+                // the deleted one.
                 Ok(()) if is_at(&dir, path) => {
                     let dir = Self { path: path.to_owned(), dir };
                     dir.write_pid().map_err(io)?;
@@ -127,7 +128,8 @@ impl RuntimeDir {
         is_at(&self.dir, &self.path)
     }
 
-    /// Writes this process's id into the directory, over whatever is there.
+    /// Writes the file with this process's id into the directory. It replaces whatever has that
+    /// name.
     pub fn write_pid(&self) -> io::Result<()> {
         self.aside(|aside| {
             let made = aside.join("pid");
@@ -137,9 +139,9 @@ impl RuntimeDir {
         })
     }
 
-    /// Listens on a socket of this name that only the owner may open, from its first moment: it is
-    /// made in a directory nobody else may enter, and then moved here, over whatever a dead daemon
-    /// left.
+    /// Listens on a socket of this name. From its first moment only the owner may open it: it is
+    /// made in a directory that nobody else may enter, and then moved here. It replaces the socket
+    /// of a dead daemon.
     pub fn listen(&self, name: &str) -> io::Result<UnixListener> {
         self.aside(|aside| {
             let made = aside.join("s");
@@ -150,7 +152,7 @@ impl RuntimeDir {
         })
     }
 
-    /// Has something made in a directory of its own, which is gone afterwards.
+    /// Calls `make` with a directory of its own, which is removed afterwards.
     fn aside<T>(&self, make: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         let aside = self.path.join(format!(".{}", std::process::id()));
         let _ = fs::remove_dir_all(&aside);
@@ -163,7 +165,8 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
-        // Best effort: the lock goes with the directory's descriptor, whatever the file says.
+        // The file need not go: the lock ends with the directory's descriptor, whatever the file
+        // says.
         if self.is_there() && pid(&self.path) == std::process::id().to_string() {
             let _ = fs::remove_file(self.path.join(PID_FILE));
         }
@@ -188,7 +191,7 @@ fn open(path: &Path) -> Result<File, RuntimeDirError> {
     if found.mode() & 0o022 != 0 {
         return Err(wrong(format!("others may write to it (mode {:o})", found.mode() & 0o7777)));
     }
-    // Whoever can open it can lock it, and so keep the daemon out.
+    // Whoever can open the directory can lock it, and so keep the daemon out.
     if found.mode() & 0o044 != 0 {
         dir.set_permissions(Permissions::from_mode(found.mode() & 0o7733)).map_err(io)?;
     }
@@ -201,7 +204,7 @@ fn is_at(open: &File, path: &Path) -> bool {
     matches!((open.metadata(), fs::symlink_metadata(path)), (Ok(a), Ok(b)) if same(&a, &b))
 }
 
-/// Who runs in a directory, by its file; `?` if that says nothing.
+/// The process id that the file in a directory names; `?` if there is none.
 fn pid(path: &Path) -> String {
     let mut options = OpenOptions::new();
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();

@@ -1,12 +1,13 @@
 //! The daemon's end of the control socket.
 //!
-//! One thread accepts; each connection has a thread that reads requests, hands them to the control
-//! loop as [`Job`]s and writes what comes back. The control loop never waits for a client: a reply
-//! goes into a channel that has room for it. Clients may be wrong, slow, gone or too many, and
-//! nobody else notices.
+//! One thread accepts connections. Each connection has a thread of its own, which reads requests,
+//! hands them to the control loop as [`Job`]s, and writes the answers. The control loop never waits
+//! for a client: an answer goes into a channel that has room for it. When a client is wrong, slow
+//! or gone, or there are too many, no other client notices.
 //!
-//! A client that was told that its request failed must be able to believe it. So either the control
-//! loop begins a job or the connection's thread gives it up, whichever comes first, and never both.
+//! When a client is told that its request failed, that must be true. So there are two who decide
+//! about a job, and the first of them wins: the control loop begins it, or the connection's thread
+//! gives it up.
 
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -34,39 +35,39 @@ pub struct Job {
     /// What is asked.
     pub request: Request,
     reply: Sender<Response>,
-    /// Somebody has decided what becomes of it: it was begun, or given up.
+    /// Whether it is decided what becomes of the job: it was begun, or given up.
     decided: Arc<AtomicBool>,
     client: Arc<UnixStream>,
 }
 
 impl Job {
-    /// Call this before the request is carried out. When it returns false nobody waits for the
-    /// answer any more: then nothing may be done. When it returns true the client waits until the
-    /// job is answered or dropped.
+    /// Call this before you carry the request out. False means that nobody waits for the answer any
+    /// more, and then nothing may be done. True means that the client waits until the job is
+    /// answered or dropped.
     pub fn begin(&self) -> bool {
         !has_gone(&self.client) && !self.decided.swap(true, Ordering::SeqCst)
     }
 
-    /// Whether nobody waits for the answer any more. For jobs that are never begun, because they
-    /// change nothing.
+    /// Whether nobody waits for the answer any more. This is for jobs that are never begun, because
+    /// they change nothing.
     pub fn is_given_up(&self) -> bool {
         self.decided.load(Ordering::SeqCst) || has_gone(&self.client)
     }
 
-    /// Answers. Never waits; that the client has gone is no concern of the caller.
+    /// Answers the client, and never waits. The caller need not care whether the client has gone.
     pub fn answer(self, response: Response) {
         let _ = self.reply.try_send(response);
     }
 }
 
-/// How patient the server is.
+/// How many clients the server takes, and how long it waits for them.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerOptions {
-    /// Connections at a time.
+    /// How many connections there may be at a time.
     pub connections: usize,
-    /// How long a connection may stand without a request.
+    /// How long a connection may stay open without a request.
     pub idle: Duration,
-    /// How long a reply may take to be read.
+    /// How long a client may take to read an answer.
     pub reply: Duration,
     /// How long the control loop may take until it begins with a request.
     pub answer: Duration,
@@ -79,13 +80,13 @@ impl Default for ServerOptions {
     }
 }
 
-/// The listening socket and its threads; they end when this is dropped.
+/// The listening socket and its threads. All end when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
-    /// The socket's place in its file system, by which it is known there.
+    /// The socket's device and inode number, which tell it from another socket of that name.
     inode: (u64, u64),
-    /// Another descriptor of the acceptor's, to wake it with.
+    /// Another descriptor of the listening socket, to wake the accepting thread with.
     listener: UnixListener,
     jobs: Receiver<Job>,
     shared: Arc<Shared>,
@@ -122,7 +123,7 @@ impl Server {
         inode(&self.path).is_ok_and(|found| found == self.inode)
     }
 
-    /// Where requests come out, to be answered one after the other by the control loop.
+    /// The requests. The control loop answers them one after the other.
     pub fn jobs(&self) -> &Receiver<Job> {
         &self.jobs
     }
@@ -131,7 +132,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, also where the socket has no name any more.
+        // This wakes the accepting thread, even when the socket has no name any more.
         let woken = shutdown(self.listener.as_raw_fd(), socket::Shutdown::Both).is_ok();
         if self.is_there() {
             let _ = fs::remove_file(&self.path);
@@ -162,7 +163,7 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, jobs: &Sender<Job>) {
             return;
         }
         let Ok(stream) = stream else {
-            // Out of descriptors, most likely: let some connections end.
+            // Most likely there are no descriptors left. Wait until some connections have ended.
             thread::sleep(Duration::from_millis(50));
             continue;
         };
@@ -194,7 +195,7 @@ fn admit(number: u64, stream: UnixStream, shared: &Arc<Shared>, jobs: &Sender<Jo
     }
 }
 
-/// Serves one client until it leaves, stalls or stops making sense.
+/// Serves one client until it leaves, stalls, or sends something that is not understood.
 fn serve(stream: &Arc<UnixStream>, options: &ServerOptions, jobs: &Sender<Job>) {
     loop {
         let body = match frame::read(&mut Timed::new(stream, options.idle), MAX_REQUEST) {
@@ -220,7 +221,7 @@ fn serve(stream: &Arc<UnixStream>, options: &ServerOptions, jobs: &Sender<Job>) 
     }
 }
 
-/// Whether the client has closed its end both ways.
+/// Whether the client has closed its end for both directions.
 fn has_gone(stream: &UnixStream) -> bool {
     let mut fds = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     let _ = poll(&mut fds, PollTimeout::ZERO);
@@ -253,7 +254,7 @@ fn ask(request: Request, client: &Arc<UnixStream>, options: &ServerOptions, jobs
             if !decided.swap(true, Ordering::SeqCst) {
                 return Response::Failed("The daemon does not keep up, and nothing was done".into());
             }
-            // The control loop has begun with it: only the answer says what was done.
+            // The control loop has begun with the request. Only its answer says what was done.
             answer.recv().ok()
         }
         answered => answered.ok(),

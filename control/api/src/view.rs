@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use model::{Counters, DestSpec, Method, Protocol, Rates, ServiceKey, ServiceSpec};
 
-/// Counters and the rates made of them.
+/// Counters, and the rates that are computed from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Counted since the last `-Z`.
+    /// What was counted since the last `-Z`.
     pub counters: Counters,
-    /// Growth a second.
+    /// What is counted in a second.
     pub rates: Rates,
 }
 
@@ -22,7 +22,7 @@ pub struct Totals {
     pub traffic: Traffic,
     /// Connections and templates in the tables.
     pub entries: u64,
-    /// How many there may be; Linux prints its table's size here.
+    /// How many connections and templates there may be. Linux prints the size of its table here.
     pub table_size: u64,
 }
 
@@ -99,7 +99,7 @@ pub struct ConnectionRow {
     pub method: Method,
     /// The worker that owns it.
     pub worker: u32,
-    /// What a persistence engine keeps of it.
+    /// What a persistence engine keeps of the connection.
     pub engine: Option<EngineData>,
 }
 
@@ -108,7 +108,7 @@ pub struct ConnectionRow {
 pub struct EngineData {
     /// The engine's name.
     pub name: String,
-    /// Its key, for `sip` the Call-ID.
+    /// The connection's key in the engine: for `sip` the Call-ID.
     pub data: String,
 }
 
@@ -126,7 +126,7 @@ pub struct ConnectionFilter {
     pub destination: Option<Endpoint>,
     /// In this state.
     pub state: Option<String>,
-    /// Of this service, whatever it is called.
+    /// Of this service.
     pub service: Option<ServiceKey>,
 }
 
@@ -147,7 +147,8 @@ impl Endpoint {
 }
 
 impl ConnectionFilter {
-    /// Whether to show `row`. The service is left to whoever made the row: a row does not name it.
+    /// Whether `row` matches, apart from the service. A row does not name its service, so whoever
+    /// makes the rows must look at it.
     pub fn matches(&self, row: &ConnectionRow) -> bool {
         let at = |endpoint: Option<Endpoint>, addr| endpoint.is_none_or(|endpoint| endpoint.matches(addr));
         self.protocol.is_none_or(|protocol| row.protocol == Some(protocol))

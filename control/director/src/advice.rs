@@ -1,5 +1,5 @@
-//! What the rules say that cannot be meant: they are taken, as Linux takes them, and the operator
-//! is told.
+//! Rules that were probably not meant so. They are accepted, as Linux accepts them, and the
+//! operator is told.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use model::{Change, MarkRule, MarkTarget, Method, Model, Service, ServiceFlags, 
 use crate::compile::Director;
 
 impl Director {
-    /// What an operator should know of the rules, a sentence each; few sentences, however many
-    /// rules there are.
+    /// What an operator should know of the rules, one sentence for each point. There are few
+    /// sentences, however many rules there are.
     pub fn advice(&self) -> Vec<String> {
         let services = || self.model().services().map(|(_, service)| service);
         let keys = |wanted: &dyn Fn(&Service) -> bool| {
@@ -58,7 +58,7 @@ impl Director {
         notes.into_iter().flatten().collect()
     }
 
-    /// What whoever makes this change should know at once, now that it is made.
+    /// What the operator should be told at once about this change, which was just made.
     pub(crate) fn advice_on(&self, change: &Change) -> Vec<String> {
         let (Change::AddDestination(key, _)
         | Change::EditDestination(key, _)
@@ -90,14 +90,14 @@ impl Director {
         self.model().services().any(|(_, service)| matches!(service.spec.key, ServiceKey::Mark { .. }))
     }
 
-    /// An address that no interface has.
+    /// The address, if no interface has it.
     fn unowned(&self, addr: IpAddr) -> Option<IpAddr> {
         (!self.model().host().local.contains(&addr)).then_some(addr)
     }
 }
 
-/// Whether a change may be why FULLNAT lacks something: destinations of other methods have nothing
-/// to do with it.
+/// Whether this change may be the reason why FULLNAT lacks something. Changes of destinations with
+/// other methods are not.
 fn concerns_fullnat(change: &Change) -> bool {
     match change {
         Change::AddDestination(_, spec) | Change::EditDestination(_, spec) => spec.method == Method::FullNat,
@@ -124,8 +124,8 @@ const fn vip(key: &ServiceKey) -> Option<IpAddr> {
     }
 }
 
-/// The marks that packets may have behind the rules, whatever their conditions; `None` when there
-/// are too many to say.
+/// The marks that packets may have once all rules were applied, if the conditions of the rules are
+/// ignored. `None` when there are too many marks to list.
 fn reachable_marks(rules: &[MarkRule]) -> Option<BTreeSet<u32>> {
     let mut marks = BTreeSet::from([0]);
     for rule in rules {
@@ -140,7 +140,7 @@ fn reachable_marks(rules: &[MarkRule]) -> Option<BTreeSet<u32>> {
     Some(marks)
 }
 
-/// The first few of a list in words; `None` of an empty one.
+/// The first few names of a list, in words. `None` for an empty list.
 fn some(names: &[String]) -> Option<String> {
     let few = names.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
     match names.len() {
@@ -150,7 +150,7 @@ fn some(names: &[String]) -> Option<String> {
     }
 }
 
-/// So many marks are looked after.
+/// How many different marks are kept track of.
 const MANY: usize = 4096;
-/// So many are named in a sentence.
+/// How many names a sentence lists.
 const FEW: usize = 3;

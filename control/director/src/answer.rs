@@ -1,4 +1,4 @@
-//! What every director answers and does in one way: the daemon's and the one in memory.
+//! The answers and chores that are the same for every director: the daemon's and the one in memory.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::compile::Director;
 use crate::statistics::Collector;
 use crate::trash::TrashWatch;
 
-/// Answers what rules and counts tell, of a director whose table has room for `table_size`
-/// connections. Gives back what only its owner can answer, who knows its devices and how its
-/// workers are asked.
+/// Answers a request from the rules and the counts. `table_size` is the number of connections that
+/// the director's table has room for. A request that only the director's owner can answer is given
+/// back: the owner knows the devices, and how the workers are asked.
 pub fn answer(
     director: &mut Director,
     collector: &mut Collector,
@@ -54,21 +54,21 @@ pub fn answer(
     })
 }
 
-/// Connections and templates that workers have.
+/// How many connections and templates the workers have.
 pub fn connection_count(collector: &Collector) -> u64 {
     collector.workers().iter().map(|worker| u64::from(worker.connections.get())).sum()
 }
 
-/// Gives slots of deleted destinations back once nothing has named them for long enough; whether
-/// there were any.
+/// Gives the slots of deleted destinations back once nothing has named them for long enough.
+/// Returns whether there were any.
 pub fn empty_trash(
     director: &mut Director,
     collector: &mut Collector,
     trash: &mut TrashWatch,
     now: Instant,
 ) -> bool {
-    // Before looking: a worker that has not seen a deletion may yet make a connection to what looks
-    // idle.
+    // The workers must have seen the deletion first. A worker that has not seen it may still make a
+    // connection to a destination that looks idle.
     if !director.settled() {
         return false;
     }
@@ -80,13 +80,13 @@ pub fn empty_trash(
     !over.is_empty()
 }
 
-/// How long a change may wait for the workers to see those before it, when it needs the room that
-/// these made.
+/// How long a change may wait until the workers have seen the changes before it. It waits only when
+/// it needs the slots that those changes freed.
 const SETTLING: Duration = Duration::from_millis(50);
-/// How many deleted destinations are given up at a time when room is short.
+/// How many deleted destinations are given up together when room is short.
 const AT_ONCE: usize = 1024;
 
-/// Applies changes and has `collector` follow.
+/// Applies changes, and has `collector` follow them.
 pub fn change(
     director: &mut Director,
     collector: &mut Collector,
@@ -106,7 +106,8 @@ pub fn change(
                     .for_each(|id| collector.forget_response(*id));
             }
             Applied::DestinationAdded { dest, origin, .. } => collector.dest_added(dest, origin),
-            // It is given work again, by somebody who has perhaps mended it.
+            // The destination gets work again. Perhaps somebody has mended it, so its response time
+            // is measured anew.
             Applied::DestinationEdited { dest, before, .. } if before.weight == 0 => {
                 collector.forget_response(dest);
             }
@@ -117,9 +118,9 @@ pub fn change(
     Ok(())
 }
 
-/// Gives slots of deleted destinations back before their time when the destinations to be added
-/// need them. Only those that no connection names, and only once the workers know that they are
-/// deleted: else one may be named this moment.
+/// Gives slots of deleted destinations back early when new destinations need them. A slot is given
+/// back only when no connection names its destination, and only once all workers know of the
+/// deletion: otherwise a worker could make such a connection at this moment.
 fn make_room(director: &mut Director, collector: &mut Collector, changes: &[Change]) {
     let adds = changes.iter().filter(|change| {
         matches!(change, Change::AddDestination(key, spec) if !director.model().would_revive(*key, spec.key))
@@ -129,7 +130,8 @@ fn make_room(director: &mut Director, collector: &mut Collector, changes: &[Chan
         return;
     }
     let idle = director.model().trash().filter(|dest| collector.is_idle(*dest));
-    // More than one at a time, or a table that is loaded line by line would look for them as often.
+    // Several are given back together. Otherwise a table that is loaded line by line would look for
+    // one at every line.
     let idle: Vec<_> = idle.take(wanted.max(AT_ONCE)).collect();
     for dest in idle {
         director.reclaim_dest(dest);
@@ -137,8 +139,8 @@ fn make_room(director: &mut Director, collector: &mut Collector, changes: &[Chan
     }
 }
 
-/// What was counted belongs to the services as they were: those that lose destinations are counted
-/// before.
+/// What was counted so far belongs to the services as they were. So the services that lose
+/// destinations are counted before the change.
 fn collect_before(model: &Model, collector: &mut Collector, changes: &[Change]) {
     for change in changes {
         match change {
@@ -154,7 +156,7 @@ fn collect_before(model: &Model, collector: &mut Collector, changes: &[Change]) 
     }
 }
 
-/// `-Z`: counts anew, one service or everything.
+/// `-Z`: begins to count anew, for one service or for everything.
 pub fn zero(
     director: &Director,
     collector: &mut Collector,
@@ -172,7 +174,7 @@ pub fn zero(
     Ok(())
 }
 
-/// What `filter` shows of a worker's connections.
+/// The rows that `filter` shows of a worker's connections.
 pub fn rows(
     model: &Model,
     filter: &ConnectionFilter,
@@ -180,7 +182,8 @@ pub fn rows(
     worker: usize,
 ) -> Vec<ConnectionRow> {
     let service = filter.service.as_ref().map(|key| model.find(key));
-    // The slot that a connection names may be another service's by now; its destination tells.
+    // Another service may have the slot by now that the connection names. The destination tells
+    // whose connection it is.
     let wanted = |view: &&ConnView| {
         service.is_none_or(|id| id.is_some_and(|id| model.belongs(DestId::new(view.dest_id), id)))
     };

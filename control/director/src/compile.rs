@@ -1,8 +1,8 @@
 //! The model compiled for the packet path, change by change.
 //!
-//! [`Director`] holds the rules twice: as the operator said them ([`Model`]) and as workers read
-//! them ([`Master`]). A change is judged by the model, then carried over to the master and
-//! published; workers see it whole at their next burst.
+//! [`Director`] holds the rules twice: as the operator said them ([`Model`]), and as workers read
+//! them ([`Master`]). The model judges a change. Then the change is carried over to the master and
+//! published, and workers see all of it at their next burst.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,22 +29,22 @@ use model::{
     PersistenceMask, RemovedService, ServiceFlags, ServiceId, ServiceKey, ServiceSpec, Timeouts,
 };
 
-/// The rules, as said and as compiled, and the way they reach the workers.
+/// The rules as the operator said them, the compiled rules, and what publishes them to the workers.
 pub struct Director {
     model: Model,
-    /// The mark rules, as said.
+    /// The mark rules as the operator said them.
     pub(super) marks: MarkTable,
     pub(super) rules: Rules,
     paths: PathCompiler,
     world: Arc<MirrorState>,
     ways: HashMap<DestId, Way>,
     locals: HashMap<Ipv4Addr, u32>,
-    /// The ports that Linux gives its own connections, once that is known.
+    /// The ports that Linux gives to its own connections; `None` until they are known.
     linux_ports: Option<RangeInclusive<u16>>,
 }
 
 impl Director {
-    /// No rules, for `workers` workers; what they need to follow them comes with it.
+    /// A director without rules, for this number of workers. Each worker gets a reader and a token.
     pub fn new(options: ModelOptions, ports: Vec<PortPath>, workers: usize) -> (Self, Vec<WorkerEnd>) {
         let (ids, tokens) = Workers::new(workers);
         let (rules, ends) = Rules::new(Master::new(ids, options.mh_size), tokens);
@@ -62,7 +62,7 @@ impl Director {
         (director, ends)
     }
 
-    /// The rules as said.
+    /// The rules as the operator said them.
     pub fn model(&self) -> &Model {
         &self.model
     }
@@ -72,7 +72,8 @@ impl Director {
         self.rules.epoch()
     }
 
-    /// Applies all changes and publishes them, or does nothing and says which could not be.
+    /// Applies all changes and publishes them. When one is refused, none is applied, and the error
+    /// says which one was refused.
     pub fn change(&mut self, changes: Vec<Change>) -> Result<Vec<Applied>, BatchError> {
         let before = (changes.len() > 1).then(|| (self.model.clone(), self.rules.master.clone()));
         let mut applied = Vec::with_capacity(changes.len());
@@ -95,7 +96,7 @@ impl Director {
         Ok(applied)
     }
 
-    /// Follows Linux: addresses, routes, neighbours.
+    /// Follows Linux's addresses, routes and neighbours.
     pub fn follow(&mut self, world: Arc<MirrorState>) {
         self.model.set_host_addresses(host_addresses(&world));
         let addrs: Vec<_> = self.dest_addrs().collect();
@@ -124,8 +125,8 @@ impl Director {
         self.rules.master.snapshot().paths.more_macs(port)
     }
 
-    /// Takes over which senders Linux takes packets from on the ports' host interfaces, in the
-    /// order of the ports.
+    /// Sets from which senders Linux takes packets on the ports' host interfaces, in the order of
+    /// the ports.
     pub fn set_input(&mut self, input: impl IntoIterator<Item = Input>) {
         if self.paths.set_input(input) {
             let world = Arc::clone(&self.world);
@@ -133,8 +134,8 @@ impl Director {
         }
     }
 
-    /// Leaves these ports of local addresses to Linux, wherever it has the address too: its own
-    /// connections from there, such as health checks, take them.
+    /// Leaves these ports of local addresses to Linux. That concerns the local addresses that Linux
+    /// has too: it uses these ports for its own connections, such as health checks.
     pub fn leave_to_linux(&mut self, ports: RangeInclusive<u16>) {
         if self.linux_ports.as_ref() != Some(&ports) {
             self.linux_ports = Some(ports);
@@ -152,8 +153,8 @@ impl Director {
         local.leave_to_linux(self.linux_ports.clone().filter(|_| shared));
     }
 
-    /// The next hops that Linux must keep resolved: those of all destinations, and the gateways
-    /// behind which clients are. Each is told once.
+    /// The next hops that Linux must keep resolved, each once: those of all destinations, and the
+    /// gateways of routes, behind which the clients are.
     pub fn next_hops(&self) -> Vec<(PortId, Ipv4Addr)> {
         let of_destinations = self.ways.values().filter_map(|way| way.next_hop);
         let mut hops: Vec<_> = of_destinations.chain(self.paths.gateways()).collect();
@@ -162,7 +163,7 @@ impl Director {
         hops
     }
 
-    /// Frees what every worker has left behind.
+    /// Frees the old rules that no worker uses any more.
     pub fn reclaim(&mut self) {
         self.rules.reclaim();
     }
@@ -178,8 +179,8 @@ impl Director {
         self.rules.settled()
     }
 
-    /// Waits until every worker has seen the newest rules, but no longer than `patience`; whether
-    /// all have.
+    /// Waits until every worker has seen the newest rules, but no longer than `patience`. Returns
+    /// whether all workers have seen them.
     pub(crate) fn settle(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while !self.settled() {
@@ -191,7 +192,8 @@ impl Director {
         true
     }
 
-    /// Frees the slot of a deleted destination that no connection names any more.
+    /// Frees the slot of a deleted destination. The caller has made sure that no connection names
+    /// the destination any more.
     pub fn reclaim_dest(&mut self, dest: DestId) {
         if self.model.reclaim(dest) {
             self.ways.remove(&dest);
@@ -253,7 +255,7 @@ impl Director {
         });
         let Some(spec) = path_spec(id, &service.spec, locals.collect()) else { return };
         let dests = self.dests_of(id);
-        // The model has refused what no plan can be built of.
+        // The model refuses every service that no plan can be built of.
         let built = self.rules.master.set_service(&spec, dests);
         debug_assert!(built.is_ok(), "the model lets through what cannot be compiled: {built:?}");
     }
@@ -300,8 +302,8 @@ impl Director {
             self.compile_dest(*dest, false);
         }
         self.rules.master.remove_service(PathServiceId::new(removed.service.as_u32()));
-        // Workers look services up by their keys; a slot that comes again is told apart by its
-        // states' age.
+        // The slot may be given to another service at once. Workers look services up by their keys,
+        // and the age of the scheduler's state tells the two services apart.
         self.model.reclaim_service(removed.service);
     }
 
@@ -309,7 +311,8 @@ impl Director {
         let IpAddr::V4(addr) = addr else { return };
         let next = self.locals.len() as u32;
         let slot = *self.locals.entry(addr).or_insert(next);
-        // It may have its number from a change that was taken back.
+        // The address may have a number but no slot yet: its number may come from a change that was
+        // taken back.
         if self.rules.master.snapshot().locals.get(slot as usize).is_none_or(Option::is_none) {
             self.rules.master.set_local(slot, addr);
             if let Some(Some(local)) = self.rules.master.snapshot().locals.get(slot as usize) {
@@ -318,7 +321,7 @@ impl Director {
         }
     }
 
-    /// The local addresses there are, or were: connections may still use them.
+    /// All local addresses, and those that were removed: connections may still use them.
     pub fn locals(&self) -> impl Iterator<Item = Arc<LocalAddress>> {
         self.rules.master.snapshot().locals.iter().filter_map(|(_, local)| local.clone())
     }

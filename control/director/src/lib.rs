@@ -1,7 +1,8 @@
-//! The rules put to work: the model compiled into what workers read, what workers count, and what
-//! is answered of both.
+//! The rules put to work: the model compiled into what workers read, the counts of the workers, and
+//! the answers that are made of both.
 //!
-//! The daemon has one over devices; [`sim`] is a whole director in memory, with the same parts.
+//! The daemon has a director over devices. [`sim`] is a whole director in memory, made of the same
+//! parts.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Mark rules as said made into mark rules as compiled.
+//! Compiles the mark rules that the operator said.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use model::{MarkBatchError, MarkChange, MarkError, MarkRule, MarkTarget, Net, No
 use crate::compile::Director;
 
 impl Director {
-    /// The mark rules as said.
+    /// The mark rules as the operator said them.
     pub fn marks(&self) -> &[MarkRule] {
         self.marks.rules()
     }
 
-    /// Makes all changes of the mark rules and publishes them, or does nothing and says which could
-    /// not be.
+    /// Makes all changes of the mark rules and publishes them. When one is refused, none is made,
+    /// and the error says which one was refused.
     pub fn change_marks(&mut self, changes: Vec<MarkChange>) -> Result<(), MarkBatchError> {
         let index = changes.len().saturating_sub(1);
         let mut marks = self.marks.clone();
         marks.apply_all(changes)?;
         let rules: Vec<_> = marks.rules().iter().map(|rule| path_rule(rule, marks.interfaces())).collect();
-        // The table has refused more than there is room for.
+        // The table of rules refuses more rules than there is room for, so this should not happen.
         let full = |_| MarkBatchError { index, error: MarkError::Full(dataplane::marks::MOST) };
         let compiled = Marks::compile(&rules).map_err(full)?;
         self.marks = marks;

@@ -1,8 +1,8 @@
 //! Linux's routes and neighbours, compiled for the packet path.
 //!
-//! Every next hop behind a port gets an adjacency with a stable number. Numbers of next hops that
-//! are no longer wanted are given out again only together with a new generation of the rules, so
-//! that no connection uses one for what it no longer is.
+//! Every next hop behind a port gets an adjacency with a number that does not change. A connection
+//! holds such a number. So the number of a next hop that is no longer wanted is given to another
+//! next hop only together with a new generation of the rules.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,7 +18,7 @@ use dataplane::wire::ether::{IPV4, Mac};
 
 use linux::{self as linux, FlatRoute, Generations, Lookup, MirrorState};
 
-/// A port as its paths are compiled.
+/// What the compiler needs to know of a port.
 #[derive(Clone, Debug)]
 pub struct PortPath {
     /// The host interface's name.
@@ -31,14 +31,14 @@ pub struct PortPath {
     pub verify_checksum: bool,
 }
 
-/// How packets get to an address that is not a client's: a destination's.
+/// How packets get to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     /// The adjacency, or [`NONE`] when there is no route.
     pub(super) hop: u32,
-    /// The director's own address towards it.
+    /// The director's own address towards the destination.
     pub(super) source: Ipv4Addr,
-    /// The next hop to keep alive: the port and the address.
+    /// The next hop that Linux must keep resolved: the port and the address.
     pub(super) next_hop: Option<(PortId, Ipv4Addr)>,
 }
 
@@ -50,30 +50,30 @@ pub(super) struct PathCompiler {
     ports: Vec<PortPath>,
     /// The number of each next hop.
     numbers: HashMap<HopKey, u32>,
-    /// Next hops still wanted, found while compiling.
+    /// The next hops that were found to be wanted in this run of the compiler, with their numbers.
     wanted: HashMap<HopKey, u32>,
     free: Vec<u32>,
     next: u32,
     seen: Option<Generations>,
-    /// The gateways of routes, each behind its port: those that most addresses are behind.
+    /// The gateways of routes that Linux must keep resolved, each with its port.
     gateways: BTreeSet<(PortId, Ipv4Addr)>,
 }
 
 /// The adjacency that means "Linux itself".
 const HOST: u32 = 0;
-/// How many gateways of routes are kept resolved.
+/// How many gateways of routes are kept resolved at most.
 const GATEWAYS: usize = 256;
 
 impl PathCompiler {
-    /// A compiler for these ports, in the order of their numbers.
+    /// A compiler for these ports, which are in the order of their numbers.
     pub(super) fn new(ports: Vec<PortPath>) -> Self {
         let (numbers, wanted) = (HashMap::new(), HashMap::new());
         let (free, gateways) = (Vec::new(), BTreeSet::new());
         Self { ports, numbers, wanted, free, next: HOST + 1, seen: None, gateways }
     }
 
-    /// Brings the paths of `master` up to `state`; false when nothing that matters has changed.
-    /// `dests` are asked for their addresses and told their ways.
+    /// Brings the paths of `master` up to `state`. `dests` are the destinations with their
+    /// addresses; the answer has the way to each.
     pub(super) fn update(
         &mut self,
         state: &MirrorState,
@@ -86,7 +86,7 @@ impl PathCompiler {
         master.paths_mut().ports = self.facts(state);
         master.paths_mut().more_macs = self.more_macs(state, &links);
         set(master, HOST, Adjacency { reach: Reach::Host, mtu: u16::MAX, ..Adjacency::default() });
-        // Numbers stay with next hops that are wanted again.
+        // A next hop that is wanted again keeps its number.
         self.wanted.clear();
         let flat = state.routes_v4();
         self.gateways = gateways(&flat, &links);
@@ -113,7 +113,7 @@ impl PathCompiler {
         ways
     }
 
-    /// The way to `addr`, whose next hop gets a number if it has none.
+    /// The way to `addr`. Its next hop gets a number if it has none.
     pub(super) fn way_to(&mut self, state: &MirrorState, master: &mut Master, addr: Ipv4Addr) -> Way {
         let links = self.links(state);
         let way = self.way(state, &links, addr);
@@ -165,7 +165,8 @@ impl PathCompiler {
                     }
                     (Some(&port), None) if all.is_empty() => RouteTarget::OnLink { port, mtu: clamp(*mtu) },
                     (Some(&port), None) => RouteTarget::OnLinks { port, mtu: clamp(*mtu), ports: ports() },
-                    // Another interface of the machine, or an IPv6 next hop of an IPv4 route.
+                    // The route leads out of another interface of the machine, or it is an IPv4
+                    // route with an IPv6 next hop.
                     _ => RouteTarget::Host(ports()),
                 }
             }
@@ -197,7 +198,7 @@ impl PathCompiler {
         known
     }
 
-    /// The number of a next hop, a new one if need be.
+    /// The number of a next hop. A next hop without a number gets one.
     fn number(&mut self, key: HopKey) -> u32 {
         let number = match self.numbers.get(&key) {
             Some(number) => *number,
@@ -214,7 +215,7 @@ impl PathCompiler {
         number
     }
 
-    /// Takes back the numbers that nobody wanted; whether there were any.
+    /// Takes back the numbers that nobody wanted. Returns whether there were any.
     fn retire(&mut self) -> bool {
         let wanted = std::mem::take(&mut self.wanted);
         let before = self.numbers.len();
@@ -245,7 +246,8 @@ impl PathCompiler {
         self.gateways.iter().copied()
     }
 
-    /// Takes over which senders Linux takes packets from, by port; whether anything has changed.
+    /// Sets from which senders Linux takes packets, port by port. Returns whether anything has
+    /// changed.
     pub(super) fn set_input(&mut self, input: impl IntoIterator<Item = Input>) -> bool {
         let mut changed = false;
         for (port, input) in self.ports.iter_mut().zip(input) {
@@ -263,8 +265,8 @@ impl PathCompiler {
         found.collect()
     }
 
-    /// The MACs of each port's host interface that are not the port's, and of what lies upon it:
-    /// macvlans of VRRP, VLANs.
+    /// For each port, the MACs besides its own: that of the host interface if it differs, and those
+    /// of the links that lie upon the host interface, such as macvlans of VRRP and VLANs.
     fn more_macs(&self, state: &MirrorState, links: &HashMap<u32, PortId>) -> Arc<[Vec<Mac>]> {
         let mut macs = vec![Vec::new(); self.ports.len()];
         for (ifindex, iface) in state.ifaces.iter().filter(|(_, iface)| iface.up) {
@@ -289,8 +291,8 @@ impl PathCompiler {
             });
             let mut input = port.input;
             if addr.is_none() && input.rp_filter == RpFilter::Loose {
-                // So it is in Linux on an interface without addresses (`__fib_validate_source`, its
-                // `no_addr`).
+                // On an interface without addresses Linux is strict where it would be loose
+                // (`__fib_validate_source`, its `no_addr`).
                 input.rp_filter = RpFilter::Strict;
             }
             PortFacts {
@@ -305,23 +307,24 @@ impl PathCompiler {
     }
 }
 
-/// Links that may lie upon each other.
+/// How many links may lie upon each other.
 const STOREYS: usize = 4;
 
-/// The port whose host interface a link is, or lies upon.
+/// The port whose host interface this link is, or on whose host interface it lies.
 fn base(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -> Option<PortId> {
     let below = |ifindex: &u32| state.ifaces.get(ifindex)?.lower;
     std::iter::successors(Some(ifindex), below).take(STOREYS).find_map(|ifindex| links.get(&ifindex).copied())
 }
 
-/// The port by which Linux's packets of a link come, untagged. With a VLAN between, they come with
-/// a tag, and frames with a tag are Linux's.
+/// The port by which the packets that Linux receives on this link come, when they have no tag.
+/// Packets of a VLAN have a tag, and every frame with a tag is left to Linux.
 fn taken_from(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -> Option<PortId> {
     let below = |ifindex: &u32| state.ifaces.get(ifindex).filter(|iface| !iface.tagged)?.lower;
     std::iter::successors(Some(ifindex), below).take(STOREYS).find_map(|ifindex| links.get(&ifindex).copied())
 }
 
-/// The gateways behind ports, no more than [`GATEWAYS`]: those that most addresses are behind.
+/// The gateways behind ports, at most [`GATEWAYS`]. When there are more, those that most addresses
+/// are behind are taken.
 fn gateways(flat: &[FlatRoute], links: &HashMap<u32, PortId>) -> BTreeSet<(PortId, Ipv4Addr)> {
     let mut behind: HashMap<(PortId, Ipv4Addr), u64> = HashMap::new();
     for FlatRoute { start, end, target } in flat {
@@ -336,7 +339,7 @@ fn gateways(flat: &[FlatRoute], links: &HashMap<u32, PortId>) -> BTreeSet<(PortI
     all.into_iter().take(GATEWAYS).map(|(gateway, _)| gateway).collect()
 }
 
-/// Writes an adjacency if it is another than before: an unchanged one costs no copy.
+/// Writes an adjacency if it differs from the present one: writing copies memory.
 fn set(master: &mut Master, number: u32, adjacency: Adjacency) {
     if master.paths_mut().adjacency(number) != Some(&adjacency) {
         *master.paths_mut().adjacencies.entry(number as usize) = adjacency;

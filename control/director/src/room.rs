@@ -1,5 +1,5 @@
-//! What runs out: the connection table, and FULLNAT's local ports. What an operator is told of
-//! them.
+//! What runs out: the connection table, and FULLNAT's local ports; and what an operator is told of
+//! these.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,9 +13,9 @@ use crate::compile::Director;
 use crate::statistics::Collector;
 use api::Observed;
 
-/// Percent in use from which it is told.
+/// From this share in use on, in percent, an operator is told.
 const NEARLY: u64 = 90;
-/// How long the same is not logged again.
+/// How long the log does not repeat the same shortage.
 const SILENT: Duration = Duration::from_secs(60);
 
 /// Something that is running out, or is less than it may seem.
@@ -41,18 +41,18 @@ pub enum Shortage {
     },
     /// A local address that is Linux's too.
     Shared {
-        /// LIP.
+        /// The local address (LIP).
         addr: IpAddr,
-        /// The ports that are Linux's.
+        /// The first of the ports that are Linux's.
         first: u16,
         /// The last of them.
         last: u16,
-        /// How many there are besides.
+        /// How many ports of the address are left.
         ports: u32,
     },
 }
 
-/// All there is to tell.
+/// All shortages that there are now.
 pub fn shortages(director: &Director, collector: &Collector, max_connections: u32) -> Vec<Shortage> {
     let most = u64::from(max_connections);
     let used = connection_count(collector);
@@ -65,9 +65,9 @@ pub fn shortages(director: &Director, collector: &Collector, max_connections: u3
     table.into_iter().chain(ports(director, collector)).chain(shared).collect()
 }
 
-/// What a service's local addresses have for each of its real servers, beside what these have in
-/// connections: exact unless another service uses the same addresses for the same real server's
-/// port.
+/// Compares, for each real server of each service, the ports of the service's local addresses with
+/// the connections that the real server has. The result is exact unless another service uses the
+/// same addresses for the same real server and port.
 fn ports(director: &Director, collector: &Collector) -> Vec<Shortage> {
     let each: HashMap<_, _> =
         director.locals().map(|local| (IpAddr::V4(local.addr), local.ports())).collect();
@@ -95,12 +95,12 @@ const fn is_nearly(used: u64, most: u64) -> bool {
 }
 
 impl Shortage {
-    /// What it is about, whatever the numbers are.
+    /// Names what runs out, without numbers, so that the same shortage is recognised.
     fn subject(&self) -> String {
         match self {
             Self::Table { .. } => "table".to_owned(),
             Self::Ports { service, server, .. } => format!("{service} {server:?}"),
-            // Told anew when something about it changes.
+            // Told again when its numbers change.
             Self::Shared { .. } => self.to_string(),
         }
     }
@@ -133,15 +133,16 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// What the log has been told.
+/// Which shortages the log has been told of, and when.
 #[derive(Debug, Default)]
 pub struct Told(HashMap<String, Instant>);
 
 impl Told {
-    /// Those that the log is to be told of now: once a minute, and of a shared address once.
+    /// The shortages that the log is to be told of now: each at most once a minute, and a shared
+    /// address only once.
     pub fn due(&mut self, shortages: Vec<Shortage>, now: Instant) -> Vec<Shortage> {
         let lasting: Vec<_> = shortages.iter().map(Shortage::subject).collect();
-        // What is over and comes again within the minute is not told again either.
+        // A shortage that ends and comes again within the minute is not told again.
         self.0.retain(|subject, at| lasting.contains(subject) || now.duration_since(*at) < SILENT);
         let mut due = Vec::new();
         for (shortage, subject) in shortages.into_iter().zip(lasting) {
@@ -222,8 +223,8 @@ mod tests {
             Shortage::Shared { addr, first, last, ports }
         };
         assert_eq!(shortages(&director, &collector, 1000), [shared(32_768, 60_999, 36_280)]);
-        // The range is followed, and so are addresses that come and go, and those that are added
-        // later.
+        // The range of ports is followed. Addresses that come and go are followed too, and so are
+        // those that are added later.
         director.leave_to_linux(60_000..=60_999);
         assert_eq!(shortages(&director, &collector, 1000), [shared(60_000, 60_999, 63_512)]);
         let full: Vec<_> = (0..2).map(DestId::new).filter_map(|id| stats.dest(id)).collect();

@@ -1,9 +1,9 @@
-//! A whole director in memory ([`MemDirector`]) with the daemon's rules, compiled as the daemon
-//! compiles them, and its answers.
+//! A whole director in memory ([`MemDirector`]), with rules that are compiled as in the daemon, and
+//! with the daemon's answers.
 //!
-//! What happens depends on nothing but what it is told: commands in `ipvsadm`'s words, frames, and
-//! how much time passes. What Linux would say of links, routes and neighbours is a value given at
-//! the start. One thread; nothing of the machine is touched.
+//! The outcome depends only on the commands in `ipvsadm`'s words, on the frames, and on how much
+//! time passes. Links, routes and neighbours are a value that is given at the start. There is one
+//! thread, and nothing of the machine is touched.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use model::{ModelOptions, TICK};
 /// A port of the director.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimPort {
-    /// Its host interface, by which routes and addresses name it.
+    /// The name of its host interface. Routes and addresses use it.
     pub host_interface: String,
     /// Its MAC.
     pub mac: Mac,
@@ -51,11 +51,11 @@ pub struct Said {
 /// Where a frame went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Out of a port.
+    /// It was sent out of a port.
     Sent(PortId, Vec<u8>),
-    /// To Linux, as received on a port.
+    /// It was given to Linux, as received on a port.
     Host(PortId, Vec<u8>),
-    /// Nowhere yet: the next hop's MAC is not known.
+    /// It waits, because the MAC of the next hop is not known.
     Resolving(PortId, Vec<u8>),
 }
 
@@ -69,7 +69,7 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// A director without rules, whose Linux says `world`.
+    /// A director without rules. `world` is what Linux says.
     pub fn new(ports: &[SimPort], world: Arc<MirrorState>, size: Size) -> Self {
         let paths = ports.iter().map(|port| PortPath {
             host_interface: port.host_interface.clone(),
@@ -111,7 +111,8 @@ impl Sim {
         Said { out: text(out), err: text(err), code }
     }
 
-    /// Receives a frame on a port; what became of it, and of what it set off.
+    /// Receives a frame on a port. Returns what became of this frame, and of the frames that were
+    /// sent because of it.
     pub fn receive(&mut self, port: PortId, frame: &[u8]) -> Vec<Outcome> {
         self.director.inject(port, frame);
         self.director.poll();
@@ -142,17 +143,17 @@ impl Sim {
         self.director.now()
     }
 
-    /// Every connection and template there is.
+    /// All connections and templates.
     pub fn connections(&mut self) -> Vec<ConnView> {
         self.director.connections()
     }
 
-    /// Whether every frame and every connection is accounted for.
+    /// Whether all frames and all connections are accounted for.
     pub fn check_accounts(&self) -> Result<(), Unaccounted> {
         self.director.check_accounts()
     }
 
-    /// What the daemon does besides answering, once a second.
+    /// The daemon's regular chores, done once a second.
     fn chores(&mut self) {
         let (now, rules) = (self.director.now(), &mut self.director.rules);
         rules.reclaim();
@@ -179,7 +180,7 @@ impl Sim {
 impl Ask for &mut Sim {
     fn ask(&mut self, request: Request) -> Result<Response, ClientError> {
         let response = self.answer(request);
-        // Workers of a running daemon see new rules at once.
+        // The workers of a running daemon see new rules at once, so this worker does too.
         self.director.poll();
         Ok(response)
     }

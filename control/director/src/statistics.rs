@@ -1,9 +1,9 @@
-//! What workers counted, added up and remembered.
+//! Adds up what the workers counted, and remembers it.
 //!
-//! Workers count by destination. Here the growth since the last look is added to the destination,
-//! to its service and to the director, so that a service keeps the counts of destinations it no
-//! longer has. Counts are brought up to date whenever somebody looks; rates move every
-//! [`TICK`](model::TICK).
+//! Workers count by destination. What has come since the last look is added here to the
+//! destination, to its service and to the director. So a service keeps the counts of destinations
+//! that it no longer has. Counts are brought up to date whenever somebody looks; rates are computed
+//! every [`TICK`](model::TICK).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +16,8 @@ use sched::{DestId, Loads};
 use api::{Load, Observed, Traffic};
 use model::{Counters, Model, Origin, Service, ServiceId, Statistics};
 
-/// One subject's counters: what has been counted, and what is shown of it.
+/// The counters of one service, of one destination or of the director: what has been counted, and
+/// what is shown of it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     counted: Counters,
@@ -53,18 +54,18 @@ struct DestAccount {
 }
 
 impl Collector {
-    /// A collector over these workers.
+    /// A collector for these workers.
     pub fn new(workers: Vec<Arc<WorkerStats>>) -> Self {
         let (dests, services, locals) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { workers, dests, services, locals, total: Account::default() }
     }
 
-    /// A service came to be, in a slot that another may have had.
+    /// A service was added. Its slot may have been another service's before.
     pub fn service_added(&mut self, service: ServiceId) {
         self.services.insert(service, Account::default());
     }
 
-    /// A destination came to be, or came back.
+    /// A destination was added, or a deleted one came back.
     pub fn dest_added(&mut self, dest: DestId, origin: Origin) {
         let seen = self.sum(dest);
         self.forget_response(dest);
@@ -75,18 +76,18 @@ impl Collector {
         }
     }
 
-    /// These are the local addresses there are.
+    /// Sets which local addresses there are.
     pub fn follow_locals(&mut self, locals: impl Iterator<Item = Arc<LocalAddress>>) {
         self.locals = locals.map(|local| (IpAddr::V4(local.addr), local)).collect();
     }
 
-    /// The slot of a destination was reclaimed.
+    /// The slot of a deleted destination was given back.
     pub fn dest_reclaimed(&mut self, dest: DestId) {
         self.dests.remove(&dest);
         self.workers.iter().for_each(|worker| worker.forget_rates(dest));
     }
 
-    /// What was measured of a real server's answers is to be measured anew.
+    /// Forgets the response time that was measured of a real server.
     pub(crate) fn forget_response(&self, dest: DestId) {
         self.workers.iter().for_each(|worker| worker.forget_response(dest));
     }
@@ -111,7 +112,7 @@ impl Collector {
         }
     }
 
-    /// Moves the rates; every two seconds, after [`Self::collect`].
+    /// Computes the rates. Call it every two seconds, after [`Self::collect`].
     pub fn tick(&mut self) {
         let dests = self.dests.values_mut().map(|dest| &mut dest.account);
         for account in dests.chain(self.services.values_mut()).chain([&mut self.total]) {
@@ -193,7 +194,7 @@ impl Observed for Collector {
         load
     }
 
-    /// Each worker measures for itself; the middle of what they found.
+    /// Each worker measures by itself. This is the average of their results.
     fn response_us(&self, id: DestId) -> Option<u32> {
         let known = self.workers.iter().filter_map(|worker| worker.response_time(id));
         let (sum, count) = known.fold((0, 0), |(sum, count), micros| (sum + u64::from(micros), count + 1));

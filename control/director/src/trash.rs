@@ -1,9 +1,10 @@
-//! Deleted destinations: how long nothing has named them.
+//! For how long no connection has named each deleted destination.
 //!
-//! Linux frees a deleted destination once it has been idle for two minutes, looking every minute
-//! (`net/netfilter/ipvs/ip_vs_ctl.c: ip_vs_dest_trash_expire`). Until then adding it again revives
-//! it. The caches of `lblc` and `lblcr` name destinations too, for a day; here their services'
-//! destinations are kept as long, as far as there is room.
+//! Linux frees a deleted destination once it has been idle for two minutes, and looks every minute
+//! (`net/netfilter/ipvs/ip_vs_ctl.c: ip_vs_dest_trash_expire`). Until then the destination is
+//! revived when it is added again. The caches of `lblc` and `lblcr` remember destinations too, for
+//! a day. So the deleted destinations of such services are kept for a day here, as far as there is
+//! room.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use crate::statistics::Collector;
 use model::Model;
 
 const IDLE: Duration = Duration::from_secs(120);
-/// How long caches remember (`lblc_expiration`, `lblcr_expiration`).
+/// How long the caches of these schedulers remember a destination (`lblc_expiration`,
+/// `lblcr_expiration`).
 const CACHED: Duration = Duration::from_secs(86_400);
 
 /// Since when each deleted destination has been idle.
@@ -24,7 +26,7 @@ pub struct TrashWatch {
 }
 
 impl TrashWatch {
-    /// Looks at the destinations in the trash; those that may be freed.
+    /// Looks at the destinations in the trash. Returns those that may be freed.
     pub fn look(&mut self, model: &Model, collector: &Collector, now: Instant) -> Vec<DestId> {
         let mut still = HashMap::new();
         let mut over = Vec::new();
@@ -44,7 +46,8 @@ impl TrashWatch {
     }
 }
 
-/// Whether the service that a deleted destination had, if there is one, may remember it.
+/// Whether a cache of the destination's service, if the service is still there, may remember the
+/// deleted destination.
 fn is_cached(model: &Model, dest: DestId) -> bool {
     let service = model.destination(dest).and_then(|dest| model.service(dest.service));
     service.is_some_and(|service| matches!(&*service.spec.scheduler, "lblc" | "lblcr"))

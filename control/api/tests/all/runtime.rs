@@ -1,4 +1,4 @@
-//! The runtime directory: one owner, whatever is deleted in it and whatever lies in it.
+//! The runtime directory has one owner, whatever is deleted in it and whatever lies in it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use std::fs::{self, Permissions};
@@ -68,7 +68,7 @@ fn a_directory_behind_a_link_is_refused() {
 
 #[test]
 fn another_users_directory_is_refused() {
-    // Nobody's, if this is root; root's otherwise.
+    // As root: a directory of another user. Otherwise: one of root.
     if nix::unistd::geteuid().is_root() {
         let dir = TempDir::new().unwrap();
         nix::unistd::chown(dir.path(), Some(65_534.into()), None).unwrap();
@@ -92,7 +92,8 @@ fn a_path_too_long_for_a_socket_is_refused_and_nothing_is_made() {
 #[test]
 fn one_that_is_about_to_let_go_is_waited_for() {
     let dir = TempDir::new().unwrap();
-    // Another process has the lock for a moment, as a daemon that was killed and is not yet gone.
+    // Another process holds the lock for a moment, like a daemon that was killed and has not ended
+    // yet.
     let mut other = Command::new("flock").arg(dir.path()).args(["sleep", "0.3"]).spawn().unwrap();
     let taken =
         || matches!(RuntimeDir::claim_within(dir.path(), Duration::ZERO), Err(RuntimeDirError::Taken { .. }));

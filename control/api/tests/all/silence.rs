@@ -1,4 +1,4 @@
-//! A daemon that says nothing, and a socket that is gone.
+//! A daemon that does not answer, and a socket that is gone.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use std::fs;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// What a stopped process does: the kernel takes connections for it, and nobody reads.
+/// A stopped process: the kernel takes connections for it, and nobody reads from them.
 #[test]
 fn a_stopped_daemon_is_not_waited_for_without_end() {
     let dir = TempDir::new().unwrap();
@@ -48,7 +48,7 @@ fn a_socket_that_was_deleted_is_known_to_be_and_made_again() {
     assert!(!server.is_there());
     let claimed = RuntimeDir::claim(&run).unwrap();
     let again = Server::bind(&claimed, ServerOptions::default()).unwrap();
-    // The old one ends, its thread too, and leaves the new one's socket alone.
+    // The old server ends with its thread, and leaves the socket of the new one alone.
     drop(server);
     assert!(again.is_there());
     let asking = std::thread::spawn(move || Client::connect(&run).unwrap().call(&Request::Timeouts));
@@ -56,7 +56,7 @@ fn a_socket_that_was_deleted_is_known_to_be_and_made_again() {
     assert_eq!(asking.join().unwrap().unwrap(), Response::Done);
 }
 
-/// A server whose control loop may take so long until it begins.
+/// A server whose control loop may take as long as `answer` until it begins with a request.
 fn server(dir: &TempDir, answer: Duration) -> (RuntimeDir, Server) {
     let claimed = RuntimeDir::claim(dir.path()).unwrap();
     let options = ServerOptions { answer, ..ServerOptions::default() };
@@ -100,7 +100,7 @@ fn a_request_that_was_begun_is_waited_for() {
     assert_eq!(asking.join().unwrap().unwrap(), Response::Done);
 }
 
-/// Each request has its own answer, also after one that came too late.
+/// Each request gets its own answer, even after one that came too late.
 #[test]
 fn a_late_answer_is_not_taken_for_that_to_the_next_request() {
     let dir = TempDir::new().unwrap();
@@ -112,7 +112,7 @@ fn a_late_answer_is_not_taken_for_that_to_the_next_request() {
         server.jobs().recv().unwrap().answer(Response::Done);
         server
     });
-    // However busy the machine is, the second is waited for.
+    // The client waits for the second answer however busy the machine is.
     let mut patient = client.with_patience(Duration::from_secs(60));
     assert_eq!(patient.call(&Request::Timeouts).unwrap(), Response::Done);
     drop(answering.join());

@@ -151,7 +151,7 @@ fn slow_clients_are_dropped_and_too_many_refused() {
         Ok(Response::Failed(text)) => assert!(text.contains("too many connections"), "{text}"),
         other => panic!("{other:?}"),
     }
-    // A byte now and then does not keep a connection.
+    // A client that sends single bytes slowly does not keep its connection.
     for _ in 0..20 {
         std::thread::sleep(Duration::from_millis(50));
         if slow[0].write_all(b" ").is_err() {
@@ -212,7 +212,7 @@ fn a_second_daemon_is_told_about_the_first_and_a_dead_one_is_replaced() {
         }
         other => panic!("{other:?}"),
     }
-    // A daemon that died left its socket.
+    // The socket of a daemon that died.
     std::mem::forget(first.listen(SOCKET).unwrap());
     drop(first);
     assert!(dir.path().join(SOCKET).exists());
@@ -226,7 +226,7 @@ fn a_second_daemon_is_told_about_the_first_and_a_dead_one_is_replaced() {
     assert_eq!(job.request, Request::Timeouts);
     job.answer(Response::Done);
     assert_eq!(asking.join().unwrap().unwrap(), Response::Done);
-    // A job dropped unanswered is an answer, too.
+    // When a job is dropped without an answer, the client is told too.
     let asking = std::thread::spawn({
         let dir = dir.path().to_owned();
         move || Client::connect(&dir).unwrap().call(&Request::Timeouts)

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// A daemon with a runtime directory of its own.
 pub(crate) struct Daemon {
     dir: TempDir,
-    /// Dropped first: it ends the control loop.
+    /// It is dropped first, which ends the control loop.
     server: Option<Server>,
     control: Option<JoinHandle<()>>,
     _claim: RuntimeDir,

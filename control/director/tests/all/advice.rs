@@ -1,11 +1,12 @@
-//! What is taken though it can hardly be meant is told: at the command, and in the status.
+//! Rules that are accepted although they are hardly meant so: the command tells it, and so does the
+//! status.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
 use crate::network;
 use director::sim::Sim;
 
-/// Runs a command that must succeed; what it said on stderr.
+/// Runs a command that must succeed. Returns what it said on stderr.
 fn run(sim: &mut Sim, line: &str) -> String {
     let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let said = if line.contains("PREROUTING") { sim.mark(&args) } else { sim.ipvsadm(&args) };
@@ -17,7 +18,7 @@ fn quiet(sim: &mut Sim, line: &str) {
     assert_eq!(run(sim, line), "", "{line}");
 }
 
-/// The one note there is, which must say this.
+/// There is exactly one note, and it contains these words.
 fn only_note(sim: &Sim, words: &str) {
     let notes = sim.advice();
     assert!(matches!(&notes[..], [note] if note.contains(words)), "{words}: {notes:?}");
@@ -58,7 +59,7 @@ fn a_mark_that_no_rule_gives_is_told() {
     only_note(&sim, "FWM 6: no rule gives a packet this mark");
     quiet(&mut sim, "-A PREROUTING -p tcp -j MARK --set-mark 5");
     only_note(&sim, "FWM 6: ");
-    // 5 with another bit turned over and one cleared, in two steps.
+    // Two more steps make mark 6 of mark 5: this one sets a bit, and the next one clears a bit.
     quiet(&mut sim, "-A PREROUTING -p tcp -j MARK --or-mark 2");
     only_note(&sim, "FWM 6: ");
     quiet(&mut sim, "-A PREROUTING -p tcp -j MARK --and-mark 6");

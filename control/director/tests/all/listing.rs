@@ -1,4 +1,4 @@
-//! Connections are listed as the daemon lists them, whoever has the director.
+//! A director in memory lists connections as the daemon does.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 

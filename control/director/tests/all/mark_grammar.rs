@@ -1,5 +1,5 @@
-//! What iptables takes and refuses, `vipline mark` does too: a table of commands, each on an empty
-//! director.
+//! `vipline mark` accepts and refuses what iptables accepts and refuses: a table of commands, each
+//! given to an empty director.
 //!
 //! `control/linux/tests/all/root_iptables.rs` asks iptables about the same table.
 
@@ -22,7 +22,7 @@ fn commands_are_taken_and_refused_as_by_iptables() {
     let mut wrong = Vec::new();
     for line in lines {
         let (taken, command) = (!line.starts_with('-'), &line[2..]);
-        // The ports of the director in memory.
+        // The director in memory has a port named `wan`, not `wan0`.
         let said = mark(&command.replace("wan0", "wan"));
         if (said.code == 0) != taken || said.err.lines().count() > 1 {
             wrong.push(format!("{line}\n    {}", said.err.trim()));

@@ -1,5 +1,5 @@
-//! Services and destinations that take the place of others: whose connections are whose, and room
-//! for those that come.
+//! Services and destinations that take the place of others: to whom connections belong, and whether
+//! there is room for newcomers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
@@ -61,10 +61,11 @@ fn a_service_in_the_slot_of_another_has_none_of_its_connections() {
     assert_eq!(connections_of(&mut sim, 80), [], "there is no such service");
 }
 
-/// As many as `network::sim` takes.
+/// How many destinations `network::sim` has room for.
 const ROOM: u32 = 64;
 
-/// Adds a full table of destinations, numbered from `first`; what was said of the last one.
+/// Adds as many destinations as there is room for, numbered from `first`. Returns what was said of
+/// the last one.
 fn add_all(sim: &mut Sim, first: u32) -> Said {
     let mut last = Said::default();
     for n in first..first + ROOM {
@@ -105,7 +106,7 @@ fn deleted_destinations_that_connections_name_keep_their_slots_and_that_is_said(
         "{rest}"
     );
     assert_eq!(rest.lines().count(), 1);
-    // A deleted one comes back without a slot of another.
+    // A deleted destination that comes back needs no slot of another.
     let dest = connection(&mut sim);
     ipvsadm(&mut sim, &format!("-a -t 10.0.0.100:80 -r {dest} -m"));
 }

@@ -1,4 +1,4 @@
-//! What workers measured of real servers reaches those who ask the daemon.
+//! The response times that workers measured reach those who ask the daemon.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests may")]
 
@@ -31,7 +31,7 @@ fn response_times(mut sim: &mut Sim) -> Vec<(u8, Option<u32>)> {
     services[0].destinations.iter().map(|dest| (last(dest.spec.key.addr), dest.response_us)).collect()
 }
 
-/// Opens a connection that the real server answers after so many ticks.
+/// Opens a connection. The real server answers it after this number of ticks.
 fn open(sim: &mut Sim, port: u16, ticks: u32) {
     let client = SocketAddrV4::new(CLIENT, port);
     let macs = |port, addr| (network::director(port), network::neighbour(port, addr));
@@ -39,12 +39,12 @@ fn open(sim: &mut Sim, port: u16, ticks: u32) {
     let sent = sim.receive(WAN, &syn);
     let [Outcome::Sent(LAN, sent)] = &sent[..] else { panic!("{sent:?}") };
     let server = frame::answers_from(sent, VIP);
-    // A tick at a time, as a worker that is not held up: it takes its own lateness for nobody's
-    // answer.
+    // One tick at a time, as for a worker that is not held up. A worker that notices that it was
+    // late itself takes no measurement.
     (0..ticks).for_each(|_| sim.wait(1));
     let answer = frame::build(macs(LAN, *server.ip()), (server, client), "syn", &Options::new(&["ack"]));
     assert_eq!(sim.receive(LAN, &answer).len(), 1);
-    // The client is done with it.
+    // The client closes the connection.
     let reset = frame::build(macs(WAN, CLIENT), (client, VIP), "rst", &Options::new(&[]));
     assert_eq!(sim.receive(WAN, &reset).len(), 1);
 }
@@ -103,7 +103,7 @@ fn an_operator_has_a_response_time_measured_anew() {
             "{what}: the first sample stands for itself"
         );
     }
-    // A weight among others says nothing of the server.
+    // A change from one weight to another, neither of them zero, says nothing about the server.
     let mut sim = network::sim();
     ipvsadm(&mut sim, "-A -t 10.0.0.100:80 -s wrt");
     ipvsadm(&mut sim, &format!("-a {RULE}"));

@@ -1,5 +1,4 @@
-//! Frames, built exactly as `scripts/oracle.d/guest.py` builds them, and what is read out of those
-//! that leave.
+//! Builds frames exactly as `scripts/oracle.d/guest.py` builds them, and reads those that leave.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -11,7 +10,7 @@ const ACK: u8 = 16;
 const FIN: u8 = 1;
 const RST: u8 = 4;
 
-/// What a scenario's line says after the two ends: `ttl=1 df`.
+/// The options in a scenario's line, which stand after the two ends: `ttl=1 df`.
 #[derive(Debug, Default)]
 pub struct Options(HashMap<String, String>);
 
@@ -37,7 +36,7 @@ impl Options {
     }
 }
 
-/// A frame that says `verb`.
+/// The frame for this verb of a scenario.
 pub fn build(
     macs: ([u8; 6], [u8; 6]),
     ends: (SocketAddrV4, SocketAddrV4),
@@ -102,7 +101,7 @@ pub fn is_reset(frame: &[u8]) -> bool {
     protocol(frame) == 6 && frame[14 + usize::from(frame[14] & 15) * 4 + 13] & RST != 0
 }
 
-/// The address and port that the real server that gets `frame` answers from.
+/// The address and port from which the real server answers `frame`.
 pub fn answers_from(frame: &[u8], virtual_end: SocketAddrV4) -> SocketAddrV4 {
     if protocol(frame) == 4 {
         return virtual_end;
@@ -112,8 +111,8 @@ pub fn answers_from(frame: &[u8], virtual_end: SocketAddrV4) -> SocketAddrV4 {
     SocketAddrV4::new(addr, u16::from_be_bytes([frame[start + 2], frame[start + 3]]))
 }
 
-/// The frame in hexadecimal, the payload at its end, which is all `x`, as a number; without what
-/// the director may choose: the IP id of what it makes itself.
+/// The frame in hexadecimal. The payload consists of `x` only, and is told as a number at the end.
+/// The IP id is left out where the director makes the packet itself, because it may choose the id.
 pub fn masked(frame: &[u8]) -> String {
     let mut frame = frame.to_vec();
     if matches!(protocol(&frame), 1 | 4) {

@@ -1,8 +1,9 @@
-//! Random scenarios, the same for the same seed: one service, servers that come, go and change,
-//! connections held and closed.
+//! Random scenarios, the same for the same seed: one service, servers that are added, removed and
+//! changed, connections that are kept and closed.
 //!
-//! Linux ends connections late, by up to an eighth of their timeout, as its timers are coarse. A
-//! scenario therefore never looks while the end of anything is near: it waits until it is past.
+//! Linux's timers are coarse: it ends connections late, by up to an eighth of their timeout. So a
+//! scenario never looks while a connection may or may not have ended. It waits until the end has
+//! surely passed.
 
 use crate::run::Scenario;
 
@@ -19,7 +20,7 @@ pub fn scenario(kind: &str, seed: u64) -> Scenario {
     Scenario { scenario: format!("{kind}-{seed}"), text: writer.text }
 }
 
-/// Splitmix64: small, and the same everywhere.
+/// The generator splitmix64: small, and the same on every machine.
 struct Random(u64);
 
 impl Random {
@@ -31,12 +32,12 @@ impl Random {
         z ^ z >> 31
     }
 
-    /// One of `0..n`.
+    /// A number from `0..n`.
     fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
-    /// True in so many of a hundred cases.
+    /// True in this many of a hundred cases.
     fn percent(&mut self, n: u64) -> bool {
         self.below(100) < n
     }
@@ -46,11 +47,11 @@ impl Random {
     }
 }
 
-/// Seconds after a packet between which Linux may or may not have ended what it belongs to, for
-/// each timeout.
+/// For each timeout, a range of seconds after a packet. Within that range Linux may or may not have
+/// ended what the packet belongs to.
 const UNSURE: [(f64, f64); 7] =
     [(1.5, 2.5), (9.5, 11.2), (29.5, 31.2), (59.5, 65.7), (119.5, 125.7), (299.5, 305.7), (899.5, 941.5)];
-/// After this nothing is left of a service's connections, nor of their templates.
+/// After so many seconds nothing is left of a service's connections and templates.
 const FORGOTTEN: f64 = 3000.0;
 
 struct Writer {
@@ -59,7 +60,7 @@ struct Writer {
     kind: String,
     udp: bool,
     persistent: bool,
-    /// Whether it is a service by firewall mark, of many addresses.
+    /// Whether the service is by firewall mark, with many addresses.
     marked: bool,
     /// Whether whole frames are compared.
     frames: bool,
@@ -68,7 +69,7 @@ struct Writer {
     servers: Vec<u64>,
     gone: Vec<u64>,
     flows: Vec<String>,
-    /// When packets came.
+    /// When the packets came, in seconds.
     packets: Vec<f64>,
     now: f64,
 }
@@ -252,7 +253,7 @@ impl Writer {
         self.flows.push(flow);
     }
 
-    /// Something on a connection that there is, or was.
+    /// Sends something on a connection that exists, or existed.
     fn carry_on(&mut self) {
         if self.flows.is_empty() {
             return;
@@ -278,10 +279,10 @@ impl Writer {
         self.packet(&format!("{verb} {flow}{options}"));
     }
 
-    /// What else there is to a packet. Long ones must not be cut into fragments, which Vipline does
-    /// not do.
+    /// The options of a packet. Long packets must not be cut into fragments, because Vipline does
+    /// not fragment.
     fn options(&mut self, verb: &str) -> String {
-        // A reply without a connection is Linux's affair, and so is an error about it.
+        // A reply without a connection goes to Linux, and so does an error about it.
         let ttl = if verb.starts_with("reply") { 2 } else { 1 };
         match self.random.below(6) {
             0 => format!(" ttl={}", self.random.below(4) + ttl),
@@ -315,7 +316,7 @@ impl Writer {
         self.now += 0.02;
     }
 
-    /// Waits while the end of anything is near.
+    /// Waits until no connection is near its end.
     fn settle(&mut self) {
         while !self.is_sure(0.0) {
             let seconds = [2.0, 10.0, 30.0, 70.0].into_iter().find(|seconds| self.is_sure(*seconds));
@@ -327,7 +328,7 @@ impl Writer {
         let now = self.now + later;
         self.packets.iter().map(|at| now - at).all(|age| {
             if self.persistent {
-                // Templates put their end off again and again.
+                // A template may put off its end many times.
                 !(9.0..FORGOTTEN).contains(&age)
             } else {
                 !UNSURE.iter().any(|(from, to)| (*from..=*to).contains(&age))

@@ -1,10 +1,10 @@
-//! Connection for connection, Vipline picks the server that Linux IPVS picks: what Linux did is
-//! replayed in memory.
+//! For each connection Vipline picks the server that Linux IPVS picks. What Linux did was recorded,
+//! and is replayed here in memory.
 //!
-//! `scripts/oracle --record` has written down, in `recorded/`, what Linux answered to every
-//! scenario, those in `scenarios/` and random ones by their seeds. Without arguments the same
-//! scenarios are run here and must give the same. `scripts/oracle` uses the other doors: `run` runs
-//! scenarios from stdin, `generate SCHEDULER FIRST COUNT` makes random ones.
+//! `scripts/oracle --record` wrote down in `recorded/` how Linux answered each scenario: those in
+//! `scenarios/`, and random ones, which are known by their seeds. Without arguments this program
+//! runs the same scenarios and must get the same answers. `scripts/oracle` uses the arguments:
+//! `run` runs scenarios from stdin, `generate SCHEDULER FIRST COUNT` makes random ones.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "modules of one test")]
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The test: all that was recorded.
+/// The test: replays everything that was recorded.
 fn replay() -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
     let (same, different) = recorded::replay(&folder);
@@ -52,7 +52,7 @@ fn generate_stdout(kind: &str, first: u64, count: u64) {
     }
 }
 
-/// Runs scenarios, one JSON object a line, and prints results the same way.
+/// Runs scenarios from stdin and prints the results, each as one JSON object a line.
 fn run_stdin() {
     let mut stdout = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

@@ -1,5 +1,5 @@
-//! The network around the director, as `scripts/oracle.d/guest.py` builds it of veth pairs: clients
-//! and their gateway on the port `wan`, real servers on `lan`, virtual addresses on `lo`.
+//! The network around the director, the same that `scripts/oracle.d/guest.py` builds of veth pairs:
+//! clients and their gateway on the port `wan`, real servers on `lan`, virtual addresses on `lo`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,7 +29,7 @@ pub fn director(port: PortId) -> [u8; 6] {
     [2, 0, 0, 0, 0, port.as_u16() as u8 + 1]
 }
 
-/// The MAC of whoever sends for `addr` on the side of `port`: the neighbour itself, or the gateway.
+/// The MAC from which packets of `addr` come on this port: the neighbour's, or the gateway's.
 pub fn neighbour(port: PortId, addr: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = addr.octets();
     let last = if [a, b, c] == [10, 0, port.as_u16() as u8] { d } else { 254 };
@@ -46,8 +46,8 @@ pub fn sim() -> Sim {
     Sim::new(&[port(WAN), port(LAN)], Arc::new(world()), size)
 }
 
-/// What Linux does with what Vipline leaves to it: packets for others are routed on; the rest is
-/// its own.
+/// What Linux does with a packet that Vipline leaves to it. Linux routes packets for others on; it
+/// keeps the rest.
 pub fn through_linux(outcome: Outcome) -> Outcome {
     let Outcome::Host(_, frame) = &outcome else { return outcome };
     let dst = Ipv4Addr::new(frame[30], frame[31], frame[32], frame[33]);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::generate;
 use crate::run::{self, Results, Scenario};
 
-/// How many scenarios gave what Linux gave, and how many did not; the latter are told on stderr.
+/// How many scenarios gave the same as Linux, and how many did not. Those that did not are told on
+/// stderr.
 pub fn replay(folder: &Path) -> (usize, usize) {
     let named = named(&folder.join("scenarios"));
     let mut files: Vec<PathBuf> =
@@ -30,7 +31,7 @@ pub fn replay(folder: &Path) -> (usize, usize) {
             }
         }
     }
-    // Scenarios that vanish would else pass unseen.
+    // The manifest shows when scenarios have vanished.
     let manifest = std::fs::read_to_string(folder.join("manifest.txt")).unwrap();
     let (_, manifest) = manifest.split_once('\n').unwrap();
     assert_eq!(counts, manifest, "what is recorded is not what manifest.txt says");

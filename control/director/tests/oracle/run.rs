@@ -11,21 +11,22 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{self, Options};
 use crate::network::{self, LAN, WAN};
 
-/// Something to do, with its name.
+/// A scenario: its name, and the lines to carry out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scenario {
     pub scenario: String,
     pub text: String,
 }
 
-/// What came of it: for every line with something to compare, its number and what was seen.
+/// The results of a scenario. Each line that can be compared has its number here, and what was
+/// seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Results {
     pub scenario: String,
     pub results: Vec<(usize, String)>,
 }
 
-/// Runs a scenario from an empty director on.
+/// Runs a scenario, beginning with an empty director.
 pub fn run(scenario: &Scenario) -> Results {
     let mut runner =
         Runner { sim: network::sim(), clock: 0, begun: 0, whole_frames: false, went: HashMap::new() };
@@ -43,14 +44,15 @@ pub fn run(scenario: &Scenario) -> Results {
     Results { scenario: scenario.scenario.clone(), results }
 }
 
-/// Whether a packet is a datagram, and its two ends.
+/// A flow: whether it is of datagrams, and its two ends.
 type Flow = (bool, SocketAddrV4, SocketAddrV4);
 
-/// Ticks that pass with a command.
+/// Ticks that a command takes.
 const COMMAND: u32 = 10;
-/// Ticks that pass with a packet: enough for what Linux puts off to its next tick.
+/// Ticks that a packet takes. Linux puts some work off until its next tick; this is long enough for
+/// that.
 const PACKET: u32 = 2;
-/// Ticks within which Linux has looked at its counters.
+/// Ticks after which Linux has surely looked at its counters.
 const ESTIMATED: u32 = 450;
 
 struct Runner {
@@ -59,7 +61,7 @@ struct Runner {
     clock: u32,
     begun: u32,
     whole_frames: bool,
-    /// Where connections went: where from answers come, and the real server's MAC.
+    /// Where each connection went: the address from which answers come, and the real server's MAC.
     went: HashMap<Flow, (SocketAddrV4, [u8; 6])>,
 }
 
@@ -155,7 +157,7 @@ impl Runner {
         if words.is_empty() { "-".to_owned() } else { words.join(" ") }
     }
 
-    /// How a frame is told.
+    /// A frame in the words of the results.
     fn word(&self, outcome: &Outcome) -> Option<String> {
         match outcome {
             Outcome::Sent(port, frame) if self.whole_frames => {
@@ -164,7 +166,8 @@ impl Runner {
             }
             Outcome::Sent(LAN, frame) => Some(frame[5].to_string()),
             Outcome::Sent(_, frame) => (frame::protocol(frame) != 1).then(|| "client".to_owned()),
-            // Linux resets what it does not know, but not resets.
+            // Linux answers a packet that it does not know by a reset, unless the packet is a reset
+            // itself.
             Outcome::Host(_, frame) => {
                 (self.whole_frames && !frame::is_reset(frame)).then(|| "host".to_owned())
             }
@@ -178,7 +181,7 @@ fn some(said: &str) -> Option<String> {
     (!said.is_empty()).then(|| said.to_owned())
 }
 
-/// A listing without its three lines of titles, and without blanks at the ends of lines.
+/// A listing without its three title lines, and without blanks at the ends of lines.
 fn without_title(listing: &str) -> String {
     listing.lines().skip(3).map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
