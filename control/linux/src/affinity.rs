@@ -1,8 +1,8 @@
-//! Which CPUs there are for this process, and which of them a thread keeps to.
+//! Which CPUs this process may use, and which of them a thread keeps to.
 //!
-//! A thread inherits the CPUs of the thread that starts it, and starting DPDK binds the calling
-//! thread to one CPU. So ask for [`allowed_cpus`] first, and [`pin`] every control thread, or start
-//! them before DPDK.
+//! A thread inherits the CPUs of the thread that starts it, and the start of DPDK binds the calling
+//! thread to one CPU. So call [`allowed_cpus`] before that, and [`pin`] every control thread, or
+//! start the control threads before DPDK.
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -15,13 +15,14 @@ pub fn allowed_cpus() -> Vec<usize> {
     cpus
 }
 
-/// Where a worker runs when the configuration does not say: interrupts and the rest of the system
-/// gather on the first CPUs, so it is the last.
+/// The CPU of the worker when the configuration names none: the last one, because interrupts and
+/// the rest of the system gather on the first CPUs.
 pub fn default_worker_cpu(allowed: &[usize]) -> Option<usize> {
     allowed.iter().copied().max()
 }
 
-/// Keeps the calling thread, and those it will start, to `cpus`. No CPUs means no change.
+/// Keeps the calling thread, and the threads that it will start, to `cpus`. An empty list changes
+/// nothing.
 pub fn pin(cpus: &[usize]) -> Result<(), PinError> {
     let refused = || PinError { cpus: cpus.to_vec() };
     match cpus {
@@ -40,7 +41,7 @@ pub fn pin(cpus: &[usize]) -> Result<(), PinError> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot keep a thread to CPUs {cpus:?}: this process may not use them")]
 pub struct PinError {
-    /// The CPUs asked for.
+    /// The CPUs that were asked for.
     pub cpus: Vec<usize>,
 }
 

@@ -1,4 +1,5 @@
-//! From rtnetlink's messages to the types of [`super::state`]: the one place where both are known.
+//! Turns rtnetlink's messages into the types of [`super::state`]. This is the only place where both
+//! are known.
 
 use std::net::IpAddr;
 
@@ -42,7 +43,8 @@ pub(super) fn link(message: &LinkMessage) -> (u32, Iface) {
             _ => {}
         }
     }
-    // Of a veth pair the other end stands there, and of some links one of another namespace.
+    // For a veth pair the attribute names the other end, and for some links a link of another
+    // namespace.
     iface.lower = lower.filter(|_| stacked && !foreign);
     (message.header.index, iface)
 }
@@ -84,7 +86,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<Address> {
             _ => {}
         }
     }
-    // Without a peer both are the same; IPv6 then names only the second.
+    // Without a peer both addresses are the same, and IPv6 then has only the second attribute.
     let addr = local.or(peer)?;
     Some(Address {
         ifindex: header.index,
@@ -102,8 +104,8 @@ fn scope(scope: AddressScope) -> u8 {
     scope.into()
 }
 
-/// Nothing for routes that are not mirrored: of other tables, for one TOS or one source alone,
-/// cached, tunnelled.
+/// `None` for routes that are not mirrored: routes of other tables, routes for one TOS or one
+/// source only, cached ones and tunnelled ones.
 pub(super) fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
     let any = match header.address_family {
@@ -200,8 +202,8 @@ fn via_addr(via: &RouteVia) -> Option<IpAddr> {
     }
 }
 
-/// Nothing for entries of bridges, for proxied addresses, and for groups, which the kernel makes
-/// without a word.
+/// `None` for entries of bridges, for proxied addresses, and for groups: the kernel makes entries
+/// of groups without an event.
 pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let header = &message.header;
     if header.flags.contains(NeighbourFlags::Proxy) {
@@ -233,7 +235,7 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Ne
     Some(((header.ifindex, addr), Neighbour { mac, state }))
 }
 
-/// Whether a policy rule is one of those that each namespace is born with.
+/// Whether a policy rule is one of the three that every namespace has from the start.
 pub(super) fn built_in_rule(message: &RuleMessage) -> bool {
     let header = &message.header;
     let priority = message.attributes.iter().find_map(|attribute| match attribute {

@@ -1,6 +1,7 @@
 //! What `ethtool` knows of an interface: its receive queues, and its speed.
 //!
-//! By generic netlink (`net/ethtool/channels.c`, `net/ethtool/linkmodes.c`; Linux 5.6 and later).
+//! The questions go by generic netlink (`net/ethtool/channels.c`, `net/ethtool/linkmodes.c`; Linux
+//! 5.6 and later).
 
 use std::io;
 
@@ -29,12 +30,12 @@ const ETHTOOL_A_LINKMODES_SPEED: u16 = 5;
 pub struct Channels {
     /// How many are in use.
     pub rx: u32,
-    /// Whether the driver counts receive and transmit queues together: decides the words of
-    /// `ethtool -L`.
+    /// Whether the driver counts receive and transmit queues together. The words of `ethtool -L`
+    /// depend on it.
     pub combined: bool,
 }
 
-/// What is true of an interface that has only one queue, or does not say.
+/// For an interface that has only one queue, or does not say.
 impl Default for Channels {
     fn default() -> Self {
         Self { rx: 1, combined: false }
@@ -42,7 +43,7 @@ impl Default for Channels {
 }
 
 impl Channels {
-    /// The command that leaves `count` receive queues.
+    /// The command that sets the number of receive queues to `count`.
     pub fn command(self, iface: &str, count: u32) -> String {
         match self.combined {
             true => format!("ethtool -L {iface} combined {count}"),
@@ -51,7 +52,7 @@ impl Channels {
     }
 }
 
-/// A socket for such questions, in the network namespace of the thread that opened it.
+/// A socket for these questions, in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Ethtool {
     line: Line,
@@ -59,7 +60,7 @@ pub struct Ethtool {
 }
 
 impl Ethtool {
-    /// `ENOENT` where the kernel was built without it.
+    /// Opens the socket. `ENOENT` when the kernel was built without ethtool over netlink.
     pub fn open() -> io::Result<Self> {
         let mut line = Line::open(NETLINK_GENERIC)?;
         let body = Body::new(&[CTRL_CMD_GETFAMILY, 1, 0, 0]).with_text(CTRL_ATTR_FAMILY_NAME, "ethtool");
@@ -76,7 +77,7 @@ impl Ethtool {
         self.line.ask(Message::new(self.family, 0, body), GENL_HEADER)
     }
 
-    /// The receive queues; one when the driver has no notion of them.
+    /// The receive queues. One when the driver does not count them.
     pub fn channels(&mut self, ifindex: u32) -> io::Result<Channels> {
         let answer = match self.get(ETHTOOL_MSG_CHANNELS_GET, ifindex) {
             Ok(answer) => answer,

@@ -1,8 +1,8 @@
-//! The IPv4 routes as one sorted list of ranges, for a worker to search by halves.
+//! The IPv4 routes as one sorted list of ranges, which a worker searches by halves.
 //!
-//! The routes of a table are nested prefixes. One walk over them in the order of their addresses,
-//! with a stack of those that are open, cuts the address space into ranges; the tables are then
-//! laid over each other.
+//! The routes of a table are nested prefixes. One walk over them, in the order of their addresses,
+//! cuts the address space into ranges; a stack holds the prefixes that are open. Then the tables
+//! are laid over each other.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -23,12 +23,11 @@ pub struct FlatRoute {
 }
 
 impl MirrorState {
-    /// All that is routable in IPv4: disjoint ranges in rising order. What lies in none of them has
-    /// no route.
+    /// All IPv4 addresses that have a route: disjoint ranges in rising order.
     pub fn routes_v4(&self) -> Vec<FlatRoute> {
         let table = |table| sweep(self.routes.v4(table).collect());
         let (merged, rest) = if self.routes.merged() {
-            // Of equal prefixes, that of the local table comes first.
+            // When two prefixes are equal, the one of the local table comes first.
             let mut both: Vec<_> = self.routes.v4(Table::Local).chain(self.routes.v4(Table::Main)).collect();
             both.sort_by_key(|(net, _)| *net);
             both.dedup_by_key(|(net, _)| *net);
@@ -59,10 +58,11 @@ struct Range<'a> {
     route: &'a Route,
 }
 
-/// Cuts nested prefixes, outer before inner, into ranges where the innermost holds.
+/// Cuts nested prefixes into ranges, each with the innermost prefix that covers it. Outer prefixes
+/// come before inner ones.
 fn sweep<'a>(prefixes: Vec<(Ipv4Net, &'a Route)>) -> Vec<Range<'a>> {
     let mut ranges = Vec::with_capacity(prefixes.len());
-    // What is open, outermost first, and the first address not yet given to anyone.
+    // The prefixes that are open, outermost first, and the first address that has no range yet.
     let mut open: Vec<(u64, &'a Route)> = Vec::new();
     let mut next = 0_u64;
     let mut give = |next: &mut u64, until: u64, route: &'a Route| {
@@ -93,7 +93,7 @@ fn sweep<'a>(prefixes: Vec<(Ipv4Net, &'a Route)>) -> Vec<Range<'a>> {
     ranges
 }
 
-/// Lays `upper` over `lower`: where `upper` throws, or has nothing, `lower` shows.
+/// Lays `upper` over `lower`. `lower` counts where `upper` has nothing, or throws.
 fn overlay<'a>(upper: Vec<Range<'a>>, lower: Vec<Range<'a>>) -> Vec<Range<'a>> {
     if lower.is_empty() {
         return upper.into_iter().filter(|range| range.route.kind != RouteKind::Throw).collect();

@@ -1,4 +1,4 @@
-//! What the mirror thread does with events and dumps; [`super::mirror`] says why.
+//! What the mirror thread does with events and dumps; [`super::mirror`] explains it.
 
 use std::io;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use super::netlink::{Dumped, Events, Item, Requests};
 use super::routes::{Followed, RouteTable};
 use super::state::{MirrorState, Neighbour};
 
-/// How often a dump may be interrupted before it is left for later.
+/// How many times an interrupted dump is repeated before it is left for later.
 const ATTEMPTS: usize = 8;
 
 const GROUPS: &[u32] = &[
@@ -35,20 +35,21 @@ const GROUPS: &[u32] = &[
     libc::RTNLGRP_NEXTHOP,
 ];
 
-/// The mirror's copy of the state, with the sockets that keep it true.
+/// The mirror's copy of the state, and the sockets that keep it true.
 pub(super) struct Follower {
     requests: Requests,
     events: Events,
     state: MirrorState,
     dirty: Dirty,
-    /// There are, or were, IPv4 policy rules: the kernel's tables stay apart from then on.
+    /// There are, or were, IPv4 policy rules. From then on the kernel keeps its tables apart.
     policy: bool,
-    /// Events were lost, and the queue has not been empty since: until then the kernel loses more
-    /// without saying so (`net/netlink/af_netlink.c: netlink_overrun, netlink_rcv_wake`).
+    /// Events were lost, and the queue has not been empty since. Until it is, the kernel may lose
+    /// more events without saying so (`net/netlink/af_netlink.c: netlink_overrun,
+    /// netlink_rcv_wake`).
     losing: bool,
 }
 
-/// What has to be dumped.
+/// What must be dumped anew.
 #[derive(Clone, Copy, Debug)]
 struct Dirty {
     rules: bool,
@@ -76,8 +77,7 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Follows the events that have come; stops at `latest` should they come as fast as they are
-    /// read.
+    /// Follows the events that have come. Stops at `latest` if they come as fast as they are read.
     pub(super) fn drain(&mut self, latest: Instant) {
         let Self { events, state, dirty, losing, .. } = self;
         while Instant::now() < latest {
@@ -103,7 +103,7 @@ impl Follower {
         }
     }
 
-    /// Dumps what is dirty. What stays so is for another time.
+    /// Dumps what is dirty. What is still dirty afterwards is tried again later.
     pub(super) fn refresh(&mut self) -> io::Result<()> {
         if self.dirty.rules {
             self.dirty.rules = !self.refresh_rules()?;
@@ -123,7 +123,7 @@ impl Follower {
         Ok(())
     }
 
-    /// The state as far as it is known.
+    /// The state, as far as it is known.
     pub(super) fn state(&self) -> &MirrorState {
         &self.state
     }
@@ -217,7 +217,7 @@ impl AsFd for Follower {
     }
 }
 
-/// Dumps until nothing interrupts, and says whether that came about.
+/// Repeats a dump until nothing interrupts it. Returns whether it succeeded.
 fn dump<T>(
     requests: &mut Requests,
     what: &[Message],
@@ -241,8 +241,8 @@ fn dump<T>(
 /// Follows one event.
 fn follow(state: &mut MirrorState, dirty: &mut Dirty, header: NetlinkHeader, item: Item) {
     let Item::Message(message) = item else {
-        // Next-hop objects among others: routes change with them, and not always with an event of
-        // their own.
+        // These are next-hop objects, among others. Routes change with them, and not always with an
+        // event of their own.
         dirty.routes |= matches!(item, Item::Unknown);
         return;
     };
@@ -259,7 +259,7 @@ fn follow(state: &mut MirrorState, dirty: &mut Dirty, header: NetlinkHeader, ite
             if let Some(route) = decode::route(&message) {
                 follow_route(state, dirty, |routes| routes.add(route, replaces));
             } else if replaces {
-                // What was replaced may be mirrored even when its successor is not.
+                // The route that was replaced may be mirrored even if the new one is not.
                 dirty.routes = true;
             }
         }
@@ -283,7 +283,7 @@ fn follow(state: &mut MirrorState, dirty: &mut Dirty, header: NetlinkHeader, ite
 }
 
 fn follow_route(state: &mut MirrorState, dirty: &mut Dirty, event: impl FnOnce(&mut RouteTable) -> Followed) {
-    // A dump to come knows better, and spares copying the table.
+    // The dump that is due will know better. Leaving this event out saves a copy of the table.
     if dirty.routes {
         return;
     }

@@ -1,7 +1,7 @@
-//! Which senders Linux takes packets from on an interface
+//! From which senders Linux takes packets on an interface
 //! (`Documentation/networking/ip-sysctl.rst`).
 //!
-//! Nobody tells of changes to all of these settings, so they are read again every so often.
+//! There are no events for changes to some of these settings, so they are read again regularly.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ use dataplane::snapshot::route::{Input, RpFilter};
 
 const CONF: &str = "/proc/sys/net/ipv4/conf";
 
-/// The settings of an interface of this thread's network namespace, as they take effect together
-/// with those of `all`. What cannot be read counts as 0.
+/// The settings of an interface in this thread's network namespace, together with those of `all`. A
+/// setting that cannot be read counts as 0.
 pub fn input(iface: &str) -> Input {
     let pair = |name: &str| [read("all", name), read(iface, name)];
     let rp_filter = pair("rp_filter").into_iter().max();

@@ -1,9 +1,9 @@
 //! The doors to Linux: host interfaces, routes and neighbours, signals, CPUs.
 //!
 //! Linux is the control plane of layers 2 and 3. Each port has a host interface, a TAP, on which
-//! ARP, routing daemons and ssh run as on any NIC; what Linux decides there comes back over
-//! rtnetlink as a [`MirrorState`]. Everything here belongs to control threads and to whatever
-//! network namespace they run in; no worker ever calls into it.
+//! ARP, routing daemons and ssh run as on any NIC. What Linux decides there comes back over
+//! rtnetlink as a [`MirrorState`]. Everything here belongs to control threads and to the network
+//! namespace they run in. No worker ever calls it.
 
 #![forbid(unsafe_code)]
 

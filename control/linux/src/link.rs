@@ -19,21 +19,22 @@ use super::netlink::Requests;
 use super::state::{Iface, Mac};
 use super::static_route::StaticRoute;
 
-/// What the kernel has counted on a link since the link was made, and whether it runs a program on
-/// it.
+/// What the kernel has counted on a link since the link was made, and whether an XDP program runs
+/// on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounters {
     /// Frames received.
     pub rx_packets: u64,
-    /// Frames received that nobody got: no room, no reader, too long.
+    /// Frames that were received and lost: there was no room, nobody read them, or they were too
+    /// long.
     pub rx_lost: u64,
-    /// Frames received broken.
+    /// Frames that were broken when they were received.
     pub rx_errors: u64,
     /// Whether an XDP program is on it.
     pub xdp: bool,
 }
 
-/// A link that a device works through was not found, or could not be brought up.
+/// The interface under a device was not found, or could not be brought up.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// No such link.
@@ -61,7 +62,7 @@ pub struct Underlying {
     pub ifindex: u32,
     /// Its link, which is up now.
     pub iface: Iface,
-    /// Its own addresses, link-local ones aside: the kernel answers for them, or, under AF_XDP,
+    /// Its own addresses, without the link-local ones. The kernel answers for them; under AF_XDP
     /// nobody does.
     pub addresses: Vec<IpNet>,
     /// Its receive queues.
@@ -89,8 +90,8 @@ fn look(links: &mut Links, name: &str) -> Result<Underlying, LinkError> {
     Ok(Underlying { ifindex, iface, addresses, channels })
 }
 
-/// Brings the interface under a device up. Warns when it has IP addresses, for those belong on the
-/// host interface.
+/// Brings the interface under a device up. Warns when it has IP addresses, because these belong on
+/// the host interface.
 pub fn prepare_underlying(name: &str) -> Result<Underlying, LinkError> {
     let mut links = open(name)?;
     let mut found = look(&mut links, name)?;
@@ -114,7 +115,7 @@ pub fn prepare_underlying(name: &str) -> Result<Underlying, LinkError> {
     Ok(found)
 }
 
-/// The words to add to what the kernel says.
+/// The kernel's error in words, with what to do if that is known.
 pub(super) fn explain(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM) => "not permitted; run as root or with CAP_NET_ADMIN".to_owned(),
@@ -122,13 +123,13 @@ pub(super) fn explain(error: &io::Error) -> String {
     }
 }
 
-/// A socket for questions about links and changes to them, in the network namespace of the thread
-/// that opened it.
+/// A socket to ask about links and to change them, in the network namespace of the thread that
+/// opened it.
 #[derive(Debug)]
 pub struct Links(Requests);
 
 impl Links {
-    /// Opens it.
+    /// Opens the socket.
     pub fn open() -> io::Result<Self> {
         Requests::open().map(Self)
     }
@@ -144,7 +145,7 @@ impl Links {
         }
     }
 
-    /// Sets what is given; `up` only ever brings up.
+    /// Sets what is given. `up` can bring a link up, and never down.
     pub(super) fn change(
         &mut self,
         ifindex: u32,
@@ -184,7 +185,7 @@ impl Links {
         }
     }
 
-    /// Whether there is a link of that index; where Linux does not say, there is.
+    /// Whether there is a link of that index. If Linux does not say, the answer is yes.
     pub fn exists(&mut self, ifindex: u32) -> bool {
         !matches!(self.counters(ifindex), Ok(None))
     }
@@ -216,7 +217,8 @@ impl Links {
         self.0.change(Message::NewAddress(request), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Adds a route to the table main; one to the same net with the same metric must not be there.
+    /// Adds a route to the table main. Fails when there is a route to the same net with the same
+    /// metric.
     pub(super) fn add_route(&mut self, ifindex: u32, route: &StaticRoute) -> io::Result<()> {
         let mut request = RouteMessage::default();
         let header = &mut request.header;

@@ -10,13 +10,13 @@ use super::state::{MirrorState, Route, RouteKind};
 pub enum Lookup {
     /// They are for this host.
     Local,
-    /// They are for everyone on a link, or for a group: Linux's affair.
+    /// They are for everyone on a link, or for a group. Linux handles them.
     Broadcast,
     /// They leave by a link.
     Unicast {
         /// The link.
         ifindex: u32,
-        /// Whose Ethernet address they get.
+        /// The next hop, whose Ethernet address they get.
         next_hop: IpAddr,
         /// The director's own address towards them, when it has one.
         pref_src: Option<IpAddr>,
@@ -63,7 +63,7 @@ pub enum RouteTarget {
 }
 
 impl RouteTarget {
-    /// What it means for one destination.
+    /// The same for one destination.
     pub fn towards(&self, dst: IpAddr) -> Lookup {
         match *self {
             Self::Local => Lookup::Local,
@@ -81,9 +81,9 @@ impl RouteTarget {
 impl MirrorState {
     /// What happens to a packet for `dst`: the answer of `ip route get`.
     ///
-    /// Of several next hops it is always the first that lives, where the kernel spreads flows.
-    /// Link-local destinations name no link, so IPv6 answers for them are a guess, as the
-    /// kernel's are.
+    /// When a route has several next hops, this is always the first one that lives; the kernel
+    /// spreads flows over all of them. An IPv6 link-local destination names no link, so the answer
+    /// for it is a guess, as the kernel's is.
     pub fn lookup(&self, dst: IpAddr) -> Lookup {
         match self.routes.find(dst) {
             Some(route) => self.target(route, dst).map_or(Lookup::None, |target| target.towards(dst)),

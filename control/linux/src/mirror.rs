@@ -1,26 +1,26 @@
 //! The rtnetlink mirror: a thread that keeps a [`MirrorState`] equal to what the kernel has.
 //!
-//! It listens first and dumps second, so nothing falls between. Then:
+//! It listens first and dumps second, so it misses nothing in between. Then:
 //!
-//! * **Neighbours and routes** follow their events one by one. An event that does not tell enough
-//!   (several routes of one prefix and metric, several next hops, a replacement of something
-//!   unknown) marks the routes for a new dump.
-//! * **Links and addresses** are few: any event about them has both dumped anew. The kernel removes
-//!   IPv4 routes without a word when a link goes down or an address is taken away
-//!   (`fib_sync_down_dev`, `fib_sync_down_addr`), so the routes are dumped with them. The same for
-//!   next-hop objects.
-//! * **Lost events** (`ENOBUFS`) have everything dumped anew. A dump that something changed under
-//!   (`NLM_F_DUMP_INTR`) is repeated.
+//! * **Neighbours and routes** follow their events one by one. Some events do not tell enough:
+//!   there are several routes of one prefix and metric, there are several next hops, or something
+//!   unknown was replaced. Such an event marks the routes for a new dump.
+//! * **Links and addresses** are few: after any event about them both are dumped anew. The kernel
+//!   removes IPv4 routes without an event when a link goes down or an address is taken away
+//!   (`fib_sync_down_dev`, `fib_sync_down_addr`), so the routes are dumped as well. The same is
+//!   done for next-hop objects.
+//! * **Lost events** (`ENOBUFS`) make everything be dumped anew. When something changes during a
+//!   dump (`NLM_F_DUMP_INTR`), the dump is repeated.
 //!
-//! Replaying an event that a dump already contains does no harm, for each event carries the whole
-//! of what it changes and they come in order.
+//! It does no harm to follow an event that a dump contains already: each event carries all of what
+//! it changes, and events come in order.
 //!
-//! A change that comes alone is told at once. Bursts are taken together: consumers hear of them
-//! within [`QUIET`] of the last event and [`PATIENCE`] of the first; or, when tables are so large
-//! that copying them takes longer, the thread keeps to a quarter of a CPU.
+//! A change that comes alone is told at once. Changes that come in a burst are told together,
+//! within [`QUIET`] of the last event and [`PATIENCE`] of the first. When tables are so large that
+//! copying them takes longer than that, the thread uses a quarter of a CPU at most.
 //!
-//! Not mirrored: tables other than local, main and default (policy routing gets one warning), VRFs,
-//! routes for one TOS or one source prefix, tunnelled next hops.
+//! Not mirrored are: tables other than local, main and default (policy routing gets one warning),
+//! VRFs, routes for one TOS or one source prefix, tunnelled next hops.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -35,20 +35,20 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::follow::Follower;
 use super::state::MirrorState;
 
-/// How long after an event to wait for another.
+/// How long the thread waits for another event after one.
 const QUIET: Duration = Duration::from_millis(1);
-/// How long to go on waiting while events keep coming.
+/// How long the thread goes on waiting while events keep coming.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// When to try again what failed.
+/// After how long a failed dump is tried again.
 const LATER: Duration = Duration::from_millis(100);
 
-/// Room for events that come in one burst, as when a routing daemon loads its table.
+/// Room for the events of one burst, in bytes. A routing daemon that loads its table makes one.
 const EVENT_BUFFER: usize = 8 << 20;
 
 /// What a subscriber is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MirrorEvent {
-    /// [`MirrorHandle::state`] has something new. Several changes may be told once.
+    /// [`MirrorHandle::state`] has something new. Several changes may be told together.
     Changed,
 }
 
@@ -73,13 +73,14 @@ struct Shared {
 }
 
 impl Mirror {
-    /// Reads everything once, and then follows, in the network namespace of the calling thread.
+    /// Reads everything once and then follows all changes, in the network namespace of the calling
+    /// thread.
     pub fn start() -> io::Result<Self> {
         Self::start_with(EVENT_BUFFER)
     }
 
-    /// The same with room for so many bytes of events that wait to be read; what does not fit costs
-    /// a dump.
+    /// The same, with room for `event_buffer` bytes of events that wait to be read. When events do
+    /// not fit, everything is dumped anew.
     pub fn start_with(event_buffer: usize) -> io::Result<Self> {
         let follower = Follower::open(event_buffer)?;
         let handle = MirrorHandle { shared: Arc::default() };
@@ -114,8 +115,8 @@ impl MirrorHandle {
         Arc::clone(&self.lock().state)
     }
 
-    /// A channel that rings when there is something new. It holds one event, so it may be left
-    /// unread.
+    /// A channel that tells when there is something new. It holds one event, so nobody needs to
+    /// read it.
     pub fn subscribe(&self) -> Receiver<MirrorEvent> {
         let (sender, receiver) = bounded(1);
         self.lock().subscribers.push(sender);
@@ -134,7 +135,8 @@ impl MirrorHandle {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Whoever panicked while holding it left it whole: it is only ever assigned.
+        // The value is only ever assigned as a whole, so it is right even if a thread panicked
+        // while it held the lock.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -146,13 +148,13 @@ fn run(mut follower: Follower, handle: &MirrorHandle, stop: &EventFd) {
         if wait(&[follower.as_fd(), stop.as_fd()], until).contains(&1) {
             return;
         }
-        // Copying large tables takes its time; then rather fewer copies than more.
+        // Copying large tables takes time. Then it is better to copy less often.
         let latest = earliest.max(Instant::now() + PATIENCE);
         let mut busy = Duration::ZERO;
         loop {
             busy += timed(|| follower.drain(latest));
             let now = Instant::now();
-            // The first change for some time, and a small one, is told at once: a packet may wait
+            // A small change, and the first one for some time, is told at once: a packet may wait
             // for it.
             let alone = now >= earliest + PATIENCE && follower.is_complete();
             if alone || now >= latest {
@@ -192,7 +194,7 @@ fn timeout(duration: Duration) -> PollTimeout {
 /// Which of the descriptors have something to read.
 fn wait(fds: &[BorrowedFd<'_>], timeout: PollTimeout) -> Vec<usize> {
     let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    // An interruption is as good as a timeout: the caller looks for itself.
+    // After an interruption the caller looks at the descriptors itself, as after a timeout.
     let _ = poll(&mut polled, timeout);
     polled.iter().enumerate().filter(|(_, fd)| fd.any() == Some(true)).map(|(index, _)| index).collect()
 }

@@ -1,8 +1,8 @@
-//! Whether Linux marks packets: rules of nftables, or of iptables, which balanced packets never
-//! pass.
+//! Whether Linux marks packets by rules of nftables or iptables. Balanced packets never pass these
+//! rules.
 //!
-//! The rules of nftables are read over netlink; iptables writes its own there too, unless it is the
-//! old kind, of which can only be seen that its table is loaded.
+//! The rules of nftables are read over netlink. Newer versions of iptables keep their rules there
+//! too. Of the old version one can only see that its table is loaded.
 
 use std::io;
 use std::time::Duration;
@@ -12,14 +12,15 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
-/// The chains with rules that set marks on IPv4 packets, as `chain PREROUTING of table mangle`,
-/// each once. Nothing when the kernel has no nftables, or does not tell.
+/// The chains with rules that set marks on IPv4 packets, each once, in words such as `chain
+/// PREROUTING of table mangle`. The list is empty when the kernel has no nftables, or does not
+/// tell.
 pub fn marking_chains() -> Vec<String> {
     let mut chains = Vec::new();
     let mut note = |rule: &[u8]| {
         chains.extend(marking_chain(rule).filter(|chain| !chains.contains(chain)));
     };
-    // What cannot be read is not told of: it is not known to be there.
+    // Rules that cannot be read are not told of, because nobody knows whether they are there.
     if dump(&mut note).is_err() {
         tracing::debug!("the rules of nftables cannot be read");
     }
@@ -39,7 +40,8 @@ fn dump(each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     request.extend_from_slice(&((HEADER + FAMILY) as u32).to_ne_bytes());
     request.extend_from_slice(&(NFTABLES << 8 | GET_RULE).to_ne_bytes());
     request.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    // Sequence and port number, then the family (all of them), the version and the resource.
+    // What follows is zero: sequence and port number, then the family (which means all families),
+    // the version and the resource.
     request.resize(HEADER + FAMILY, 0);
     socket.send(&request, 0)?;
     let mut buffer = Vec::with_capacity(DATAGRAM);
@@ -62,7 +64,7 @@ fn dump(each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     }
 }
 
-/// The chain of a rule that marks IPv4 packets; `rule` begins with its family.
+/// The chain of a rule, if the rule marks IPv4 packets. `rule` begins with its family.
 fn marking_chain(rule: &[u8]) -> Option<String> {
     if !matches!(rule.first()?, &(INET | IPV4)) {
         return None;
@@ -88,8 +90,8 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes_of(attributes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
-/// Attributes one behind the other: length, kind, value, each on a boundary of four bytes. What is
-/// cut off ends them.
+/// The attributes in a list. Each has a length, a kind and a value, and begins on a boundary of
+/// four bytes. An attribute that is cut off ends the list.
 fn attributes_of(mut left: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let header = left.first_chunk::<4>()?;
@@ -109,7 +111,7 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-/// The kernel answers at once or not at all.
+/// How long the kernel may take for each part of its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 const DATAGRAM: usize = 1 << 16;
 /// Bytes of netlink's header, and of netfilter's behind it
@@ -120,7 +122,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
-/// All that is not a flag of an attribute's kind.
+/// The bits of an attribute's kind that are not flags.
 const KIND: u16 = 0x3fff;
 /// `include/uapi/linux/netfilter/nf_tables.h`, as are the others.
 const NFTABLES: u16 = 10;

@@ -1,8 +1,8 @@
-//! Two kinds of rtnetlink socket: one that asks and is answered, one that listens.
+//! Two kinds of rtnetlink socket: one asks and is answered, the other one listens.
 //!
-//! Both belong to the network namespace of the thread that opens them, for good. Messages of a kind
-//! that this program does not know are passed on as [`Item::Unknown`] rather than failing the
-//! datagram they came in.
+//! Both belong for good to the network namespace of the thread that opens them. A datagram may
+//! contain a message that this program does not understand. It is passed on as [`Item::Unknown`],
+//! and the others in the datagram are read all the same.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,9 +18,9 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
-/// The kernel makes no larger datagram unless offered more room.
+/// The kernel makes no larger datagram unless the reader offers more room.
 const DATAGRAM: usize = 1 << 16;
-/// The kernel answers at once or not at all.
+/// How long the kernel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const NLMSG_ERROR: u16 = 2;
@@ -28,9 +28,9 @@ const NLMSG_DONE: u16 = 3;
 
 /// One message of a datagram.
 pub(super) enum Item {
-    /// What it says; boxed, for links are large.
+    /// The message. It is boxed because links are large.
     Message(Box<RouteNetlinkMessage>),
-    /// A kind, or an attribute, that is not understood.
+    /// A message of a kind, or with an attribute, that is not understood.
     Unknown,
     /// The end of a dump, or the answer to a request: 0 or a negative error number.
     Result(i32),
@@ -39,7 +39,7 @@ pub(super) enum Item {
 /// How a dump ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dumped {
-    /// It is a consistent whole.
+    /// It is complete, and nothing changed meanwhile.
     Whole,
     /// Something changed meanwhile: ask again.
     Interrupted,
@@ -87,7 +87,7 @@ impl Requests {
         self.exchange(request, flags | NLM_F_ACK, |_, _| {})
     }
 
-    /// Asks for one thing.
+    /// Asks for one object.
     pub(super) fn ask(&mut self, request: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
         let mut answer = None;
         self.exchange(request, NLM_F_ACK, |_, item| {
@@ -137,20 +137,20 @@ impl Requests {
     }
 }
 
-/// A socket that hears what changes.
+/// A socket that hears of changes.
 pub(super) struct Events {
     socket: Socket,
     buffer: Vec<u8>,
 }
 
 impl Events {
-    /// Starts to listen; whatever changes from now on will be heard, or its loss reported.
+    /// Starts to listen. From now on it hears of every change, or is told that events were lost.
     pub(super) fn open(groups: &[u32], buffer: usize) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
-        // More than net.core.rmem_max takes CAP_NET_ADMIN; less will do, at the price of more
-        // dumps.
+        // More than `net.core.rmem_max` needs CAP_NET_ADMIN. A smaller buffer works too, but more
+        // dumps are needed.
         if setsockopt(&socket, sockopt::RcvBufForce, &buffer).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &buffer)?;
         }
@@ -179,7 +179,7 @@ fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
     socket.recv(buffer, 0).map(|_| ())
 }
 
-/// Takes a datagram apart.
+/// Calls `each` for every message of a datagram.
 fn items(mut bytes: &[u8], mut each: impl FnMut(NetlinkHeader, Item)) {
     while let Ok(message) = NetlinkBuffer::new_checked(&bytes) {
         let length = message.length() as usize;

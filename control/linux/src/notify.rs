@@ -1,5 +1,5 @@
-//! Word to systemd, when it started this process with `Type=notify`; else nothing. A systemd that
-//! does not read holds nobody up.
+//! Messages to systemd, if it started this process with `Type=notify`. A systemd that does not read
+//! holds nobody up.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// The daemon serves.
+/// Tells that the daemon serves.
 pub fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The daemon is on its way out.
+/// Tells that the daemon is about to end.
 pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// Keeps systemd's watchdog quiet, when there is one; to be called often by the control loop.
+/// Keeps systemd's watchdog quiet, if there is one. The control loop calls it often.
 #[derive(Clone, Copy, Debug)]
 pub struct Watchdog {
     every: Option<Duration>,
@@ -29,7 +29,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// The watchdog this process was started with.
+    /// The watchdog that systemd started this process with.
     pub fn new(now: Instant) -> Self {
         Self { every: sd_notify::watchdog_enabled().map(|limit| limit / 3), last: now }
     }
@@ -43,7 +43,7 @@ impl Watchdog {
     }
 }
 
-/// How long what is said once may wait for room.
+/// How long a message that is sent only once may wait for room.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 fn send(states: &[NotifyState<'_>]) {
@@ -53,7 +53,8 @@ fn send(states: &[NotifyState<'_>]) {
     loop {
         match tell(&path, words.as_bytes()) {
             Ok(()) => return,
-            // Nobody reads. The watchdog's next word comes soon; the others are worth some waiting.
+            // Nobody reads. The watchdog's next message comes soon anyway; for the others it is
+            // worth waiting a while.
             Err(why) if why.kind() == ErrorKind::WouldBlock => {
                 if matches!(states, [NotifyState::Watchdog]) || Instant::now() >= deadline {
                     return tracing::debug!("systemd does not read what it is told");
@@ -65,8 +66,8 @@ fn send(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Sends one message at once or not at all, by a socket with a path or, after an `@`, an abstract
-/// name (`sd_notify(3)`).
+/// Sends one message at once, or fails. The socket has a path, or an abstract name that is written
+/// after an `@` (`sd_notify(3)`).
 fn tell(path: &OsStr, words: &[u8]) -> io::Result<()> {
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,

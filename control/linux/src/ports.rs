@@ -1,13 +1,13 @@
-//! The ports that Linux gives its own connections.
+//! The ports that Linux gives to its own connections.
 
 use std::ops::RangeInclusive;
 
 const SETTING: &str = "/proc/sys/net/ipv4/ip_local_port_range";
-/// The range where the setting cannot be read (`net/ipv4/af_inet.c: inet_init_net`).
+/// The range that is assumed when the setting cannot be read (`net/ipv4/af_inet.c: inet_init_net`).
 const DEFAULT: RangeInclusive<u16> = 32_768..=60_999;
 
-/// The ports (host order) that connections of this network namespace take which asked for none:
-/// `net.ipv4.ip_local_port_range`.
+/// The ports (host order) that Linux gives to connections of this network namespace that ask for no
+/// particular port: `net.ipv4.ip_local_port_range`.
 pub fn local_port_range() -> RangeInclusive<u16> {
     std::fs::read_to_string(SETTING).ok().and_then(|text| parse(&text)).unwrap_or(DEFAULT)
 }

@@ -1,28 +1,31 @@
-//! Neighbours the director wants: resolved by the kernel, and kept from being forgotten.
+//! Has the kernel resolve the neighbours that the director wants, and keeps them from being
+//! forgotten.
 //!
-//! The director's packets do not pass through the kernel, so the kernel sees no reason to ask for a
-//! next hop or to keep one. `RTM_NEWNEIGH` with `NTF_USE` (`ip neigh … use`) is that reason: it
-//! does what sending a packet would (`net/core/neighbour.c: neigh_add`, `__neigh_event_send`), and
-//! depending on the entry's state
+//! The director's packets do not pass through the kernel. So the kernel sees no reason to ask for a
+//! next hop, or to keep one. `RTM_NEWNEIGH` with `NTF_USE` (`ip neigh … use`) is such a reason: it
+//! does the same as a packet that is sent (`net/core/neighbour.c: neigh_add`,
+//! `__neigh_event_send`). What happens depends on the state of the kernel's entry:
 //!
-//! * there is none, or it failed: the first ARP or ND request goes out at once, two more a second
-//!   apart, and after the third second the entry is `FAILED`. The mirror hears of the end, good or
-//!   bad, but not of the asking;
-//! * stale: five seconds later (`delay_first_probe_time`) a unicast probe, unless the neighbour was
-//!   heard of meanwhile. Its address stays valid all along;
-//! * incomplete, delayed, probed or reachable: nothing, it is being looked after;
-//! * permanent: **it stops being permanent, and loses its address**. Such entries are left alone
-//!   here.
+//! * There is none, or it failed: the first ARP or ND request goes out at once, and two more
+//!   follow, a second apart. After the third second the entry is `FAILED`. The mirror hears how it
+//!   ends, good or bad, but not that the kernel asks.
+//! * Stale: after five seconds (`delay_first_probe_time`) the kernel sends a unicast probe, unless
+//!   the neighbour was heard of meanwhile. Its address stays valid all the time.
+//! * Incomplete, delayed, probed or reachable: nothing happens, because the kernel is looking after
+//!   it already.
+//! * Permanent: **the entry stops being permanent, and loses its address**. So such entries are
+//!   left alone here.
 //!
 //! ARP requests carry the link's address towards the neighbour. ND solicitations carry the
-//! link-local address, and without one that has passed duplicate address detection nothing is sent,
-//! though the entry goes on to fail as if it had been: so for the first second or two of a host
-//! interface, and for good where link-local addresses are off.
+//! link-local address. As long as there is none that has passed duplicate address detection, no
+//! solicitation is sent, but the entry fails as if it had been. That is so in the first second or
+//! two of a host interface, and always where link-local addresses are off.
 //!
-//! An entry that was confirmed goes stale after 15 to 45 s. A stale one is forgotten after
-//! `gc_stale_time` (60 s) once the table holds more than `gc_thresh1` (128) entries. So to use what
-//! is stale every [`KEEP_ALIVE`] keeps it. Linux 5.16 can do that by itself (`NTF_EXT_MANAGED`); it
-//! is not used, for what is gained is a timer and what is lost is older kernels.
+//! A confirmed entry becomes stale after 15 to 45 s. Once the table holds more than `gc_thresh1`
+//! (128) entries, a stale entry is forgotten after `gc_stale_time` (60 s). So the wanted entries
+//! that are stale are used every [`KEEP_ALIVE`], which keeps them. Linux 5.16 can do that by itself
+//! (`NTF_EXT_MANAGED`). That would save a timer here, but older kernels could not be used, so it is
+//! not done.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -37,16 +40,17 @@ use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, Neighb
 use super::netlink::Requests;
 use super::state::MirrorState;
 
-/// How often the kernel is asked for one address, at most.
+/// The kernel is asked for one address at most once in this time.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// New neighbours that the kernel is asked for at once, and in a second thereafter, beside those
-/// that are wanted. Senders on a port's own link that ask for the director's address are known to
-/// Linux by that; who is not is mostly made up.
+/// For how many new neighbours the kernel is asked at once, and for how many a second afterwards.
+/// Wanted neighbours do not count. A real sender on a port's own link asks for the director's
+/// address first, and so Linux knows it. The others are mostly made up.
 const AT_ONCE: u32 = 128;
 const A_SECOND: u32 = 128;
-/// How often wanted neighbours are looked over.
+/// How often the wanted neighbours are looked at.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// How many addresses to remember having asked for before those of long ago are dropped.
+/// How many addresses are remembered that the kernel was asked for. When there are so many, those
+/// of long ago are dropped.
 const REMEMBERED: usize = 4096;
 
 /// Asks the kernel for neighbours.
@@ -58,14 +62,14 @@ pub struct Resolver {
     budget: Budget,
 }
 
-/// What came of wanting a neighbour.
+/// What came of a request to resolve a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asking {
     /// The kernel was asked.
     Asked,
-    /// It was asked less than a second ago.
+    /// The kernel was asked for this neighbour less than a second ago.
     Recently,
-    /// It was not: too many others were asked for.
+    /// The kernel was not asked, because it was asked for too many others.
     TooMany,
 }
 
@@ -81,9 +85,9 @@ impl Resolver {
         })
     }
 
-    /// Has the kernel resolve `addr` on a link, as if it had a packet for it; at most once a second
-    /// for each, and within a budget for those that are not wanted. The caller has seen to it
-    /// that the entry is not permanent.
+    /// Has the kernel resolve `addr` on a link, as if the kernel had a packet for it. It is asked
+    /// at most once a second for each address, and within a budget for those that are not wanted.
+    /// The caller has made sure that the entry is not permanent.
     pub fn resolve(&mut self, ifindex: u32, addr: IpAddr, now: Instant) -> io::Result<Asking> {
         let recently = |then: &Instant| now.saturating_duration_since(*then) < INTERVAL;
         if self.asked.get(&(ifindex, addr)).is_some_and(recently) {
@@ -105,18 +109,18 @@ impl Resolver {
         Ok(Asking::Asked)
     }
 
-    /// Whether this neighbour is one to keep alive.
+    /// Whether this neighbour is one of the wanted ones.
     pub fn wants(&self, ifindex: u32, addr: IpAddr) -> bool {
         self.wanted.contains(&(ifindex, addr))
     }
 
-    /// From now on, keep these alive and no others.
+    /// From now on, keeps these neighbours alive, and no others.
     pub fn want(&mut self, wanted: impl IntoIterator<Item = (u32, IpAddr)>) {
         self.wanted = wanted.into_iter().collect();
         self.looked_over = None;
     }
 
-    /// Uses those of the wanted that need it, if it is time. To be called often.
+    /// Uses the wanted neighbours that need it, if it is time. Call it often.
     pub fn tick(&mut self, state: &MirrorState, now: Instant) {
         if self.looked_over.is_some_and(|then| now.saturating_duration_since(then) < KEEP_ALIVE) {
             return;
@@ -136,7 +140,7 @@ impl Resolver {
     }
 }
 
-/// Tokens for strangers.
+/// How many requests may still be made for neighbours that are not wanted.
 #[derive(Debug, Default)]
 struct Budget {
     spent: Duration,
@@ -144,7 +148,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// Takes one if there is one.
+    /// Takes one request out of the budget. Returns whether there was one.
     fn spend(&mut self, now: Instant) -> bool {
         let price = Duration::from_secs(1) / A_SECOND;
         let earned = self.last.replace(now).map_or(Duration::MAX, |last| now.saturating_duration_since(last));

@@ -1,9 +1,10 @@
 //! The routing tables, kept so that a lookup answers as the kernel does.
 //!
-//! Two things are less than obvious. While a namespace has only its three built-in rules, the
-//! kernel keeps the IPv4 tables local and main in one trie (`net/ipv4/fib_trie.c: fib_trie_table`),
-//! so a longer prefix in main beats a shorter one in local; with a rule more, and for IPv6 always,
-//! local is asked first as a whole. And IPv6 has no rule for the table default: it is never asked.
+//! Two things are not obvious. First: while a namespace has only its three built-in rules, the
+//! kernel keeps the IPv4 tables local and main in one trie (`net/ipv4/fib_trie.c: fib_trie_table`).
+//! Then a longer prefix in main beats a shorter one in local. With one more rule, and for IPv6
+//! always, all of local is asked before main. Second: IPv6 has no rule for the table default, so
+//! that table is never asked.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,22 +17,22 @@ use super::state::{Route, RouteKind, Table};
 /// The routes of the mirrored tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteTable {
-    /// Routes of one prefix in the order the kernel tries them.
+    /// The routes of each prefix, in the order in which the kernel tries them.
     by_net: BTreeMap<(Table, IpNet), Vec<Route>>,
     /// How many prefixes there are of each length, so that a lookup tries only those.
     lengths: BTreeMap<(Table, bool), Vec<u32>>,
-    /// IPv4 local and main are one trie.
+    /// The IPv4 tables local and main are one trie.
     merged: bool,
 }
 
-/// What became of an attempt to follow an event.
+/// The result of following an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Followed {
-    /// The table is as the kernel's.
+    /// The table has changed, and is the same as the kernel's.
     Changed,
-    /// It was already.
+    /// The table was the same as the kernel's already.
     Unchanged,
-    /// The event does not tell enough: ask for all routes again.
+    /// The event does not tell enough. All routes must be read again.
     Unclear,
 }
 
@@ -71,7 +72,7 @@ impl RouteTable {
         self.merged
     }
 
-    /// The route that a packet to `dst` follows. [`RouteKind::Throw`] is never answered.
+    /// The route that a packet to `dst` follows. It is never a [`RouteKind::Throw`].
     pub fn find(&self, dst: IpAddr) -> Option<&Route> {
         let groups: &[&[Table]] = match (dst.is_ipv4(), self.merged) {
             (true, true) => &[&[Table::Local, Table::Main], &[Table::Default]],
@@ -97,8 +98,8 @@ impl RouteTable {
         self.by_net.get(&(table, prefix(dst, len)?))?.iter().find(|route| !route.dead)
     }
 
-    /// The IPv4 prefixes of one table in the order of their addresses, outer before inner, with the
-    /// route each gives.
+    /// The IPv4 prefixes of one table, each with the route that is used for it. They are in the
+    /// order of their addresses, outer before inner.
     pub(super) fn v4(&self, table: Table) -> impl Iterator<Item = (Ipv4Net, &Route)> {
         let start = (table, IpNet::V4(Ipv4Net::default()));
         self.by_net
@@ -110,7 +111,7 @@ impl RouteTable {
             .filter_map(|(net, routes)| Some((net, routes.iter().find(|route| !route.dead)?)))
     }
 
-    /// Adds a route behind those of its place, as a dump lists them.
+    /// Adds a route behind those with the same prefix and metric, as a dump lists them.
     fn push(&mut self, route: Route) {
         let key = (route.table, route.dest);
         let routes = self.by_net.entry(key).or_default();
@@ -150,8 +151,8 @@ impl RouteTable {
             (Some(one), None) => one,
             _ => return Followed::Unclear,
         };
-        // A dying route may be announced with other flags than it was added with; its next hop must
-        // agree.
+        // A route that goes may be announced with other flags than when it was added. But its next
+        // hop must be the same.
         let several = !other.links.is_empty() || !route.links.is_empty();
         if several || (other.gateway, other.kind) != (route.gateway, route.kind) {
             return Followed::Unclear;

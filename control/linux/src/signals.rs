@@ -1,8 +1,9 @@
 //! SIGTERM, SIGINT and SIGHUP as messages in a channel.
 //!
-//! The signals are blocked, and a thread reads them from a signalfd. A thread inherits what is
-//! blocked from the one that starts it, so [`Signals::start`] has to come before any other thread,
-//! DPDK's included: a thread that does not block them would be killed by them.
+//! The signals are blocked, and a thread reads them from a signalfd. A thread inherits the blocked
+//! signals from the thread that starts it. So [`Signals::start`] must be called before any other
+//! thread is started, DPDK's included: a thread that does not block the signals would be killed by
+//! them.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -33,7 +34,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Blocks the signals in the calling thread, and all it will start, and waits for them.
+    /// Blocks the signals in the calling thread and in all threads that it will start, and starts
+    /// to wait for them.
     pub fn start() -> io::Result<Self> {
         let mut set = SigSet::empty();
         for signal in [Number::SIGTERM, Number::SIGINT, Number::SIGHUP] {
@@ -50,7 +52,7 @@ impl Signals {
         Ok(Self { receiver, stop, thread: Some(thread) })
     }
 
-    /// Where they arrive.
+    /// The channel in which the signals arrive.
     pub fn receiver(&self) -> &Receiver<Signal> {
         &self.receiver
     }

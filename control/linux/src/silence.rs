@@ -1,14 +1,14 @@
-//! Keeping Linux from answering what a port's device also receives.
+//! Keeps Linux from answering packets that a port's device receives as well.
 //!
-//! An `AF_PACKET` socket gets a copy of each frame, and the kernel goes on with its own: it would
-//! answer ARP for the VIP, which it owns, and reset the TCP connections that the director balances.
-//! A chain at the interface's ingress whose policy is to drop ends that; sockets have their copy
-//! before (`net/core/dev.c: __netif_receive_skb_core`).
+//! An `AF_PACKET` socket gets a copy of each frame, and the kernel handles the frame all the same.
+//! It would answer ARP for the VIP, which it owns, and reset the TCP connections that the director
+//! balances. A chain at the interface's ingress drops all frames and so prevents that. Sockets get
+//! their copy before the chain (`net/core/dev.c: __netif_receive_skb_core`).
 //!
-//! The chain's table belongs to the socket that made it (`NFT_TABLE_F_OWNER`): the kernel takes it
-//! away with the process, however that ends. Where the kernel is older than 5.12 the table is an
-//! ordinary one: it is taken away at the end, and one that was left by a killed process is replaced
-//! at the next start.
+//! The chain's table belongs to the socket that made it (`NFT_TABLE_F_OWNER`). The kernel removes
+//! it when the process ends, in whatever way that happens. Kernels older than 5.12 have ordinary
+//! tables only: then the process removes the table at its end, and the next start replaces a table
+//! that a killed process left.
 
 use std::io;
 
@@ -38,10 +38,10 @@ const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_HOOK_DEV: u16 = 3;
 const NF_NETDEV_INGRESS: u32 = 0;
 const NF_DROP: u32 = 0;
-/// Before whatever chains the operator has there.
+/// Before all chains that the operator has there.
 const PRIORITY: i32 = -500;
 
-/// Linux does not hear an interface while this lives.
+/// Linux does not hear an interface as long as this lives.
 #[derive(Debug)]
 pub struct Silence {
     line: Line,
@@ -62,7 +62,7 @@ pub struct SilenceError {
 }
 
 impl Silence {
-    /// Drops what `iface` receives from now on, behind the sockets that have a copy.
+    /// From now on, drops what `iface` receives, after the sockets have got their copies.
     pub fn over(iface: &str) -> Result<Self, SilenceError> {
         Self::make(iface).map_err(|source| SilenceError { iface: iface.to_owned(), source })
     }
@@ -70,7 +70,7 @@ impl Silence {
     fn make(iface: &str) -> io::Result<Self> {
         let mut line = Line::open(NETLINK_NETFILTER)?;
         let table = format!("vipline-{iface}");
-        // What a killed process left; mostly there is nothing.
+        // Removes what a killed process left. Mostly there is nothing.
         let _ = line.batch(&batch(&[delete(&table)]));
         let owned = line.batch(&batch(&create(&table, iface, NFT_TABLE_F_OWNER)));
         let owned = match owned {
@@ -122,7 +122,8 @@ fn delete(table: &str) -> Message {
     Message::new(kind(NFT_MSG_DELTABLE), NLM_F_ACK, netdev().with_text(NFTA_TABLE_NAME, table))
 }
 
-/// A transaction: all of it or nothing (`net/netfilter/nfnetlink.c: nfnetlink_rcv_batch`).
+/// A transaction: the kernel does all of it or nothing (`net/netfilter/nfnetlink.c:
+/// nfnetlink_rcv_batch`).
 fn batch(messages: &[Message]) -> Vec<Message> {
     let [high, low] = NFNL_SUBSYS_NFTABLES.to_be_bytes();
     let mark = |kind| Message::new(kind, 0, Body::new(&[0, 0, high, low]));

@@ -1,4 +1,4 @@
-//! Which of the director's own addresses goes with a route that names none.
+//! Which of the director's own addresses is the source for a route that names none.
 //!
 //! IPv4 as `net/ipv4/devinet.c: inet_select_addr`; IPv6 as RFC 6724, section 5, without home and
 //! temporary addresses.
@@ -21,8 +21,8 @@ pub(super) fn select(state: &MirrorState, route: &Route, dst: IpAddr) -> Option<
     }
 }
 
-/// The first address of the link that shares the next hop's subnet, else its first, else the first
-/// of any link.
+/// The link's first address in the subnet of the next hop; else the link's first address; else the
+/// first address of any link.
 fn v4(state: &MirrorState, route: &Route) -> Option<Ipv4Addr> {
     let towards = match route.gateway {
         Some(IpAddr::V4(gateway)) => Some(gateway),
@@ -64,7 +64,7 @@ fn v6(state: &MirrorState, ifindex: u32, dst: Ipv6Addr) -> Option<Ipv6Addr> {
     });
     let mut best: Option<(&Address, Ipv6Addr)> = None;
     for candidate in candidates {
-        // On a tie the earlier one stays, as in the kernel.
+        // When two are equal the earlier one is kept, as in the kernel.
         if best.is_none_or(|best| compare(candidate, best, ifindex, dst) == Ordering::Greater) {
             best = Some(candidate);
         }
@@ -90,14 +90,15 @@ fn compare(a: (&Address, Ipv6Addr), b: (&Address, Ipv6Addr), ifindex: u32, dst: 
         .then_with(|| common(a, dst).cmp(&common(b, dst)))
 }
 
-/// The bits an address shares with the destination, no more than its prefix has.
+/// How many leading bits an address has in common with the destination, at most as many as its
+/// prefix has.
 fn common((address, addr): (&Address, Ipv6Addr), dst: Ipv6Addr) -> u32 {
     (addr.to_bits() ^ dst.to_bits()).leading_zeros().min(u32::from(address.net.prefix_len()))
 }
 
 const LINK_LOCAL: u8 = 2;
 
-/// RFC 4291's scope values, unicast included.
+/// The scope values of RFC 4291, also for unicast addresses.
 fn scope(addr: Ipv6Addr) -> u8 {
     match addr {
         _ if addr.is_multicast() => addr.octets()[1] & 0xf,

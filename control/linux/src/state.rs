@@ -1,9 +1,9 @@
 //! What Linux knows about links, addresses, routes and neighbours, in plain types.
 //!
 //! A [`MirrorState`] is a value: the mirror thread changes its own copy and hands out snapshots
-//! that never change. Its parts are behind `Arc`s of their own, so a snapshot costs four reference
-//! counts and a neighbour that changes state copies no routes. [`Generations`] says which parts
-//! differ between two snapshots.
+//! that never change. Each of its parts is behind an `Arc` of its own. So a snapshot costs four
+//! reference counts, and when a neighbour changes its state no routes are copied. [`Generations`]
+//! says which parts differ between two snapshots.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,12 +14,12 @@ use ipnet::IpNet;
 
 use super::routes::RouteTable;
 
-/// Everything mirrored, at one moment.
+/// Everything that is mirrored, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct MirrorState {
     /// Links by their index.
     pub ifaces: Arc<BTreeMap<u32, Iface>>,
-    /// Addresses in the kernel's order, which decides between sources.
+    /// Addresses in the kernel's order. The order decides which one is the source address.
     pub addresses: Arc<Vec<Address>>,
     /// The routes of the tables local, main and default.
     pub routes: Arc<RouteTable>,
@@ -165,7 +165,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether two routes cannot stand beside each other in a table.
+    /// Whether a table can have only one of two routes.
     pub(super) fn same_place(&self, other: &Self) -> bool {
         (self.table, self.dest, self.metric) == (other.table, other.dest, other.metric)
     }
@@ -202,7 +202,7 @@ pub enum NeighbourState {
     Delay,
     /// Being probed.
     Probe,
-    /// Asked for in vain.
+    /// Asked for without an answer.
     Failed,
     /// Needs no resolution.
     NoArp,
@@ -216,8 +216,8 @@ impl NeighbourState {
         !matches!(self, Self::None | Self::Incomplete | Self::Failed)
     }
 
-    /// Whether asking the kernel to use the neighbour is of any use: what is permanent must be left
-    /// alone, for `NTF_USE` takes the permanence away.
+    /// Whether it is of any use to ask the kernel to use the neighbour. A permanent neighbour must
+    /// be left alone, because `NTF_USE` makes it an ordinary one.
     pub fn wants_use(self) -> bool {
         matches!(self, Self::None | Self::Stale | Self::Failed | Self::Incomplete)
     }

@@ -10,20 +10,20 @@ use ipnet::IpNet;
 /// 5`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticRoute {
-    /// Where it leads; all addresses for `default`.
+    /// The addresses that it leads to; all addresses for `default`.
     pub net: IpNet,
-    /// The gateway; without one the net is on the link.
+    /// The gateway. Without one the net is on the link itself.
     pub via: Option<IpAddr>,
     /// The address that Linux sends from, when it has a choice.
     pub source: Option<IpAddr>,
-    /// Of several routes to the same net the one with the least is taken. `None` is Linux's own
-    /// choice.
+    /// Of several routes to the same net Linux takes the one with the lowest metric. `None` means
+    /// that Linux chooses the metric.
     pub metric: Option<u32>,
-    /// The gateway is on the link though no address of the interface says so.
+    /// The gateway is on the link although no address of the interface says so.
     pub onlink: bool,
 }
 
-/// Why words are no route.
+/// Why a text is no route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0}; expected `default via ADDRESS` or `NET/LENGTH via ADDRESS`, behind it `src ADDRESS`, `metric NUMBER` or `onlink`"
@@ -31,8 +31,8 @@ pub struct StaticRoute {
 pub struct StaticRouteError(String);
 
 impl StaticRoute {
-    /// What Linux takes for the metric, so that two routes can be compared: IPv6 has none that is
-    /// 0.
+    /// The metric that Linux uses, so that two routes can be compared. In IPv6 a metric of 0 stands
+    /// for another one.
     pub fn effective_metric(&self) -> u32 {
         let usual = if self.net.addr().is_ipv4() { 0 } else { 1024 };
         self.metric.filter(|metric| *metric != 0).unwrap_or(usual)

@@ -1,12 +1,12 @@
 //! The host interface of a port: a TAP that lives as long as this process holds it open.
 //!
-//! It is not persistent, so a daemon that is killed leaves none behind. It carries plain Ethernet
-//! frames: the device claims no offloads, so the kernel finishes checksums and cuts segments before
-//! it hands a frame over.
+//! The TAP is not persistent, so a daemon that is killed leaves none behind. It carries plain
+//! Ethernet frames. It claims no offloads, so the kernel finishes checksums and cuts segments
+//! before it hands a frame over.
 //!
-//! The `TUNSETIFF` call is made by `tappers`, the one crate found that wraps it safely, asks for
-//! `IFF_TUN_EXCL` and does nothing besides; reading and writing go through `nix`, the rest through
-//! rtnetlink.
+//! The crate `tappers` makes the `TUNSETIFF` call. It is the only one found that wraps the call
+//! safely, asks for `IFF_TUN_EXCL`, and does nothing else. Frames are read and written through
+//! `nix`; everything else goes through rtnetlink.
 
 use std::fmt;
 use std::fs::File;
@@ -47,7 +47,7 @@ pub enum TapError {
         /// The name.
         name: String,
     },
-    /// The device file is for others.
+    /// This user may not open the device file.
     #[error("cannot make host interface {name}: this user may not open /dev/net/tun; `chmod 666` it")]
     Closed {
         /// The name.
@@ -67,7 +67,7 @@ pub enum TapError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// It was made, but not as asked; it is gone again.
+    /// The interface was made, but a setting was refused. It is gone again.
     #[error("cannot set {what} of host interface {name}: {}", explain(source))]
     Set {
         /// The name.
@@ -77,7 +77,7 @@ pub enum TapError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// It was made, but an address was refused; it is gone again.
+    /// The interface was made, but an address was refused. It is gone again.
     #[error("cannot put {address} on host interface {name}: {}", explain_address(address, source))]
     Address {
         /// The name.
@@ -87,7 +87,7 @@ pub enum TapError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// It was made, but a route was refused; it is gone again.
+    /// The interface was made, but a route was refused. It is gone again.
     #[error("cannot add the route `{route}` to host interface {name}: {}", explain_route(route, source))]
     Route {
         /// The name.
@@ -100,8 +100,8 @@ pub enum TapError {
 }
 
 impl Tap {
-    /// Checks what can be checked without making anything: that the name is free, that there are
-    /// TAPs here, and IPv6 if an address is of it.
+    /// Checks what can be checked without making anything: the name is free, there are TAPs here,
+    /// and there is IPv6 if one of the addresses needs it.
     pub fn check(name: &str, addresses: &[IpNet]) -> Result<(), TapError> {
         let name = name.to_owned();
         let mut links = Links::open().map_err(|source| TapError::Create { name: name.clone(), source })?;
@@ -123,7 +123,8 @@ impl Tap {
         }
     }
 
-    /// Makes the interface, gives it all this, and brings it up. On failure nothing is left.
+    /// Makes the interface, gives it the MAC, MTU and addresses, and brings it up. On failure
+    /// nothing is left of it.
     pub fn create(name: &str, mac: Mac, mtu: u32, addresses: &[IpNet]) -> Result<Self, TapError> {
         let name = name.to_owned();
         let mut links = Links::open().map_err(|source| TapError::Create { name: name.clone(), source })?;
@@ -155,7 +156,7 @@ impl Tap {
         Ok(Self { device, name, ifindex })
     }
 
-    /// Adds routes out of the interface, in this order. They go with it.
+    /// Adds routes out of the interface, in this order. They vanish together with the interface.
     pub fn add_routes(&self, routes: &[StaticRoute]) -> Result<(), TapError> {
         let refused = |route: &StaticRoute, source| TapError::Route {
             name: self.name.clone(),
@@ -169,13 +170,13 @@ impl Tap {
         Ok(())
     }
 
-    /// Takes the next frame that Linux sends. `WouldBlock` when there is none. What does not fit is
-    /// cut off.
+    /// Takes the next frame that Linux sends. `WouldBlock` when there is none. A frame that does
+    /// not fit into `frame` is cut off.
     pub fn read(&self, frame: &mut [u8]) -> io::Result<usize> {
         Ok(unistd::read(&self.device, frame)?)
     }
 
-    /// Hands Linux a frame as received.
+    /// Hands a frame to Linux, which receives it on this interface.
     pub fn write(&self, frame: &[u8]) -> io::Result<()> {
         unistd::write(&self.device, frame)?;
         Ok(())

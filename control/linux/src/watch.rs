@@ -1,6 +1,6 @@
-//! What no event tells of links: their counters, their speed, their queues. Asked again and again
-//! by a thread of its own, because the kernel may take its time over it, and the control loop must
-//! not wait.
+//! What no event tells about links: their counters, their speed, their queues. A thread of its own
+//! asks for these again and again: the kernel may be slow to answer, and the control loop must not
+//! wait.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub struct LinkReport {
     pub counters: Option<LinkCounters>,
     /// Its speed in Mbit/s, when it has one.
     pub speed: Option<u32>,
-    /// Its queues, when Linux says.
+    /// Its queues, when Linux tells them.
     pub channels: Option<Channels>,
 }
 

@@ -1,7 +1,7 @@
 //! Netlink beyond rtnetlink: attributes as bytes, and a socket that asks and is answered.
 //!
-//! For the few messages of generic netlink and of nftables that are needed here. All numbers are in
-//! the host's byte order but where a caller writes others.
+//! This serves the few messages of generic netlink and of nftables that are needed here. All
+//! numbers are in the host's byte order, unless the caller writes them otherwise.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
 const DATAGRAM: usize = 1 << 15;
-/// The kernel answers at once or not at all.
+/// How long the kernel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
@@ -30,7 +30,7 @@ impl Body {
         Self(header.to_vec())
     }
 
-    /// With one more attribute.
+    /// The same body with one more attribute.
     pub(super) fn with(mut self, kind: u16, value: &[u8]) -> Self {
         self.0.extend_from_slice(&((value.len() + 4) as u16).to_ne_bytes());
         self.0.extend_from_slice(&kind.to_ne_bytes());
@@ -39,12 +39,12 @@ impl Body {
         self
     }
 
-    /// With a text, terminated.
+    /// The same body with a text, which a zero byte ends.
     pub(super) fn with_text(self, kind: u16, text: &str) -> Self {
         self.with(kind, &[text.as_bytes(), &[0]].concat())
     }
 
-    /// With an attribute made of attributes.
+    /// The same body with an attribute that contains attributes.
     pub(super) fn with_nest(self, kind: u16, inner: &Self) -> Self {
         self.with(kind | NESTED, &inner.0)
     }
@@ -59,7 +59,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// A message of type `kind`; `flags` beside `NLM_F_REQUEST`.
+    /// A message of type `kind`. `flags` are added to `NLM_F_REQUEST`.
     pub(super) fn new(kind: u16, flags: u16, body: Body) -> Self {
         Self { kind, flags, body }
     }
@@ -83,8 +83,8 @@ impl Line {
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
-    /// Asks, and gives the body of the answer behind its first `header` bytes; empty when there was
-    /// only an acknowledgement.
+    /// Asks, and returns the answer's body without its first `header` bytes. It is empty when the
+    /// answer was only an acknowledgement.
     pub(super) fn ask(&mut self, message: Message, header: usize) -> io::Result<Vec<u8>> {
         let mut answer = Vec::new();
         self.exchange(&[Message { flags: message.flags | NLM_F_ACK, ..message }], |body| {
@@ -93,7 +93,7 @@ impl Line {
         Ok(answer)
     }
 
-    /// Sends messages together and waits until all that ask for it are acknowledged, or one is
+    /// Sends messages together. Waits until all that ask for an acknowledgement have it, or one is
     /// refused.
     pub(super) fn batch(&mut self, messages: &[Message]) -> io::Result<()> {
         self.exchange(messages, |_| {})

@@ -1,5 +1,5 @@
-//! What concerns a whole process: signals, and word to systemd. A program of its own, with one
-//! thread to start from.
+//! What concerns a whole process: signals, and messages to systemd. This is a program of its own,
+//! because it must begin with one thread.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::os::unix::net::UnixDatagram;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 fn main() {
     let has = |word: &str| std::env::args().any(|arg| arg == word);
     if has("--list") {
-        // What a test runner asks first.
+        // A test runner asks this first.
         if !has("--ignored") {
             println!("process: test");
         }
@@ -46,7 +46,7 @@ fn signals_arrive_in_order_and_do_not_kill() {
         (Number::SIGHUP, Signal::Reload),
         (Number::SIGINT, Signal::Stop("SIGINT")),
     ];
-    // A thread started later must not be hit either.
+    // A thread that is started later must not be hit either.
     let idle = std::thread::spawn(|| std::thread::sleep(Duration::from_millis(100)));
     for (number, signal) in wanted {
         kill(Pid::this(), number).unwrap();

@@ -1,13 +1,13 @@
-//! How workers that rest let the pump sleep.
+//! A bell, by which the pump can sleep while all workers rest.
 //!
-//! A worker at work makes no system call, so the pump has to look at its rings every now and then.
-//! A worker that rests has only just slept in the kernel: for it one more call, when it finds work
-//! again, is no loss. While all workers rest the pump therefore waits for the bell.
+//! A worker at work makes no system call, so the pump must look at the rings regularly. A worker
+//! that rests has just slept in the kernel, so one more system call costs it little when it finds
+//! work again. So while all workers rest, the pump waits until one of them rings the bell.
 //!
-//! **Invariant.** No frame lies in a ring unseen for longer than the pump would sleep anyway:
-//! either the pump sees that a worker is awake when it wants to listen, or that worker sees the
-//! pump listening when it has woken up, or the pump sees the frame when it looks once more before
-//! it sleeps. All accesses are sequentially consistent for that.
+//! **Invariant.** No frame lies in a ring unseen for longer than the pump would sleep anyway. One
+//! of three things happens: the pump wants to listen and sees that a worker is awake; or that
+//! worker has woken up and sees that the pump listens; or the pump sees the frame when it looks
+//! once more before it sleeps. All accesses are sequentially consistent, which this needs.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,12 +21,12 @@ pub struct Bell {
     event: EventFd,
     /// Workers that do not rest.
     awake: AtomicUsize,
-    /// Whether the pump sleeps, or is about to, until it is rung for.
+    /// Whether the pump sleeps until somebody rings, or is about to.
     listening: AtomicBool,
 }
 
 impl Bell {
-    /// A bell for so many workers, all awake.
+    /// A bell for this number of workers, which are all awake.
     pub fn new(workers: usize) -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         Ok(Self { event, awake: AtomicUsize::new(workers), listening: AtomicBool::new(false) })
@@ -41,13 +41,13 @@ impl Bell {
     pub fn wake(&self) {
         self.awake.fetch_add(1, Ordering::SeqCst);
         if self.listening.swap(false, Ordering::SeqCst) {
-            // It fails only when it has been rung more often than anybody can count.
+            // Writing fails only when the bell was rung more often than the counter can count.
             let _ = self.event.write(1);
         }
     }
 
-    /// Whether the pump may sleep until it is rung for; it must look at all rings once more before
-    /// it does.
+    /// Whether the pump may sleep until somebody rings. It must look at all rings once more before
+    /// it sleeps.
     pub(super) fn listen(&self) -> bool {
         self.listening.store(true, Ordering::SeqCst);
         let may = self.awake.load(Ordering::SeqCst) == 0;
@@ -60,7 +60,7 @@ impl Bell {
     /// The pump is awake again, for whatever reason.
     pub(super) fn heard(&self) {
         self.listening.store(false, Ordering::SeqCst);
-        // Empty unless it was rung.
+        // There is nothing to read unless somebody rang.
         let _ = self.event.read();
     }
 }

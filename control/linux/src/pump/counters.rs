@@ -13,11 +13,11 @@ pub enum PumpDrop {
     TooLong,
     /// The frame names a port that is not there.
     NoPort,
-    /// More frames wait for one next hop than may; the oldest goes.
+    /// The most frames that may wait for one next hop do so already. The oldest of them is dropped.
     NextHopFull,
-    /// More frames wait for next hops than may.
+    /// The most frames that may wait for next hops do so already.
     ParkFull,
-    /// More new next hops were wanted at once than the kernel is asked for.
+    /// More new next hops were wanted at a time than the kernel is asked for.
     AskedTooMuch,
     /// The worker does not take frames fast enough.
     WorkerFull,
@@ -85,10 +85,10 @@ pub struct PumpTotals {
     pub taken: u64,
     /// Frames that had to wait for a next hop.
     pub parked: u64,
-    /// Frames given their next hop, at once or after waiting.
+    /// Frames that got the MAC of their next hop, at once or after waiting.
     pub resolved: u64,
-    /// Frames whose next hop did not answer, or that the kernel gave up; back at the worker, which
-    /// tells their senders.
+    /// Frames whose next hop did not answer, or that the kernel gave up. They went back to the
+    /// worker, which tells their senders.
     pub given_up: u64,
     /// Frames dropped, in the order of [`PumpDrop::ALL`].
     pub drops: [u64; PumpDrop::ALL.len()],

@@ -15,20 +15,21 @@
 //!          ◀─────────────── └──────┘ ──▶ resolve ──▶ kernel
 //! ```
 //!
-//! Buffers belong to the workers: the pump gets each from a ring, gives it back through a ring to
-//! the same worker, and so never touches a packet pool. A worker at work makes no system call and
-//! so cannot wake the pump; the pump looks at the rings by itself, in `pump/pace.rs`'s rhythm. Only
-//! while all workers rest does it wait until one rings (`pump/bell.rs`).
+//! Buffers belong to the workers. The pump gets each buffer from a ring and gives it back through a
+//! ring to the same worker, so it never touches a packet pool. A worker at work makes no system
+//! call and so cannot wake the pump. So the pump looks at the rings by itself, as often as
+//! `pump/pace.rs` says. Only while all workers rest, it waits until one of them rings
+//! (`pump/bell.rs`).
 //!
 //! A frame whose next hop has no Ethernet address yet comes as
-//! [`dataplane::io::HostRequest::Resolve`], complete but for its first six bytes. It is parked
-//! while the kernel asks for the neighbour, and goes back through the FromHost ring when the mirror
-//! has the answer; or through the failed ring when there is none, and its worker tells the sender.
-//! These frames have rings of their own, and new next hops a budget (`resolve.rs`), so that made-up
-//! senders keep no ARP from Linux.
+//! [`dataplane::io::HostRequest::Resolve`]: it is complete but for its first six bytes. It is
+//! parked while the kernel asks for the neighbour. When the mirror has the answer, the frame goes
+//! back through the FromHost ring. When there is no answer, it goes back through the failed ring,
+//! and its worker tells the sender. These frames have rings of their own, and new next hops have a
+//! budget (`resolve.rs`), so senders that are made up do not keep ARP from Linux.
 //!
-//! When a ring to the worker is full, frames stay in the TAP, whose queue then pushes back on
-//! Linux.
+//! When a ring to the worker is full, frames stay in the TAP. Then the TAP's queue fills, and Linux
+//! sends less.
 
 use std::io;
 use std::net::IpAddr;
@@ -53,7 +54,7 @@ mod run;
 pub use bell::Bell;
 pub use counters::{PumpCounters, PumpDrop, PumpTotals};
 
-/// The running pump. It stops when this is dropped, and the host interfaces go with it.
+/// The running pump. When this is dropped the pump stops, and the host interfaces vanish.
 pub struct Pump<F> {
     stop: Arc<EventFd>,
     wanted: Sender<Vec<(PortId, IpAddr)>>,
@@ -64,8 +65,8 @@ pub struct Pump<F> {
 impl<F: HostBuffer + 'static> Pump<F> {
     /// Starts the pump in the network namespace of the calling thread, on its CPUs.
     ///
-    /// `taps` are the host interfaces, one a port; `workers` the pump's ends of each worker's
-    /// rings, `bell` what these ring.
+    /// `taps` are the host interfaces, one for each port. `workers` are the pump's ends of each
+    /// worker's rings. `bell` is what the workers ring.
     pub fn start(
         taps: Vec<Tap>,
         workers: Vec<PumpEnd<F>>,
@@ -85,18 +86,18 @@ impl<F: HostBuffer + 'static> Pump<F> {
         Ok(Self { stop, wanted, counters, thread: Some(thread) })
     }
 
-    /// Stops, and gives the rings back, so that whoever owns the buffers can fetch those that are
-    /// left in them.
+    /// Stops, and gives the rings back. Whoever owns the buffers can then fetch those that are left
+    /// in the rings.
     pub fn stop(mut self) -> Vec<PumpEnd<F>> {
         self.join()
     }
 }
 
 impl<F> Pump<F> {
-    /// From now on keep these next hops, each on a port, from being forgotten by the kernel; and no
-    /// others.
+    /// From now on, keeps these next hops from being forgotten by the kernel, and no others. Each
+    /// has its port.
     pub fn keep_alive(&self, next_hops: Vec<(PortId, IpAddr)>) {
-        // The pump is gone only when it is being dropped.
+        // Sending fails only when the pump is being dropped.
         let _ = self.wanted.send(next_hops);
     }
 

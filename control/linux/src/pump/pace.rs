@@ -1,14 +1,14 @@
 //! How long the pump sleeps when it finds nothing to do.
 //!
-//! A frame from Linux ends the sleep, for the pump sleeps in `ppoll` on the host interfaces. A
-//! frame from a worker does not: the worker writes a ring and makes no system call. So the sleep is
-//! the longest a frame may have to wait, and its length is a trade against what waking for nothing
-//! costs. Frames come in company (the three of a handshake, a ping every second but its request and
-//! its reply together), so the pump sleeps shorter after it had work.
+//! A frame from Linux ends the sleep, because the pump sleeps in `ppoll` on the host interfaces. A
+//! frame from a worker does not: the worker writes a ring and makes no system call. So such a frame
+//! may have to wait as long as the pump sleeps. But a short sleep often ends without any work.
+//! Frames mostly come together, such as the three of a handshake, or the request and reply of a
+//! ping. So the pump sleeps shorter after it had work.
 
 use std::time::{Duration, Instant};
 
-/// From this long after the last work on, sleep this long.
+/// Pairs of times: when the first has passed since the last work, the pump sleeps for the second.
 const STEPS: [(Duration, Duration); 4] = [
     (Duration::from_secs(1), Duration::from_micros(500)),
     (Duration::from_millis(20), Duration::from_micros(300)),
@@ -16,7 +16,7 @@ const STEPS: [(Duration, Duration); 4] = [
     (Duration::ZERO, Duration::from_micros(40)),
 ];
 
-/// When there was work last.
+/// When the pump had work last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     worked: Instant,

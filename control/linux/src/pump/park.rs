@@ -1,4 +1,5 @@
-//! Where frames wait for their next hop. Pure: time is a parameter, and what leaves is handed back.
+//! Where frames wait for their next hop. Time is a parameter, and frames that leave are handed
+//! back, so nothing here touches the outside.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -10,10 +11,10 @@ use super::counters::PumpDrop;
 pub(super) const PER_NEXT_HOP: usize = 16;
 /// Frames that may wait in all.
 pub(super) const IN_ALL: usize = 1024;
-/// Frames among these that may wait for next hops that are not wanted for destinations: made-up
-/// senders cannot take all the room.
+/// How many of these may wait for next hops that nobody keeps alive. So senders that are made up
+/// cannot take all the room.
 pub(super) const STRANGERS: usize = IN_ALL / 2;
-/// How long a frame waits: as long as the kernel asks.
+/// How long a frame waits, which is as long as the kernel asks.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A next hop on a port.
@@ -30,7 +31,8 @@ pub(super) struct Parked<F> {
 #[derive(Debug)]
 struct Queue<F> {
     frames: VecDeque<Parked<F>>,
-    /// The kernel had given the next hop up before; what it says then is old news.
+    /// The kernel had given the next hop up before the first frame came. That it says so again is
+    /// no news.
     given_up: bool,
     /// Nobody keeps this next hop alive.
     stranger: bool,
@@ -41,7 +43,7 @@ struct Queue<F> {
 pub(super) struct Park<F> {
     queues: HashMap<Hop, Queue<F>>,
     count: usize,
-    /// Those of `count` that wait for strangers.
+    /// How many frames of `count` wait for strangers.
     strangers: usize,
     /// No frame is due before this.
     due: Option<Instant>,
@@ -52,8 +54,9 @@ impl<F> Park<F> {
         Self { queues: HashMap::new(), count: 0, strangers: 0, due: None }
     }
 
-    /// Takes a frame in; a frame that has to leave for it, perhaps itself, comes back. Of the next
-    /// hop is said whether the kernel has it as failed already, and whether it is a stranger.
+    /// Takes a frame in. Hands back the frame that must leave for it, which may be the frame
+    /// itself. The pair says two things of the next hop: whether the kernel has it as failed
+    /// already, and whether it is a stranger.
     pub(super) fn park(
         &mut self,
         hop: Hop,
@@ -116,7 +119,7 @@ impl<F> Park<F> {
         self.queues.drain().flat_map(|(_, queue)| queue.frames).collect()
     }
 
-    /// The next hops that are waited for, and whether the kernel had given them up before.
+    /// The next hops for which frames wait, and whether the kernel had given each up before.
     pub(super) fn hops(&self) -> impl Iterator<Item = (Hop, bool)> {
         self.queues.iter().map(|(hop, queue)| (*hop, queue.given_up))
     }

@@ -24,19 +24,20 @@ use super::counters::{PumpCounters, PumpDrop};
 use super::pace::Pace;
 use super::park::Park;
 
-/// Frames moved one way before the other way has its turn.
+/// How many frames are moved in one direction before the other direction has its turn.
 const BURST: usize = 64;
-/// The same of frames whose next hop is to be resolved: each may take a request to the kernel.
+/// The same for frames whose next hop is to be resolved. There are fewer because each may need a
+/// request to the kernel.
 const RESOLVE_BURST: usize = 16;
-/// Sleeps of at least this length, which come after a while without work, become long ones while
+/// Sleeps of at least this length come only after a while without work. They become long ones while
 /// all workers rest.
 const PAUSE: Duration = Duration::from_micros(300);
-/// How long a sleep may be while all workers rest: what the mirror has to say waits no longer.
+/// How long a sleep may be while all workers rest. News of the mirror waits no longer than that.
 const REST: Duration = Duration::from_millis(50);
 
 pub(super) struct Runner<F> {
     taps: Vec<Tap>,
-    /// The TAPs that someone deleted.
+    /// Which TAPs somebody has deleted.
     gone: Vec<bool>,
     workers: Vec<Worker<F>>,
     park: Park<F>,
@@ -51,9 +52,9 @@ pub(super) struct Runner<F> {
 
 struct Worker<F> {
     rings: PumpEnd<F>,
-    /// A blank that a read from a TAP found no frame for.
+    /// An empty buffer: a read from a TAP found no frame for it.
     blank: Option<F>,
-    /// Spent buffers that found their ring full.
+    /// Buffers to give back that found their ring full.
     spent: VecDeque<F>,
 }
 
@@ -87,8 +88,8 @@ impl<F: HostBuffer> Runner<F> {
         }
     }
 
-    /// Runs until `stop` is written to; then every buffer is back in a ring, as far as there is
-    /// room.
+    /// Runs until `stop` is written to. Then every buffer is put back into a ring, as far as there
+    /// is room.
     pub(super) fn run(mut self, stop: &EventFd) -> Vec<PumpEnd<F>> {
         let mut pace = Pace::new(Instant::now());
         loop {
@@ -189,7 +190,7 @@ impl<F: HostBuffer> Runner<F> {
     fn serve_taps(&mut self) -> usize {
         let mut moved = 0;
         for (port, tap) in self.taps.iter().enumerate() {
-            // One worker a port, so that frames stay in order.
+            // Each port has one worker, so that its frames stay in order.
             let workers = self.workers.len().max(1);
             let Some(worker) = self.workers.get_mut(port % workers) else { continue };
             for _ in 0..BURST {
@@ -200,7 +201,7 @@ impl<F: HostBuffer> Runner<F> {
                 let space = frame.space();
                 let room = space.len();
                 match tap.read(space) {
-                    // A frame that fills the space may have lost its end.
+                    // If a frame fills all the space, its end may be missing.
                     Ok(len) if len < room => {
                         frame.set_len(len);
                         moved += 1;
@@ -234,7 +235,7 @@ impl<F: HostBuffer> Runner<F> {
         moved
     }
 
-    /// Lets those go whose next hop the kernel has found, or given up.
+    /// Lets the frames go whose next hop the kernel has found, or given up.
     fn follow_mirror(&mut self) {
         if self.changes.try_recv().is_err() {
             return;
@@ -290,7 +291,7 @@ impl<F: HostBuffer> Runner<F> {
         }
     }
 
-    /// Gives a frame back whose next hop did not answer: its worker tells the sender.
+    /// Gives a frame back whose next hop did not answer. Its worker tells the sender.
     fn give_up(&mut self, worker: usize, frame: F) {
         let Some(to) = self.workers.get_mut(worker) else { return };
         match to.rings.failed.push(frame) {
@@ -310,8 +311,8 @@ impl<F: HostBuffer> Runner<F> {
         }
     }
 
-    /// Sleeps until Linux sends something, a worker rings, or time is up; for long when no worker
-    /// can have anything without ringing. Says whether it is time to stop.
+    /// Sleeps until Linux sends something, a worker rings, or the time is over. The sleep is long
+    /// when no worker can have anything to do without ringing. Returns whether it is time to stop.
     fn sleep(&mut self, stop: &EventFd, time: Duration) -> bool {
         let mut time = time;
         if time >= PAUSE && self.park.is_empty() && self.bell.listen() {
@@ -330,12 +331,12 @@ impl<F: HostBuffer> Runner<F> {
         let mut fds =
             vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN), PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
         for (port, tap) in self.taps.iter().enumerate() {
-            // A TAP that could not be read from would end the sleep at once.
+            // A TAP that cannot be read from would end every sleep at once.
             if !self.gone[port] && self.workers.get_mut(port % workers).is_some_and(Worker::has_room) {
                 fds.push(PollFd::new(tap.as_fd(), PollFlags::POLLIN));
             }
         }
-        // An interruption is as good as a timeout.
+        // An interruption ends the sleep like a timeout does.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(time)), None);
         bell.heard();
         fds.first().and_then(PollFd::any) == Some(true)

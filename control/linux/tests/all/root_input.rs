@@ -1,4 +1,4 @@
-//! Which senders Linux takes packets from, as the kernel has it.
+//! From which senders Linux takes packets, by the kernel's own settings.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use crate::netns::{in_netns, ip, sysctl};

@@ -1,4 +1,4 @@
-//! The table of commands that `vipline mark` and iptables must agree about, asked of iptables.
+//! `vipline mark` and iptables must agree about a table of commands. Here iptables is asked.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use crate::netns::{in_netns, run};
@@ -9,7 +9,7 @@ const TABLE: &str = include_str!("../../../lvs/tests/mark_grammar.txt");
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn iptables_takes_and_refuses_what_the_table_says() {
     in_netns(|| {
-        // Chains of nftables are made by the first rule.
+        // The first rule makes the chain in nftables.
         run("iptables-nft -t mangle -A PREROUTING -j ACCEPT").unwrap();
         let mut wrong = Vec::new();
         for line in TABLE.lines().filter(|line| line.starts_with(['+', '-'])) {

@@ -1,5 +1,5 @@
-//! The mirror against the kernel: lookups as `ip route get` answers them, and every change
-//! followed.
+//! Compares the mirror with the kernel: lookups are answered as by `ip route get`, and every change
+//! is followed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use std::fmt::Write as _;
@@ -68,7 +68,8 @@ fn routes(random: &mut Random, count: usize, v6_too: bool) {
         };
         let prefix = prefix.parse::<ipnet::IpNet>().unwrap().trunc();
         let gateway = if six { format!("2001:db8:{link}::99") } else { format!("10.{link}.0.99") };
-        // A route through what was made local is a thing of its own.
+        // A local route that covers a gateway's address would make the gateway local. Routes
+        // through such a gateway are a special case, which is left out.
         let local = !(1..=3).any(|n| {
             prefix.contains(&format!("10.{n}.0.99").parse::<IpAddr>().unwrap())
                 || prefix.contains(&format!("2001:db8:{n}::99").parse::<IpAddr>().unwrap())
@@ -124,7 +125,7 @@ fn route_get(dst: &str, mirrored: &MirrorState) -> Lookup {
     }
 }
 
-/// Compares `count` lookups; the kernel's routes must not change meanwhile.
+/// Compares `count` lookups. The kernel's routes must not change meanwhile.
 fn compare(random: &mut Random, count: usize, state: &MirrorState, what: &str) {
     let flat = state.routes_v4();
     let mut kinds = std::collections::BTreeMap::new();
@@ -166,7 +167,7 @@ fn lookups_answer_as_ip_route_get() {
             let mirror = Mirror::start().unwrap();
             compare(&mut random, 150, &mirror.handle().state(), &format!("seed {seed}, dumped"));
 
-            // The same, with all of it followed by events.
+            // The same again, but the mirror follows all changes by events.
             routes(&mut random, 40, true);
             for line in ip("route show").lines().filter(|_| random.below(4) == 0).collect::<Vec<_>>() {
                 let _ = run(&format!("ip route del {line}"));
@@ -179,7 +180,7 @@ fn lookups_answer_as_ip_route_get() {
     }
 }
 
-/// Whether a mirror that followed events knows what one started now finds.
+/// Whether a mirror that followed events knows the same as one that is started now.
 fn same_as_fresh(mirror: &Mirror) -> bool {
     let (state, fresh) = (mirror.handle().state(), Mirror::start().unwrap().handle().state());
     (&state.ifaces, &state.addresses, &state.routes, &state.neighbours)
@@ -271,7 +272,7 @@ fn generations_tell_what_changed() {
         let mirror = Mirror::start().unwrap();
         let handle = mirror.handle();
         let changes = handle.subscribe();
-        // The links' carriers and own addresses take a moment to settle.
+        // It takes a moment until the links have their carriers and own addresses.
         std::thread::sleep(std::time::Duration::from_millis(500));
         let mut before = handle.state().generations;
         let mut after = |words: &str| {
@@ -279,7 +280,7 @@ fn generations_tell_what_changed() {
             let then = handle.state().generations;
             ip(words);
             eventually(words, || handle.state().generations != before);
-            // Whatever else belongs to the same change comes at once.
+            // The other events of the same change come at once.
             std::thread::sleep(std::time::Duration::from_millis(30));
             assert!(changes.try_recv().is_ok(), "no event after {words}");
             let now = handle.state().generations;
@@ -326,8 +327,8 @@ fn change(from: u32, to: u32, verb: &str) {
     batch(&lines);
 }
 
-/// A macvlan of VRRP takes its frames from the host interface; the end of a veth pair stands on
-/// nothing.
+/// A macvlan of VRRP takes its frames from the host interface. An end of a veth pair lies upon no
+/// other link.
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn what_lies_upon_a_link_is_known_by_it() {

@@ -1,4 +1,5 @@
-//! The pump between host interfaces and a worker that this test plays, neighbours and all.
+//! The pump between host interfaces and a worker, which is played by this test, with the
+//! neighbours.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use std::collections::HashMap;
@@ -72,8 +73,8 @@ impl Came {
         Some(Self { port, frame })
     }
 
-    /// Whether it waited for its next hop: such frames are all one mark, but for the MAC they were
-    /// given.
+    /// Whether the frame waited for its next hop. All bytes of such a frame are one number, apart
+    /// from the MAC that it was given.
     fn resolved(&self) -> bool {
         let bytes = self.frame.bytes();
         bytes.len() == 64 && bytes[6..].iter().all(|byte| *byte == bytes[6])
@@ -86,7 +87,7 @@ struct Bench {
     pump: Pump<Buffer>,
     mirror: Mirror,
     ifindex: u32,
-    /// What the worker, which is the test, rings.
+    /// What the worker, played by the test, rings.
     bell: Arc<Bell>,
 }
 
@@ -120,7 +121,7 @@ impl Bench {
         self.worker.to_resolve.push(HostFrame { port: PortId::new(0), request, frame }).ok().unwrap();
     }
 
-    /// The next frame to send that fits; its buffer is supplied anew.
+    /// The next frame to be sent that `fits`. Its buffer is replaced by an empty one.
     fn sent(&mut self, what: &str, fits: impl Fn(&Came) -> bool) -> Came {
         let mut found = None;
         eventually(what, || {
@@ -167,7 +168,7 @@ fn arp_reply() -> Vec<u8> {
     arp(2, OURS, Ipv4Addr::new(192, 0, 2, 1))
 }
 
-/// A neighbour advertisement of the peer's, in answer to a solicitation.
+/// The peer's neighbour advertisement, which answers a solicitation.
 fn advertisement(solicitation: &[u8]) -> Vec<u8> {
     let asker = &solicitation[22..38];
     let target = PEER6.octets();
@@ -208,7 +209,7 @@ fn frames_pass_between_linux_and_the_worker() {
         assert!(totals.dropped(PumpDrop::HostDown) >= 1);
         assert_eq!(totals.dropped(PumpDrop::NoPort), 1);
 
-        // A host interface that someone deletes does not keep the pump from sleeping.
+        // When somebody deletes a host interface, the pump still sleeps.
         ip("link del vl0");
         thread::sleep(Duration::from_millis(100));
         assert!(fewest_sleeps(Duration::from_millis(500)) >= 5, "it spins");
@@ -220,7 +221,7 @@ fn frames_pass_between_linux_and_the_worker() {
 fn frames_wait_for_their_next_hop() {
     in_netns(|| {
         let mut bench = Bench::new();
-        // What Linux does to a new link is over, and the answer comes alone.
+        // By then Linux has set up the new link, and the answer comes alone.
         thread::sleep(Duration::from_millis(300));
         for mark in 1..=3 {
             bench.resolve(PEER4, mark);
@@ -236,7 +237,7 @@ fn frames_wait_for_their_next_hop() {
             assert_eq!(item.frame.bytes(), [&PEER.0[..], &[mark; 58]].concat());
         }
         println!("from ARP reply to resolved frames: {:?}", answered.elapsed());
-        // Now it is known, and there is no waiting.
+        // Now the neighbour is known, and the frame does not wait.
         bench.resolve(PEER4, 7);
         bench.sent("a resolved frame", |item| item.resolved() && item.frame.bytes()[6] == 7);
         let totals = bench.totals();
@@ -291,16 +292,17 @@ fn a_silent_next_hop_costs_its_frames() {
         for mark in 0..20 {
             bench.resolve(PEER4, mark);
         }
-        // The kernel says so after three requests.
+        // The kernel gives up after three requests.
         eventually("the kernel gives up", || bench.totals().given_up == 16);
         assert_eq!(bench.totals().dropped(PumpDrop::NextHopFull), 4);
         eventually("all buffers back", || bench.worker.spent.slots() + bench.worker.failed.slots() == 20);
-        // As they were to leave: the worker tells their senders.
+        // The frames come back as they were to leave. The worker tells their senders.
         let marks: Vec<u8> = (0..16).map(|_| bench.worker.failed.pop().unwrap().bytes()[40]).collect();
         assert_eq!(marks, (4..20).collect::<Vec<_>>());
         assert_eq!(bench.state_of(PEER4), Some(NeighbourState::Failed));
 
-        // What has failed is asked for again, and that it had failed is no answer.
+        // The kernel is asked again for a neighbour that has failed. That it had failed before is
+        // no answer.
         thread::sleep(Duration::from_millis(1000));
         while bench.worker.from_host.pop().is_ok() {}
         for _ in 0..30 {
@@ -311,7 +313,7 @@ fn a_silent_next_hop_costs_its_frames() {
         bench.deliver(&arp_reply());
         bench.sent("a resolved frame", |item| item.resolved());
 
-        // Neither found nor given up: time is up after 3 s.
+        // The neighbour is neither found nor given up. The frame waits for 3 s.
         sysctl("net/ipv4/neigh/vl0/retrans_time_ms", "5000");
         let begun = Instant::now();
         bench.resolve(Ipv4Addr::new(192, 0, 2, 77), 1);
@@ -320,7 +322,7 @@ fn a_silent_next_hop_costs_its_frames() {
     });
 }
 
-/// Made-up senders on the port's own link: each wants a neighbour of its own.
+/// Senders on the port's own link that are made up. Each wants a neighbour of its own.
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn strangers_starve_neither_arp_nor_the_next_hops_of_destinations() {
@@ -336,7 +338,7 @@ fn strangers_starve_neither_arp_nor_the_next_hops_of_destinations() {
             let sent = bench.worker.to_resolve.push(HostFrame { port: PortId::new(0), request, frame });
             flood += u64::from(sent.is_ok());
             if n == 1000 {
-                // Its ring has room, whatever waits in the other.
+                // The ring to Linux has room, however much waits in the other one.
                 bench.deliver(&arp(1, Mac::default(), Ipv4Addr::new(192, 0, 2, 1)));
             }
             if n % 50 == 0 {
@@ -350,7 +352,7 @@ fn strangers_starve_neither_arp_nor_the_next_hops_of_destinations() {
         });
         let totals = bench.totals();
         assert!(totals.parked < 1000, "the kernel was asked for {} of {flood}", totals.parked);
-        // A destination's next hop is resolved all the same.
+        // The next hop of a destination is resolved all the same.
         while bench.worker.from_host.pop().is_ok() {
             let _ = bench.worker.blank.push(Buffer::new(&[]));
         }
@@ -395,10 +397,11 @@ fn a_wanted_neighbour_is_kept_though_linux_sends_it_nothing() {
             thread::sleep(Duration::from_millis(1));
         }
         println!("broadcast {broadcasts:?}, probed {probes:?}, {states:?}");
-        // Asked for once and for all; then probed, and never without its address.
+        // The kernel asked for each once, by broadcast. Then it probed, and the address was never
+        // lost.
         assert_eq!((broadcasts, lost), ([1, 1], 0));
         assert!(probes[0] >= 1 && states.contains(&NeighbourState::Stale), "{probes:?}, {states:?}");
-        // The other one may be probed once, for having been used lately, and then no more.
+        // The other one may be probed once, because it was used lately, and then no more.
         assert!(probes[1] <= 1, "{probes:?}");
         assert_eq!(bench.state_of(unwanted), Some(NeighbourState::Stale));
     });
@@ -414,7 +417,8 @@ fn a_worker_that_does_not_take_frames_pushes_back_on_linux() {
         for _ in 0..200 {
             socket.send_to(&[0; 100], "192.0.2.9:53").unwrap();
         }
-        // 64 blanks are all it was given; the pump sleeps rather than spin on a TAP that has more.
+        // The pump was given only 64 empty buffers. It sleeps, and does not look again and again at
+        // a TAP that has more.
         thread::sleep(Duration::from_millis(200));
         assert_eq!(bench.totals().taken, 64);
         assert!(fewest_sleeps(Duration::from_millis(500)) >= 5, "it spins");
@@ -432,8 +436,8 @@ fn a_worker_that_does_not_take_frames_pushes_back_on_linux() {
     });
 }
 
-/// How often the pump of this process that slept least often did so. Other tests have pumps too,
-/// but only one rests.
+/// How often the pump slept that did so least often, of all pumps in this process. Other tests have
+/// pumps too, but only one rests.
 fn fewest_sleeps(over: Duration) -> u64 {
     let sleeps = || -> HashMap<OsString, u64> {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
@@ -451,8 +455,8 @@ fn fewest_sleeps(over: Duration) -> u64 {
     sleeps().iter().filter_map(|(task, now)| Some(now - before.get(task)?)).min().unwrap()
 }
 
-/// Clocks are no judges on a machine that others use: what is judged is how often the pump wakes,
-/// and that it does when it has to.
+/// On a machine that others use too, times prove nothing. So the test counts how often the pump
+/// wakes, and checks that it wakes when it must.
 #[test]
 #[cfg_attr(not(root_tests), ignore = "needs root and VIPLINE_ROOT_TESTS=1")]
 fn while_the_worker_rests_the_pump_sleeps_until_it_is_rung_for() {
@@ -463,8 +467,8 @@ fn while_the_worker_rests_the_pump_sleeps_until_it_is_rung_for() {
         bench.bell.rest();
         thread::sleep(Duration::from_millis(200));
         let sleeps = fewest_sleeps(Duration::from_secs(2));
-        // Some 3500 when it looks after its rings by itself, 40 when nothing comes from Linux
-        // either.
+        // It would be some 3500 if the pump looked at its rings by itself. It is 40 when nothing
+        // comes from Linux either.
         assert!((1..1000).contains(&sleeps), "{sleeps} times in 2 s");
         for _ in 0..20 {
             bench.resolve(PEER4, 1);

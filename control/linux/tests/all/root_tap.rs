@@ -1,4 +1,5 @@
-//! Host interfaces: made as asked, gone when dropped, and refused with one clear line.
+//! Host interfaces: they are made as asked, vanish when dropped, and are refused with one clear
+//! line.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 use std::io;
@@ -152,7 +153,7 @@ fn what_linux_sends_is_finished() {
             fragments == 3
         });
         assert!(longest <= 1450 + 14);
-        // One that fits carries the whole of its UDP checksum.
+        // A datagram that fits carries a finished UDP checksum.
         socket.send_to(b"hello!", "192.0.2.9:53").unwrap();
         eventually("a datagram", || {
             tap.read(&mut frame).is_ok() && frame[12..14] == [8, 0] && frame[23] == 17 && frame[17] == 34

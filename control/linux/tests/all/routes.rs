@@ -1,5 +1,5 @@
-//! The flat form of the IPv4 routes answers as a lookup does, and a lookup as a search through a
-//! list would.
+//! The flat form of the IPv4 routes gives the same answers as a lookup, and a lookup gives the same
+//! answers as a search through a list.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -46,7 +46,7 @@ fn state(routes: &[Route], merged: bool) -> MirrorState {
     }
 }
 
-/// The rule in its plainest form, for tables searched one by one.
+/// The rule in its simplest form, for tables that are searched one by one.
 fn plain(routes: &[Route], dst: Ipv4Addr) -> Option<&Route> {
     for table in Table::ALL {
         let here = routes
@@ -61,7 +61,7 @@ fn plain(routes: &[Route], dst: Ipv4Addr) -> Option<&Route> {
     None
 }
 
-/// Both ends of every prefix, and their outer neighbours.
+/// Both ends of every prefix, and the addresses just outside.
 fn edges(routes: &[Route]) -> Vec<Ipv4Addr> {
     let mut edges = vec![0, u32::MAX];
     for route in routes {

@@ -1,7 +1,7 @@
-//! For tests that need root: each in a network namespace of its own.
+//! For tests that need root. Each runs in a network namespace of its own.
 //!
-//! They are ignored unless asked for: `VIPLINE_ROOT_TESTS=1 cargo test -p linux`. Asked for without
-//! root, they fail.
+//! They are ignored, unless they are asked for by `VIPLINE_ROOT_TESTS=1 cargo test -p linux`. When
+//! they are asked for without root, they fail.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
-/// Runs `test` in a thread with a network namespace of its own, and `lo` up. Threads and commands
-/// it starts share it.
+/// Runs `test` in a thread with a network namespace of its own, in which `lo` is up. The threads
+/// and commands that it starts share the namespace.
 ///
-/// One at a time: some of them measure what a thread costs, and would measure each other's.
+/// One test runs at a time: some of them measure what a thread costs, and others at work would
+/// change that.
 pub(crate) fn in_netns(test: impl FnOnce() + Send + 'static) {
     static ONE: Mutex<()> = Mutex::new(());
     let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,12 +35,12 @@ pub(crate) fn in_netns(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// `ip` with these words; it must succeed.
+/// Runs `ip` with these words. It must succeed.
 pub(crate) fn ip(words: &str) -> String {
     run(&format!("ip {words}")).unwrap_or_else(|said| panic!("ip {words}: {said}"))
 }
 
-/// A command line without quotes: its output, or what it said on failure.
+/// Runs a command line without quotes. Returns its output, or what it said on failure.
 pub(crate) fn run(line: &str) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
@@ -47,12 +48,12 @@ pub(crate) fn run(line: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// `ip -j` with these words.
+/// Runs `ip -j` with these words, and returns what it printed.
 pub(crate) fn ip_json(words: &str) -> Value {
     serde_json::from_str(&ip(&format!("-j {words}"))).unwrap()
 }
 
-/// Waits for something to come true; 10 s at most.
+/// Waits until something is true, at most 10 s.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
@@ -66,7 +67,7 @@ pub(crate) fn sysctl(path: &str, value: &str) {
     std::fs::write(format!("/proc/sys/{path}"), value).unwrap_or_else(|e| panic!("{path}: {e}"));
 }
 
-/// Numbers that look random and are the same every time.
+/// Numbers that look random, and are the same in every run.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -76,7 +77,7 @@ impl Random {
         (self.0 >> 33) % limit
     }
 
-    /// One of them.
+    /// One of these.
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len() as u64) as usize]
     }
