@@ -17,7 +17,7 @@ use director::answer;
 use linux::pump::PumpDrop;
 use model::{BatchError, Change, ModelError};
 
-/// After how long the log is told again that a table is full.
+/// After this time the log is told again that a table is full.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 impl Daemon {
     /// The answer to one request.
@@ -36,7 +36,7 @@ impl Daemon {
         }
     }
 
-    /// Has the log name the table that was too full for a change, once in a while.
+    /// Has the log name the table that was too full for a change, but not every time.
     fn tell_if_full(&mut self, response: &Response) {
         let (Response::Refused(error) | Response::BatchRefused { error, .. }) = response else { return };
         let told = self.full_told.is_some_and(|told| told.elapsed() < TELL_AGAIN);
@@ -46,16 +46,16 @@ impl Daemon {
         }
     }
 
-    /// Applies changes and does what they entail outside the rules.
+    /// Applies changes, and does what has to follow outside the rules.
     pub(super) fn change(&mut self, changes: Vec<Change>) -> Result<(), BatchError> {
         answer::change(&mut self.director, &mut self.collector, changes)?;
-        // A table loaded line by line makes thousands of changes: the pump is told of them
-        // together.
+        // A table that is loaded line by line makes thousands of changes. The pump is told of all
+        // of them together.
         self.hops_changed = true;
         Ok(())
     }
 
-    /// The status, but for what Linux marks: see [`super::aside`].
+    /// The status, without the note about Linux's marks: see [`super::aside`].
     pub(super) fn status(&self) -> Status {
         let ports = self.devices.ports.iter().zip(&self.links.ports).zip(&self.config.ports);
         let ports = ports.map(|((port, link), config)| PortStatus {

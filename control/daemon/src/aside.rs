@@ -10,13 +10,13 @@ use std::thread;
 use api::Status;
 use crossbeam_channel::{Sender, unbounded};
 
-/// The thread's entrance; `T` is whoever waits for the answer. The thread ends when this is dropped
-/// and nobody waits any more.
+/// What the control loop has of the thread. `T` is whoever waits for an answer. When this is
+/// dropped, the thread gives the answers that are still due and ends.
 pub(super) struct Aside<T>(Sender<(T, Box<Status>)>);
 
 impl<T: Send + 'static> Aside<T> {
     /// Starts the thread in the network namespace of the calling one. `look` gives a note for the
-    /// status when there is one, and may take its time; `answer` sends a status off.
+    /// status, if there is one, and may be slow. `answer` sends a status off.
     pub(super) fn start(
         mut look: impl FnMut() -> Option<String> + Send + 'static,
         mut answer: impl FnMut(T, Box<Status>) + Send + 'static,
@@ -36,9 +36,9 @@ impl<T: Send + 'static> Aside<T> {
         Ok(Self(sender))
     }
 
-    /// Has a status completed and sent to `who`. Never waits.
+    /// Has a status completed and sent to `who`. This never waits.
     pub(super) fn complete(&self, who: T, status: Box<Status>) {
-        // The thread ends after this only.
+        // The thread ends only after this is dropped.
         let _ = self.0.send((who, status));
     }
 }

@@ -1,6 +1,6 @@
-//! DPDK brought up for a configuration: memory, ports, packet pool.
+//! Brings DPDK up for a configuration: memory, ports, packet pool.
 //!
-//! Nothing here is half done: an error leaves no port started, and it names the device.
+//! Nothing is left half done: after an error no port is started, and the error names the device.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(super) enum DeviceError {
         /// What to do.
         hint: String,
     },
-    /// DPDK's environment.
+    /// DPDK's environment (EAL) could not be set up.
     #[error(transparent)]
     Eal(#[from] EalInitError),
     /// DPDK's drivers are not where they should be.
@@ -75,21 +75,21 @@ pub(super) struct Devices {
     pub(super) pool: Mempool,
     /// The ports, in the order of the configuration.
     pub(super) ports: Vec<RunningPort>,
-    /// Whether packets live in huge pages.
+    /// Whether the packet buffers are in huge pages.
     pub(super) hugepages: bool,
-    /// What keeps Linux from answering on interfaces that it sees a copy of.
+    /// What keeps Linux from answering on interfaces whose packets it sees too.
     pub(super) silences: Vec<Silence>,
 }
 
 /// Descriptors of a queue.
 const DESCRIPTORS: u16 = 1024;
-/// Packet buffers cached by a core.
+/// How many packet buffers a core caches.
 const CACHE: u32 = 256;
-/// An ordinary page.
+/// Bytes of an ordinary page.
 const PAGE_BYTES: u64 = 4096;
-/// What DPDK takes for itself.
+/// Megabytes that DPDK takes for itself.
 const EAL_MB: u32 = 32;
-/// Frames on their way to or from the host at once.
+/// How many frames may be on their way to Linux, and how many from Linux.
 const HOST_FRAMES: usize = 1024;
 
 impl Devices {
@@ -154,7 +154,7 @@ fn start_port(
     ground: Ground,
 ) -> Result<RunningPort, DeviceError> {
     let name = &port.name;
-    // Before the device is: whatever it loses is lost since.
+    // This is read before the device exists, so everything that the device loses is counted.
     let before = ground.under.as_ref().and_then(|under| Links::open().ok()?.counters(under.ifindex).ok()?);
     let mut devices = Vec::with_capacity(ground.devices.len());
     for devargs in &ground.devices {
@@ -179,16 +179,16 @@ fn start_port(
         .ok_or_else(|| DeviceError::Queue(name.to_owned()))
 }
 
-/// Under which name DPDK keeps its own files: the same at every start of the same director, so that
-/// none pile up.
+/// The name under which DPDK keeps its own files. It is the same at every start of the same
+/// director, so that old files do not pile up.
 fn file_prefix(runtime_dir: &Path) -> String {
     let mut hasher = DefaultHasher::new();
     runtime_dir.hash(&mut hasher);
     format!("vipline-{:08x}", hasher.finish() as u32)
 }
 
-/// Memory for `count` buffers of `each` bytes: a pool lies in pieces, so a quarter more, and what
-/// DPDK takes for itself.
+/// Megabytes for `count` buffers of `each` bytes. A pool lies in pieces, so a quarter is added, and
+/// also what DPDK takes for itself.
 fn pool_mb(count: u32, each: u64) -> u32 {
     (u64::from(count) * each * 5 / 4 / (1 << 20)) as u32 + EAL_MB
 }
@@ -198,26 +198,26 @@ fn pool_mb(count: u32, each: u64) -> u32 {
 pub(super) struct Buffers {
     count: u32,
     hugepages: bool,
-    /// What DPDK is to take for them.
+    /// The memory that DPDK is told to take for them.
     memory_mb: u32,
 }
 
 impl Buffers {
-    /// What there will be on this machine as it is now.
+    /// The buffers that a configuration gets on this machine, as it is now.
     pub(super) fn plan(config: &Config, survey: &Survey) -> Self {
         Self::sized(config, survey, free_hugepages_mb())
     }
 
-    /// What there would be with so many megabytes of free huge pages.
+    /// The buffers that a configuration would get with this many megabytes of free huge pages.
     pub(super) fn sized(config: &Config, survey: &Survey, free_hugepages_mb: u64) -> Self {
         let (count, buffer) = (survey.buffers(config), survey.buffer_bytes());
         let hugepages = free_hugepages_mb >= u64::from(pool_mb(count, buffer));
-        // Without huge pages DPDK lays no buffer across two pages that fits one.
+        // Without huge pages, DPDK lays no buffer across two pages if it fits into one.
         let each = if hugepages { buffer } else { buffer.next_multiple_of(PAGE_BYTES) };
         Self { count, hugepages, memory_mb: pool_mb(count, each) }
     }
 
-    /// What of it is ordinary memory.
+    /// How many megabytes of it are ordinary memory.
     pub(super) fn ordinary_mb(&self) -> u32 {
         if self.hugepages { 0 } else { self.memory_mb }
     }

@@ -1,4 +1,4 @@
-//! The way in: the runtime directory and the control socket in it, made again when somebody deletes
+//! The runtime directory and the control socket in it. Both are made again when somebody deletes
 //! them.
 
 use std::io;
@@ -10,12 +10,12 @@ use crossbeam_channel::Receiver;
 
 /// The runtime directory with its socket.
 pub(super) struct Door {
-    /// Ends before the directory is let go.
+    /// The server. It ends before the directory is given up.
     server: Server,
     dir: RuntimeDir,
-    /// How often it was gone.
+    /// How often the directory or the socket was gone.
     lost: u64,
-    /// Why it could not be made again.
+    /// Why they could not be made again.
     trouble: Option<String>,
 }
 
@@ -31,12 +31,12 @@ impl Door {
         self.dir.path()
     }
 
-    /// Where requests come out; another one after [`Self::mend`] has had something to do.
+    /// The channel of requests. There is another one after [`Self::mend`] has made a new socket.
     pub(super) fn jobs(&self) -> Receiver<api::Job> {
         self.server.jobs().clone()
     }
 
-    /// Makes again what somebody has deleted; whether the socket is a new one.
+    /// Makes again what somebody has deleted. Returns whether the socket is a new one.
     pub(super) fn mend(&mut self) -> bool {
         let (dir, server) = (self.dir.is_there(), self.server.is_there());
         if dir && server {
@@ -73,7 +73,7 @@ impl Door {
 
     fn again(&mut self, dir: bool) -> Result<(), String> {
         if !dir {
-            // Nobody is waited for: the control loop has other things to do.
+            // This does not wait for another daemon: the control loop has other things to do.
             self.dir = RuntimeDir::claim_within(self.dir.path(), Duration::ZERO)
                 .map_err(|error| error.to_string())?;
         }

@@ -1,4 +1,4 @@
-//! The files that a configuration names, tried on empty tables before anything is touched.
+//! The files that a configuration names. They are tried on empty tables before anything is touched.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,18 +8,18 @@ use model::{MarkChange, MarkTable, Model, ModelOptions};
 
 use crate::config::Config;
 
-/// A rules file that an empty director takes whole.
+/// A rules file that an empty director accepts completely.
 #[derive(Debug)]
 pub struct Rules {
     /// The rules, in the order of the file.
     pub rules: Vec<Rule>,
-    /// How many services they make.
+    /// How many services the rules make.
     pub services: usize,
-    /// How many destinations.
+    /// How many destinations the rules make.
     pub destinations: usize,
 }
 
-/// Reads a rules file and tries it on an empty model; errors name the file and the line.
+/// Reads a rules file and tries it on an empty model. Errors name the file and the line.
 pub fn rules(file: &Path, options: ModelOptions) -> Result<Rules, String> {
     let wrong = |error: &dyn Display| format!("{}: {error}", file.display());
     let text =
@@ -30,13 +30,14 @@ pub fn rules(file: &Path, options: ModelOptions) -> Result<Rules, String> {
     Ok(Rules { rules, services: model.service_count(), destinations: model.destination_count() })
 }
 
-/// The rules that the configuration names; none if it names none.
+/// The rules in the file that the configuration names; none if it names no file.
 pub fn rules_of(config: &Config) -> Result<Vec<Rule>, String> {
     let Some(file) = &config.rules else { return Ok(Vec::new()) };
     Ok(rules(file, ModelOptions::served(config.max_destinations, config.mh_size))?.rules)
 }
 
-/// The mark rules that the configuration names, as changes of none at all; errors name the file.
+/// The mark rules in the file that the configuration names, as changes of an empty table. Errors
+/// name the file.
 pub fn marks_of(config: &Config) -> Result<Vec<MarkChange>, String> {
     let Some(file) = &config.marks else { return Ok(Vec::new()) };
     let wrong = |error: &dyn Display| format!("{}: {error}", file.display());

@@ -1,11 +1,12 @@
-//! What to do about a device that does not come up.
+//! Advice about a device that does not come up.
 
 use dpdk::{AttachError, PortStartError, Reason};
 use nix::errno::Errno;
 
 use crate::config::Device;
 
-/// What to do about a port that did not start, as the end of a line; empty when nothing is known.
+/// Advice about a port that did not start, to be added to the end of a line. Empty when nothing is
+/// known.
 pub(super) fn start(device: &Device, error: &PortStartError) -> String {
     let PortStartError::Device { reason, .. } = error else { return String::new() };
     let Some(iface) = device.kernel_interface() else { return String::new() };
@@ -15,7 +16,7 @@ pub(super) fn start(device: &Device, error: &PortStartError) -> String {
     }
 }
 
-/// What to do about a device that could not be attached, as the end of a line.
+/// Advice about a device that could not be attached, to be added to the end of a line.
 pub(super) fn attach(error: &AttachError) -> String {
     match error {
         AttachError::Unknown(_) => {

@@ -1,8 +1,9 @@
-//! The daemon: everything brought up in order, one loop, everything taken down in reverse.
+//! The daemon: it brings everything up in order, runs one loop, and takes everything down in
+//! reverse order.
 //!
-//! Threads: one worker a CPU (DPDK's), the mirror, the host pump, the control socket's, and the
-//! control loop, which is the main thread. The control loop owns the rules and is the only one to
-//! change them.
+//! The threads are: DPDK's worker on each CPU, the mirror, the host pump, those of the control
+//! socket, and the control loop, which is the main thread. The control loop owns the rules, and
+//! nobody else changes them.
 
 #![forbid(unsafe_code)]
 
@@ -69,7 +70,7 @@ use linux::{Mirror, MirrorEvent, Tap, affinity};
 use lvs::ipvs::{self, Rule};
 use model::{ModelOptions, TICK};
 
-/// How long control leaves a worker alone that tells a page of connections.
+/// While a worker tells a page of connections, control looks at it only once in this time.
 const PAGE_PACE: Duration = Duration::from_micros(50);
 
 /// Why the daemon ended.
@@ -94,7 +95,7 @@ pub struct Options {
     pub config: PathBuf,
     /// Where the control socket is.
     pub runtime_dir: PathBuf,
-    /// Where it logs.
+    /// The log.
     pub log: Log,
 }
 
@@ -106,24 +107,24 @@ struct Daemon {
     trash: TrashWatch,
     /// When the log was last told that a table is full.
     full_told: Option<Instant>,
-    /// Taken by the listing when the daemon serves.
+    /// The ends by which workers tell connections. The listing takes them when the daemon begins to
+    /// serve.
     readers: Vec<ReportReader>,
-    /// What there is to say of the runtime directory.
+    /// What an operator should know of the runtime directory.
     door_note: Option<String>,
     leashes: Vec<Arc<Leash>>,
     pace: Vec<Pace>,
     handles: Vec<LcoreHandle>,
     pump: Pump<Mbuf>,
     mirror: Mirror,
-    /// Next hops came or went that the pump has not been told of.
+    /// The next hops have changed, and the pump has not been told yet.
     hops_changed: bool,
-    /// The ports of which the log has said that their senders leave checksums unfinished: bit n for
-    /// port n.
+    /// The log has said that senders on these ports leave checksums unfinished: bit n for port n.
     told_unfinished: u32,
-    /// What became of MACs that Linux has on a host interface besides the port's, by port: whether
-    /// their frames are let in.
+    /// For each port: whether the device lets frames in for the other MACs that Linux has on the
+    /// host interface. `None` when there are no such MACs, or nothing was tried yet.
     lets_in: Vec<Option<bool>>,
-    /// What the log has said of what runs out.
+    /// Which shortages the log has told.
     told_short: Told,
     devices: Devices,
     links: PortLinks,
@@ -138,9 +139,10 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     let rules = files::rules_of(&config).map_err(DaemonError::Usage)?;
     let marks = files::marks_of(&config).map_err(DaemonError::Usage)?;
     privilege::check(&config).map_err(runtime)?;
-    // Before anything else is made: a second daemon must not touch the first one's devices.
+    // This is done before anything else is made, because a second daemon must not touch the first
+    // one's devices.
     let dir = RuntimeDir::claim(&options.runtime_dir).map_err(runtime)?;
-    // Threads inherit both: the CPUs that control may use, and which signals are not theirs.
+    // Threads inherit the CPUs that control may use, and the blocked signals.
     if let Err(error) = affinity::pin(&config.control_cpus) {
         tracing::warn!("{error}");
     }
@@ -260,7 +262,8 @@ impl Daemon {
         })
     }
 
-    /// Answers, follows Linux and keeps time until told to stop; by which signal.
+    /// Answers requests, follows Linux and does chores until the daemon is told to stop. Returns
+    /// the signal that said so.
     fn serve(&mut self, door: &mut Door, signals: &Signals) -> Result<&'static str, DaemonError> {
         let handle = self.mirror.handle();
         let world = handle.subscribe();
@@ -273,7 +276,7 @@ impl Daemon {
         let mut listing = Listing::new(std::mem::take(&mut self.readers));
         let answer = |job: Job, status| job.answer(Response::Status(status));
         let aside = Aside::start(notes::marked_elsewhere, answer).map_err(runtime)?;
-        // A moment and not a pause: whatever else there is to do, pages come in time.
+        // This is a moment, not a length of time: pages come in time whatever else there is to do.
         let mut page_due = Instant::now();
         loop {
             let next_page = if listing.is_busy() { at(page_due) } else { never() };

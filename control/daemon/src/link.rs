@@ -1,4 +1,4 @@
-//! One port's link: its state, its MTU, and what is wrong with it.
+//! The link of one port: its state, its MTU, and what is wrong with it.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use crate::config::{Device, PortConfig};
 use api::words::{counted, duration};
 use linux::{Iface, LinkReport, Links, Mac, Tap};
 
-/// How often the log may say that packets are missed.
+/// The log says at most once in this time that packets are missed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The state of a port's link.
@@ -21,7 +21,7 @@ pub(super) enum LinkState {
     /// Packets pass.
     #[default]
     Up,
-    /// There is no peer: a cable is out, or the other side is down.
+    /// There is no peer: a cable is unplugged, or the other side is down.
     NoCarrier,
     /// The interface was set down.
     Down,
@@ -37,7 +37,7 @@ impl fmt::Display for LinkState {
     }
 }
 
-/// What is known of one port beside its packets.
+/// What is known of one port besides its packets.
 #[derive(Debug, Default)]
 pub(super) struct PortLink {
     name: String,
@@ -51,7 +51,7 @@ pub(super) struct PortLink {
     pub(super) mtu: u32,
     /// In Mbit/s, when known.
     pub(super) speed: Option<u32>,
-    /// What the interface said last.
+    /// The last report about the interface.
     report: LinkReport,
     /// Whether the host interface was up, and whether it had a carrier, when the mirror saw it
     /// last.
@@ -66,7 +66,7 @@ pub(super) struct PortLink {
     told: Option<(Instant, u64)>,
 }
 
-/// What is done to a host interface, by its index.
+/// Changes to a host interface, which is named by its index.
 pub(super) trait HostLinks {
     /// The MTU that it has now, when Linux says.
     fn mtu_now(&mut self, ifindex: u32) -> Option<u32>;
@@ -90,18 +90,18 @@ impl HostLinks for Links {
     }
 }
 
-/// What is lost between an interface and `AF_PACKET`'s ring, which the kernel tells the socket
-/// alone.
+/// Packets that are lost between an interface and the ring of `AF_PACKET`. The kernel tells their
+/// number only to the socket, which is the driver's.
 #[derive(Debug, Default)]
 struct Ring {
-    /// Packets not fetched, at the last look.
+    /// How many packets were not fetched at the last look.
     before: u64,
-    /// Packets lost: neither this look nor the one before found them fetched.
+    /// How many packets are lost: they were not fetched at one look, and still not at the next.
     lost: u64,
 }
 
 impl Ring {
-    /// Looks again: so many packets of the interface are not fetched.
+    /// Looks again: this many packets of the interface are not fetched.
     fn look(&mut self, not_fetched: u64) {
         self.lost = self.lost.max(not_fetched.min(self.before));
         self.before = not_fetched;
@@ -115,14 +115,15 @@ struct Under {
     mac: Mac,
     largest_mtu: u32,
     queues: u32,
-    /// The operator chose queues, or the driver receives from all whatever their number.
+    /// The operator chose the queues, or the driver receives from all of them, whatever their
+    /// number.
     chosen: bool,
-    /// Through `AF_PACKET`.
+    /// The device uses `AF_PACKET`.
     ring: bool,
 }
 
 impl PortLink {
-    /// What is known when the port has just started.
+    /// A port that has just started.
     pub(super) fn new(config: &PortConfig, port: &RunningPort, tap: &Tap) -> Self {
         let chosen = ["start_queue", "queue_count"].iter().any(|key| config.device.argument(key).is_some());
         let under = port.ground().under.as_ref().map(|under| Under {
@@ -158,14 +159,14 @@ impl PortLink {
         self.under.as_ref().map(|under| (under.ifindex, under.name.as_str()))
     }
 
-    /// What the interface said.
+    /// Takes a report about the interface.
     pub(super) fn heard(&mut self, report: LinkReport) {
         if self.under.is_some() {
             (self.report, self.speed) = (report, report.speed);
         }
     }
 
-    /// Looks at what no event tells of. An error is the end.
+    /// Looks at what no event tells. After an error the daemon must end.
     pub(super) fn look(&mut self, device: &RunningPort, now: Instant) -> Result<(), String> {
         if self.under.is_some() {
             self.look_at_interface()?;
@@ -184,7 +185,7 @@ impl PortLink {
         self.state.is_some_and(|state| state != LinkState::Up)
     }
 
-    /// What is wrong, each with what to do.
+    /// What is wrong, and for each trouble what to do.
     pub(super) fn troubles(&self) -> impl Iterator<Item = &str> {
         self.troubles.iter()
     }
@@ -203,7 +204,7 @@ impl PortLink {
         self.news.extend(self.troubles.set(kind, present));
     }
 
-    /// What was counted of the port, by driver, worker and kernel, as of the last look.
+    /// What driver, worker and kernel have counted of the port, as of the last look.
     pub(super) fn stats(&self, device: &RunningPort) -> PortStats {
         let mut stats = device.stats(self.report.counters);
         stats.rx_missed += self.ring.lost;
@@ -246,7 +247,7 @@ impl PortLink {
         self.ring.look(device.not_fetched(counters));
     }
 
-    /// Follows the interface and the host interface of a port that stands on one.
+    /// Follows the two interfaces of a port whose device stands on a Linux interface.
     pub(super) fn follow_interface(&mut self, iface: &Iface, tap: &Iface, links: &mut impl HostLinks) {
         self.seen = Some((tap.up, tap.carrier));
         self.settle(match (iface.up, iface.carrier) {
@@ -276,7 +277,7 @@ impl PortLink {
         self.follow_mtu(mtu, tap, links);
     }
 
-    /// Follows the host interface of a port that stands on no other.
+    /// Follows the host interface of a port whose device stands on no Linux interface.
     pub(super) fn follow_host(&mut self, tap: &Iface, links: &mut impl HostLinks) {
         self.seen = Some((tap.up, tap.carrier));
         self.follow_mtu(self.mtu, tap, links);
@@ -307,7 +308,7 @@ impl PortLink {
         self.trouble(Kind::HostMtu, refused);
     }
 
-    /// Takes a state for the present one, and says so when it is news.
+    /// Sets the state of the link, and tells it if it is news.
     fn settle(&mut self, state: LinkState) {
         let before = self.state.replace(state);
         if before == Some(state) || before.is_none() && state == LinkState::Up {

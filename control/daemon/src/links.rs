@@ -1,9 +1,9 @@
-//! Whether the ports' links are up, and what the devices are asked about themselves while they run.
+//! Whether the ports' links are up, and what else the devices are asked while they run.
 //!
-//! DPDK's drivers over a Linux interface say "up, 10 Gbit/s" whatever becomes of it, so the
-//! mirror's picture of the interface is what counts. A link that goes down goes down on the host
-//! interface too: keepalived and routing daemons see it there as on any NIC. A device that is
-//! deleted is beyond mending, for the sockets of DPDK's driver went with it: the daemon ends, and
+//! DPDK's drivers over a Linux interface say "up, 10 Gbit/s" whatever happens to it, so the
+//! mirror's picture of the interface counts. When a link goes down, the host interface loses its
+//! carrier: keepalived and routing daemons see it there as on any NIC. When a device is deleted,
+//! the sockets of DPDK's driver are gone too, and cannot be made again. Then the daemon ends, and
 //! whoever supervises it starts it again.
 
 use std::time::Instant;
@@ -21,26 +21,27 @@ pub(super) struct PortLinks {
 }
 
 impl PortLinks {
-    /// Opens what it takes to look, in the network namespace of the calling thread.
+    /// Opens the sockets that are needed to look, in the network namespace of the calling thread.
     pub(super) fn new(config: &[PortConfig], running: &[RunningPort], taps: &[Tap]) -> std::io::Result<Self> {
         let ports = config.iter().zip(running).zip(taps);
         let ports: Vec<_> = ports.map(|((config, port), tap)| PortLink::new(config, port, tap)).collect();
-        // Index 0 is no link's.
+        // No link has the index 0.
         let indices = ports.iter().map(|port| port.interface().map_or(0, |(index, _)| index)).collect();
         Ok(Self { ports, links: Links::open()?, watch: LinkWatch::start(indices)? })
     }
 
-    /// Whether some port is not as it should be.
+    /// Whether some port is down or has a trouble.
     pub(super) fn degraded(&self) -> bool {
         self.ports.iter().any(|port| port.is_down() || port.troubles().next().is_some())
     }
 
-    /// Follows what Linux says of the interfaces. An error is the end: a device or a host interface
-    /// is gone.
+    /// Follows what Linux says of the interfaces. After an error the daemon must end, because a
+    /// device or a host interface is gone.
     pub(super) fn follow(&mut self, world: &MirrorState) -> Result<(), String> {
         let Self { ports, links, .. } = self;
         for port in ports {
-            // A picture that was taken while links came and went may lack one that is there.
+            // If the picture was taken while links came and went, a link that exists may be missing
+            // in it.
             let tap = match world.ifaces.get(&port.host().0) {
                 Some(tap) => tap,
                 None if links.exists(port.host().0) => continue,
@@ -60,8 +61,8 @@ impl PortLinks {
         Ok(())
     }
 
-    /// Asks what no event tells of: the links of devices without a Linux interface, speeds, queues,
-    /// lost packets. An error is the end.
+    /// Asks what no event tells: the links of devices without a Linux interface, speeds, queues,
+    /// lost packets. After an error the daemon must end.
     pub(super) fn look(&mut self, running: &[RunningPort], now: Instant) -> Result<(), String> {
         self.count();
         for (port, device) in self.ports.iter_mut().zip(running) {
@@ -72,7 +73,7 @@ impl PortLinks {
         Ok(())
     }
 
-    /// Takes over what the kernel has counted, as of the last second.
+    /// Takes over what the kernel has counted. The counts are at most a second old.
     pub(super) fn count(&mut self) {
         for (port, report) in self.ports.iter_mut().zip(self.watch.reports()) {
             port.heard(report);
@@ -80,7 +81,7 @@ impl PortLinks {
     }
 }
 
-/// A host interface that went away.
+/// The line about a host interface that is gone.
 fn host_gone(port: &PortLink) -> String {
     format!(
         "port {}: host interface {} is gone, deleted or moved to another network namespace, and with it the port's Linux \
@@ -90,7 +91,7 @@ fn host_gone(port: &PortLink) -> String {
     )
 }
 
-/// A device that went away, and whether another has its name.
+/// The line about a device that is gone. Another one may have its name.
 fn gone(port: &str, name: &str, world: &MirrorState) -> String {
     match world.iface_named(name) {
         Some(_) => format!(

@@ -1,8 +1,8 @@
-//! Pages of connections, asked of the workers while control goes on with other things.
+//! Asks the workers for pages of connections while control does other things.
 //!
-//! A worker tells a page in its own time, between bursts. Nobody waits for that: [`Listing::go_on`]
+//! A worker tells a page when it has time, between bursts. Nobody waits for it: [`Listing::go_on`]
 //! takes what is there, and the control loop comes back for the rest. Pages are told one after the
-//! other, so listings by several clients take turns.
+//! other, so the listings of several clients take turns.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,36 +15,36 @@ use model::Model;
 /// How long a worker may take for a page before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Pages that are wanted, each with whoever is to be answered.
+/// The pages that are wanted, each with the client that waits for it.
 pub(super) struct Listing<T> {
     readers: Vec<ReportReader>,
     waiting: VecDeque<(T, ConnectionQuery)>,
-    /// Of the first that waits: what has come so far.
+    /// For the first page that is wanted: what has come so far.
     views: Vec<ConnView>,
-    /// Of the first that waits: until when.
+    /// For the first page that is wanted: until when the worker may take.
     deadline: Option<Instant>,
-    /// Of the first that waits: the worker has been asked.
+    /// For the first page that is wanted: whether the worker has been asked.
     asked: bool,
 }
 
 impl<T> Listing<T> {
-    /// Nothing wanted; one reader a worker.
+    /// No page is wanted. There is one reader for each worker.
     pub(super) fn new(readers: Vec<ReportReader>) -> Self {
         Self { readers, waiting: VecDeque::new(), views: Vec::new(), deadline: None, asked: false }
     }
 
-    /// One page more.
+    /// Adds a page that `who` wants.
     pub(super) fn want(&mut self, who: T, query: ConnectionQuery) {
         self.waiting.push_back((who, query));
     }
 
-    /// Whether there is anything to go on with.
+    /// Whether any page is wanted.
     pub(super) fn is_busy(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Takes what has come; gives the page that is complete, if one is, or the word that it does
-    /// not come. Pages of clients that are `gone` are not gathered.
+    /// Takes what has come. Returns a page that is complete, or the answer that it does not come.
+    /// Pages of clients that are `gone` are not gathered.
     pub(super) fn go_on(
         &mut self,
         model: &Model,
@@ -55,14 +55,14 @@ impl<T> Listing<T> {
             self.next();
         }
         let (_, query) = self.waiting.front()?;
-        // The cursor is the worker's number and its next slot.
+        // The cursor contains the worker's number and its next slot.
         let cursor = query.from.unwrap_or(0);
         let (worker, from) = ((cursor >> 32) as usize, cursor as u32);
         let deadline = *self.deadline.get_or_insert(now + PATIENCE);
         let Some(reader) = self.readers.get_mut(worker) else {
             return self.done(Response::Connections { rows: Vec::new(), next: None });
         };
-        // A page that was given up, because the worker was late, comes first.
+        // If an earlier page was given up because the worker was late, that page comes first.
         if !self.asked && (!reader.pending || take(reader, &mut self.views).is_some()) {
             self.views.clear();
             self.asked = reader.ask.push(Page { from, slots: PAGE }).is_ok();
@@ -86,7 +86,7 @@ impl<T> Listing<T> {
         self.next().map(|who| (who, response))
     }
 
-    /// Takes the first that waits away, and begins anew for the next.
+    /// Removes the first client that waits, and prepares for the next page.
     fn next(&mut self) -> Option<T> {
         (self.deadline, self.asked) = (None, false);
         self.views.clear();
@@ -94,7 +94,8 @@ impl<T> Listing<T> {
     }
 }
 
-/// Takes what a worker has told; where the next page begins, once it has told all of this one.
+/// Takes what a worker has told. Once the worker has told all of the page, returns where the next
+/// page begins.
 #[expect(clippy::option_option, reason = "the inner one is the worker's word")]
 fn take(reader: &mut ReportReader, views: &mut Vec<ConnView>) -> Option<Option<u32>> {
     while let Ok(report) = reader.answers.pop() {
@@ -146,7 +147,7 @@ mod tests {
         let begun = Instant::now();
         assert!(!listing.is_busy() && listing.go_on(&model, begun, |_| false).is_none());
 
-        // Two clients take turns, and a worker that does not poll keeps nobody.
+        // Two clients take turns. A worker that does not poll holds nobody up.
         listing.want('a', from(0));
         listing.want('b', from(PAGE));
         assert!(listing.is_busy());
@@ -157,7 +158,8 @@ mod tests {
         assert_eq!(polls(&mut listing, &model, begun), Some(('b', empty(2 * PAGE))));
         assert_eq!(polls(&mut listing, &model, begun), Some(('a', empty(2 * PAGE))));
 
-        // It is given up; what it says afterwards is nobody's page.
+        // The page is given up. What the worker says of it afterwards is not taken for another
+        // page.
         listing.want('c', from(3 * PAGE));
         assert_eq!(listing.go_on(&model, begun, |_| false), None);
         let (who, response) = listing.go_on(&model, begun + PATIENCE, |_| false).unwrap();
@@ -166,7 +168,7 @@ mod tests {
         assert_eq!(polls(&mut listing, &model, begun), Some(('d', empty(6 * PAGE))));
         assert!(!listing.is_busy());
 
-        // Whoever has gone gets no page, whether the worker was asked for it or not.
+        // A client that has gone gets no page, whether the worker was asked for the page or not.
         listing.want('e', from(0));
         assert_eq!(listing.go_on(&model, begun, |_| false), None);
         listing.want('f', from(0));

@@ -1,12 +1,12 @@
 //! The daemon's log on stderr, which can neither stop nor slow the daemon.
 //!
-//! All lines go into a pipe, and one thread carries them from there to what was stderr at the
-//! start. Nobody waits for the pipe: a line that does not fit is lost, and counted. So a full disk,
-//! a pipe that nobody reads and a terminal on hold touch that one thread. Descriptor 2 becomes the
-//! pipe as well, for C libraries and for panics.
+//! All lines go into a pipe. One thread carries them from there to what was stderr at the start.
+//! Nobody waits for the pipe: a line that does not fit is lost, and counted. So only that one
+//! thread suffers from a full disk, a pipe that nobody reads, or a terminal that is stopped.
+//! Descriptor 2 becomes the pipe as well, for C libraries and for panics.
 //!
-//! The kernel writes up to [`PIPE_BUF`] bytes whole or not at all, so lines of several threads do
-//! not mix.
+//! The kernel writes up to [`PIPE_BUF`] bytes in one piece, so the lines of several threads do not
+//! mix.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
@@ -25,54 +25,55 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{self, Pid};
 use tracing::Level;
 
-/// The longest line that is written whole (`limits.h`, `pipe(7)`).
+/// The longest line that is written in one piece (`limits.h`, `pipe(7)`).
 pub const PIPE_BUF: usize = 4096;
 
-/// Bytes that wait for the thread; what a process without privileges may have.
+/// How many bytes may wait for the thread: the most that a process without privileges can have.
 const ROOM: i32 = 1 << 20;
 
 /// How long the last lines may take at the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Lines that nobody took from stderr.
+/// How many lines were lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Lines of the log that were lost since the start, because stderr could not be written to or
+/// How many lines of the log were lost since the start, because stderr could not be written to or
 /// nobody read it.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// The log of this process. It goes on without this handle.
+/// The log of this process. It goes on when this handle is dropped.
 #[derive(Clone, Debug)]
 pub struct Log(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Never waits: a full pipe is an error.
+    /// The end that is written to. Writing never waits: a full pipe is an error.
     enter: OwnedFd,
     leave: OwnedFd,
     /// What was stderr.
     stderr: OwnedFd,
-    /// The thread holds what it has taken from the pipe and has not written yet.
+    /// Whether the thread holds bytes that it has taken from the pipe and not written yet.
     busy: AtomicBool,
-    /// The thread's id, 0 before it runs.
+    /// The thread's id; 0 before the thread runs.
     thread: AtomicI32,
 }
 
 impl Log {
-    /// Makes the pipe and its thread, and puts the pipe in stderr's place. Once a process.
+    /// Makes the pipe and its thread, and puts the pipe in the place of stderr. Call it once in a
+    /// process.
     pub fn start() -> io::Result<Self> {
         let stderr = io::stderr().as_fd().try_clone_to_owned()?;
         let (leave, enter) = unistd::pipe2(OFlag::O_CLOEXEC)?;
         let flags = OFlag::from_bits_retain(fcntl(&enter, FcntlArg::F_GETFL)?);
         fcntl(&enter, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        // Less room is fine too.
+        // If there is less room, the log works too.
         let _ = fcntl(&enter, FcntlArg::F_SETPIPE_SZ(ROOM));
         unistd::dup2_stderr(&enter)?;
         let (busy, thread) = (AtomicBool::new(false), AtomicI32::new(0));
         let log = Self(Arc::new(Shared { enter, leave, stderr, busy, thread }));
-        // The thread that carries the log may be stuck, so no signal must be its own.
+        // The thread that carries the log may be stuck, so it must not get any signals.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let shared = Arc::clone(&log.0);
         let spawned = thread::Builder::new().name("vl-log".into()).spawn(move || carry(&shared));
@@ -81,15 +82,15 @@ impl Log {
         Ok(log)
     }
 
-    /// Sends what the program says through `tracing` here, and panics' last words.
+    /// Takes the lines that the program logs through `tracing`, and the message of a panic.
     pub fn install(&self, level: Level) {
         let writer = self.clone();
         let log = tracing_subscriber::fmt()
             .with_max_level(level)
             .with_target(false)
             .with_ansi(self.0.stderr.is_terminal())
-            // Else a line that cannot be written is told on stderr, by a macro that panics when
-            // that fails.
+            // Otherwise a line that cannot be written is told on stderr by a macro, which panics
+            // when that fails too.
             .log_internal_errors(false)
             .with_writer(move || writer.clone());
         // The journal stamps the time itself.
@@ -111,26 +112,27 @@ impl Log {
         }));
     }
 
-    /// Writes what is no event, and needs no time stamp.
+    /// Writes a text as it is, without a time stamp.
     pub fn say(&self, text: &str) {
         for line in text.split_inclusive('\n') {
             self.put(line.as_bytes());
         }
     }
 
-    /// Has the thread run on these CPUs only.
+    /// Keeps the thread to these CPUs.
     pub fn pin(&self, cpus: &[usize]) {
         let mut set = CpuSet::new();
         if cpus.iter().all(|cpu| set.set(*cpu).is_ok()) {
-            // It may go on elsewhere: it has little to do.
+            // If that fails, the thread may run on other CPUs: it has little to do.
             let _ = sched_setaffinity(Pid::from_raw(self.0.thread.load(Ordering::SeqCst)), &set);
         }
     }
 
-    /// Waits until all is written, a second at most.
+    /// Waits until everything is written, at most a second.
     pub fn flush(&self) {
         let deadline = Instant::now() + LAST_WORDS;
-        // In this order: the thread says that it is busy before it takes anything.
+        // The order matters: the thread says that it is busy before it takes anything from the
+        // pipe.
         while self.0.waiting(PollTimeout::ZERO) || self.0.busy.load(Ordering::SeqCst) {
             if Instant::now() > deadline {
                 return;
@@ -140,7 +142,7 @@ impl Log {
     }
 
     fn put(&self, line: &[u8]) {
-        // What is longer is cut, and still ends as a line does.
+        // A line that is longer is cut, and still ends with a newline.
         let cut = line.get(..PIPE_BUF - 1).filter(|_| line.len() > PIPE_BUF).map(|cut| [cut, b"\n"].concat());
         if unistd::write(&self.0.enter, cut.as_deref().unwrap_or(line)).is_err() {
             LOST.fetch_add(1, Ordering::Relaxed);
@@ -156,7 +158,7 @@ impl Log {
 }
 
 impl Write for Log {
-    /// Takes one line, or loses it.
+    /// Takes one line, or counts it as lost.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.put(line);
         Ok(line.len())
@@ -168,14 +170,14 @@ impl Write for Log {
 }
 
 impl Shared {
-    /// Whether there is something in the pipe, within a time.
+    /// Whether there is something in the pipe. Waits for it no longer than `within`.
     fn waiting(&self, within: PollTimeout) -> bool {
         let mut fds = [PollFd::new(self.leave.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, within).is_ok_and(|ready| ready > 0)
     }
 }
 
-/// Carries what comes through the pipe to stderr, for ever.
+/// Carries what comes through the pipe to stderr, and never ends.
 fn carry(shared: &Shared) {
     shared.thread.store(unistd::gettid().as_raw(), Ordering::SeqCst);
     let mut chunk = vec![0; 1 << 16];
@@ -200,7 +202,7 @@ fn carry(shared: &Shared) {
     }
 }
 
-/// Writes, however long it takes; how many bytes were written before an error.
+/// Writes, however long it takes. Returns how many bytes were written before an error.
 fn write(to: &OwnedFd, bytes: &[u8]) -> usize {
     let mut done = 0;
     while done < bytes.len() {
@@ -208,7 +210,7 @@ fn write(to: &OwnedFd, bytes: &[u8]) -> usize {
             Ok(0) => break,
             Ok(written) => done += written,
             Err(Errno::EINTR) => {}
-            // Somebody else who has the same terminal or pipe made it so.
+            // Another process that has the same terminal or pipe open has set it to not wait.
             Err(Errno::EAGAIN) => {
                 let mut fds = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
                 let _ = poll(&mut fds, PollTimeout::NONE);

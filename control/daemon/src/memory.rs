@@ -1,6 +1,6 @@
-//! Whether the machine has the memory that is asked for, looked at before any of it is taken: a
-//! table is written to when it is made, and a machine or a control group without room for it kills
-//! the process instead of refusing.
+//! Whether the machine has the memory that is asked for. This is checked before any memory is
+//! taken: a table is written to when it is made, and then a machine or a control group without
+//! enough memory kills the process and does not refuse.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use crate::survey::Survey;
 /// What a configuration needs, and what there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Connections that there is to be room for.
+    /// The number of connections that there must be room for.
     pub max_connections: u32,
     /// Megabytes of ordinary memory that will be taken at the start.
     pub needed_mb: u64,
-    /// Megabytes that can still be taken; `None` where nothing says.
+    /// Megabytes that can still be taken; `None` if nothing tells.
     pub free_mb: Option<u64>,
     /// Who sets the limit.
     pub limit: Limit,
@@ -55,28 +55,28 @@ impl fmt::Display for Memory {
 /// The configuration does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
-    /// More than there is at all.
+    /// The configuration asks for more than there is in all.
     #[error("`memory_mb` is {memory_mb}, but {limit} has {total_mb} MB in all; expected at most that")]
     Beyond {
         /// As configured.
         memory_mb: u32,
-        /// What there is.
+        /// Megabytes that there are.
         total_mb: u64,
-        /// Where.
+        /// Who sets the limit.
         limit: Limit,
     },
-    /// More than is left.
+    /// The configuration needs more than is left.
     #[error("Not enough memory: viplined {0}; lower max_connections, or give it more")]
     Short(Memory),
 }
 
-/// What `config` needs and what this machine and this process's control groups have, if that
-/// suffices.
+/// Compares what `config` needs with what this machine and this process's control groups have.
+/// Fails if it does not suffice.
 pub fn check(config: &Config, survey: &Survey) -> Result<Memory, MemoryError> {
     judge(config, &Buffers::plan(config, survey), Path::new("/"))
 }
 
-/// The same for the machine whose `/proc` and `/sys` are below `root`.
+/// The same for the machine whose `/proc` and `/sys` are found under `root`.
 fn judge(config: &Config, buffers: &Buffers, root: &Path) -> Result<Memory, MemoryError> {
     let rooms = rooms(root);
     let total = rooms.iter().min_by_key(|room| room.total_mb);
@@ -98,10 +98,10 @@ fn judge(config: &Config, buffers: &Buffers, root: &Path) -> Result<Memory, Memo
     }
 }
 
-/// What the daemon takes besides tables and packet buffers.
+/// Megabytes that the daemon takes besides tables and packet buffers.
 const PROCESS_MB: u64 = 32;
 
-/// Memory that may be used, by whoever limits it.
+/// How much memory may be used, and who limits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Room {
     limit: Limit,
@@ -124,9 +124,9 @@ fn machine(root: &Path) -> Option<Room> {
     Some(Room { limit: Limit::Machine, total_mb: mb("MemTotal:")?, free_mb: mb("MemAvailable:")? })
 }
 
-/// The groups that a line of `/proc/self/cgroup` names, from the innermost outwards (`cgroups(7)`):
-/// `0::/path` of version 2, `4:memory:/path` of version 1. A path that cannot be seen from here is
-/// left out, and what is above it is looked at.
+/// The groups that a line of `/proc/self/cgroup` names, from the innermost outwards (`cgroups(7)`).
+/// The line is `0::/path` in version 2 and `4:memory:/path` in version 1. If a path cannot be seen
+/// from here it is left out, and the groups above it are looked at.
 fn group_rooms(root: &Path, line: &str) -> Vec<Room> {
     let mut fields = line.splitn(3, ':');
     let (Some(number), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
@@ -143,11 +143,12 @@ fn group_rooms(root: &Path, line: &str) -> Vec<Room> {
     path.ancestors().filter_map(|path| group(root, &Path::new(mount).join(path), files)).collect()
 }
 
-/// What the files of a group are called.
+/// The names of a group's files.
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// In `memory.stat`: pages of files that nobody has looked at lately; they make way.
+    /// The name in `memory.stat` of the pages of files that nobody has used lately. The kernel
+    /// frees these when memory is needed.
     reclaimable: &'static str,
 }
 
@@ -158,7 +159,7 @@ const V1: Files = Files {
     reclaimable: "total_inactive_file ",
 };
 
-/// A group's room; `None` if it sets no limit.
+/// The memory that a group leaves; `None` if it sets no limit.
 fn group(root: &Path, dir: &Path, files: &Files) -> Option<Room> {
     let read = |name: &str| std::fs::read_to_string(root.join(dir).join(name)).ok();
     let number = |text: String| text.trim().parse::<u64>().ok();
@@ -172,7 +173,8 @@ fn group(root: &Path, dir: &Path, files: &Files) -> Option<Room> {
     Some(Room { limit: Limit::Group(path), total_mb: limit >> 20, free_mb: free >> 20 })
 }
 
-/// What version 1 says when there is no limit is near the largest number of pages.
+/// Where there is no limit, version 1 tells a number near the largest one possible. Numbers from
+/// this on mean that.
 const UNLIMITED: u64 = 1 << 60;
 
 #[cfg(test)]
@@ -185,7 +187,7 @@ mod tests {
 
     const MEMINFO: &str = "MemTotal:  8388608 kB\nMemAvailable:    2097152 kB\n";
 
-    /// A machine of 8 GB, 2 of them free, with these files besides.
+    /// A machine with 8 GB, of which 2 are free, and with these files.
     fn tree(files: &[(&str, &str)]) -> TempDir {
         let dir = TempDir::new().unwrap();
         for (path, text) in [("proc/meminfo", MEMINFO)].iter().chain(files) {

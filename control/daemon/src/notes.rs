@@ -1,4 +1,4 @@
-//! What an operator should know: lines of `vipline status`, and of the log when they come up.
+//! What an operator should know: lines of `vipline status`, and of the log when they are new.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::Daemon;
 use director::room::{Shortage, shortages};
 
 impl Daemon {
-    /// What an operator should know, a sentence each.
+    /// What an operator should know, one sentence for each point.
     pub(super) fn notes(&self) -> Vec<String> {
         let short = self.shortages().into_iter().map(|shortage| shortage.to_string());
         let door = self.door_note.iter().cloned();
@@ -16,7 +16,7 @@ impl Daemon {
         own.chain(self.director.advice()).collect()
     }
 
-    /// Logs what runs out, at most once a minute.
+    /// Logs what runs out, each at most once a minute.
     pub(super) fn log_shortages(&mut self) {
         for shortage in self.told_short.due(self.shortages(), Instant::now()) {
             match shortage {
@@ -38,7 +38,7 @@ impl Daemon {
         }
     }
 
-    /// Logs what has come up, or is over, since the last look.
+    /// Logs which notes are new, and which are over, since the last look.
     pub(super) fn log_notes(&mut self) {
         let ports = self.unfinished_ports();
         let changed = ports ^ std::mem::replace(&mut self.told_unfinished, ports);
@@ -51,8 +51,7 @@ impl Daemon {
         }
     }
 
-    /// Has devices let frames in for MACs that Linux has on a host interface besides the port's
-    /// own.
+    /// Tells devices to let frames in for other MACs that Linux has on a host interface.
     pub(super) fn let_in(&mut self) {
         self.lets_in.resize(self.config.ports.len(), None);
         for (number, port) in self.config.ports.iter().enumerate() {
@@ -92,8 +91,8 @@ impl Daemon {
     }
 }
 
-/// That Linux marks packets, which is of no use to services by mark. The kernel may need a while to
-/// tell its rules.
+/// The note that Linux marks packets, which is of no use to services by mark. The kernel may need a
+/// while to tell its rules.
 pub(super) fn marked_elsewhere() -> Option<String> {
     let chains = linux::netfilter::marking_chains();
     (!chains.is_empty()).then(|| {

@@ -1,5 +1,5 @@
-//! A port as the daemon runs it: one DPDK device for each receive queue that the driver sees as a
-//! device of its own, what it stands on, and what was counted.
+//! A port as the daemon runs it: its DPDK devices, what it stands on, and what was counted. Some
+//! drivers see each receive queue as a device of its own; such a port has several devices.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use linux::LinkCounters;
 /// A port that runs.
 #[derive(Debug)]
 pub(super) struct RunningPort {
-    /// The first is the one that sends.
+    /// The devices. The first one sends.
     devices: Vec<Port>,
     ground: Ground,
     counts: Arc<PortCounts>,
-    /// What the kernel had counted on the interface before.
+    /// What the kernel had counted on the interface before the port started.
     before: LinkCounters,
 }
 
-/// Drivers that forget what they counted, `net_memif` when its peer goes: the worker counts their
-/// bytes as well.
+/// Drivers that forget what they counted, as `net_memif` does when its peer goes. For their ports
+/// the worker counts bytes as well.
 const FORGETFUL: &[&str] = &["net_memif"];
 
 impl RunningPort {
-    /// A port of these devices; there is at least one. `before` is what the kernel has counted on
-    /// the interface.
+    /// A port of these devices; `None` if there are none. `before` is what the kernel has counted
+    /// on the interface so far.
     pub(super) fn new(devices: Vec<Port>, ground: Ground, before: LinkCounters) -> Option<Self> {
         let counts = match FORGETFUL.contains(&devices.first()?.driver()) {
             true => PortCounts::with_bytes(),
@@ -36,7 +36,7 @@ impl RunningPort {
         Some(Self { devices, ground, counts: Arc::new(counts), before })
     }
 
-    /// Takes the queues out, once.
+    /// Takes the queues out, which can be done once.
     pub(super) fn take_queues(&mut self) -> Option<DpdkPort> {
         let tx = self.devices.first_mut()?.take_tx(0)?;
         let queues = self.ground.queues;
@@ -51,7 +51,7 @@ impl RunningPort {
         self.devices.first()
     }
 
-    /// Has its devices let all frames in, for whatever MAC; whether they do.
+    /// Tells the devices to let frames for all MACs in. Returns whether they do.
     pub(super) fn let_all_in(&self) -> bool {
         self.devices.iter().all(Port::let_all_in)
     }
@@ -69,7 +69,7 @@ impl RunningPort {
         }
     }
 
-    /// What it stands on.
+    /// What the port stands on.
     pub(super) fn ground(&self) -> &Ground {
         &self.ground
     }
@@ -79,8 +79,8 @@ impl RunningPort {
         self.first().map_or("", Port::driver)
     }
 
-    /// What the device is like, for the log. Over a Linux interface the driver believes in MTU 1500
-    /// and one queue.
+    /// A description of the device for the log. Over a Linux interface the driver's own words would
+    /// be wrong: it believes in MTU 1500 and one queue.
     pub(super) fn describe(&self) -> String {
         let Some(granted) = self.first().map(Port::granted) else { return String::new() };
         if self.ground.under.is_none() {
@@ -95,15 +95,15 @@ impl RunningPort {
         self.first().map_or(Link { up: false, speed_mbps: None }, Port::link)
     }
 
-    /// Packets that the interface has received since the start (`now`) and the driver has not: on
-    /// their way, or lost.
+    /// How many packets the interface has received since the start (`now`) and the driver has not.
+    /// They are on their way, or lost.
     pub(super) fn not_fetched(&self, now: LinkCounters) -> u64 {
         let fetched = self.stats(None).rx_packets;
         now.rx_packets.saturating_sub(self.before.rx_packets).saturating_sub(fetched)
     }
 
-    /// What the drivers counted; where they did not, what the worker did; and what the kernel lost
-    /// of the interface's packets (`now`), which no driver knows of.
+    /// The counts of the drivers; where they have none, those of the worker; and what the kernel
+    /// lost of the interface's packets (`now`), which no driver knows.
     pub(super) fn stats(&self, now: Option<LinkCounters>) -> PortStats {
         let mut sum = PortStats::default();
         for device in &self.devices {
@@ -123,7 +123,7 @@ impl RunningPort {
         sum.rx_bytes = sum.rx_bytes.max(ours.rx_bytes.get());
         sum.tx_bytes = sum.tx_bytes.max(ours.tx_bytes.get());
         if let Some(now) = now {
-            // The kernel counts what its socket drops, and the driver some of the same.
+            // The kernel counts what its socket drops. The driver counts some of the same packets.
             sum.rx_missed = sum.rx_missed.max(now.rx_lost.saturating_sub(self.before.rx_lost));
             sum.rx_errors = sum.rx_errors.max(now.rx_errors.saturating_sub(self.before.rx_errors));
         }

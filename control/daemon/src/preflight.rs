@@ -1,6 +1,6 @@
-//! What Linux must have ready, looked at before any device is touched: free names for the host
-//! interfaces, TAPs, and the part of sysfs by which DPDK finds CPUs. What is under the devices,
-//! `survey.rs` has looked at.
+//! What Linux must have ready, which is checked before any device is touched: free names for the
+//! host interfaces, TAPs, and the part of sysfs by which DPDK finds CPUs. `survey` has checked the
+//! interfaces under the devices before.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use linux::Tap;
 
 use crate::config::Config;
 
-/// Checks all of it; the first thing that is not so, in one line.
+/// Checks everything. The error names the first thing that is missing, in one line.
 pub(super) fn check(config: &Config) -> Result<(), String> {
     for port in &config.ports {
         let named = |error: &dyn std::fmt::Display| format!("port {}: {error}", port.name);

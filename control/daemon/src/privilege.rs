@@ -1,8 +1,8 @@
-//! What the daemon must be allowed to do, looked at before anything is touched: drivers only say
-//! "invalid argument" when they are refused, and may leave their XDP program behind.
+//! What the daemon must be allowed to do, which is checked before anything is touched. Drivers only
+//! say "invalid argument" when they are refused, and may leave their XDP program behind.
 //!
-//! Which capabilities that are was tried, with `setpriv`, on Linux 6.18 with libxdp 1.3 and DPDK
-//! 22.11; `scripts/lab/tests/unprivileged.sh` runs the daemon with exactly these.
+//! The capabilities that are needed were found by trying, with `setpriv`, on Linux 6.18 with libxdp
+//! 1.3 and DPDK 22.11. `scripts/lab/tests/unprivileged.sh` runs the daemon with exactly these.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -35,8 +35,8 @@ pub(super) fn check(config: &Config) -> Result<(), PrivilegeError> {
     }
 }
 
-/// What of it the capabilities `effective` lack; `unlimited` memory may be locked without a
-/// capability.
+/// Checks the same for a process with the capabilities `effective`. If `unlimited`, memory may be
+/// locked without a capability.
 fn judge(config: &Config, effective: u64, unlimited: bool) -> Result<(), PrivilegeError> {
     let mut needed = vec![(NET_ADMIN, "host interfaces and neighbours".to_owned())];
     for port in &config.ports {
@@ -44,7 +44,8 @@ fn judge(config: &Config, effective: u64, unlimited: bool) -> Result<(), Privile
         match port.device {
             Device::AfXdp { .. } => needed.extend([
                 (NET_RAW, of_port("the socket")),
-                // `bpf` and `perfmon` load the program; libxdp may then not ask for it by number.
+                // CAP_BPF and CAP_PERFMON would suffice to load the program, but then libxdp may
+                // not ask for the program by its number.
                 (SYS_ADMIN, of_port("the XDP program")),
                 (IPC_LOCK, of_port("the packet buffers")),
             ]),
@@ -66,7 +67,7 @@ fn judge(config: &Config, effective: u64, unlimited: bool) -> Result<(), Privile
     if missing.is_empty() { Ok(()) } else { Err(PrivilegeError { missing: missing.join(", ") }) }
 }
 
-/// The effective capabilities; `None` where the kernel does not say.
+/// The effective capabilities; `None` if the kernel does not tell them.
 fn effective() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;

@@ -1,7 +1,7 @@
-//! The connection tables, made before any device is touched.
+//! Makes the connection tables, before any device is touched.
 //!
 //! Every page is written to, which takes a while for many millions of connections. A thread of its
-//! own does it, so that the log can say how far it is, and a signal to stop is heeded.
+//! own does that. So the log can say how far it is, and a signal to stop takes effect.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use linux::signals::{Signal, Signals};
 
 use super::DaemonError;
 
-/// What came of it.
+/// How the making of the tables ended.
 pub(super) enum Made {
     /// Tables.
     Tables(Box<Tables>),
-    /// Nothing: this signal says to stop.
+    /// There are no tables, because this signal said to stop.
     Stopped(&'static str),
 }
 
-/// Makes the tables for so many connections; `megabytes` is about what they take.
+/// Makes the tables for this number of connections. `megabytes` is about how much memory they take.
 pub(super) fn make(
     connections: u32,
     secrets: Secrets,
@@ -67,7 +67,7 @@ pub(super) fn make(
     }
 }
 
-/// Megabytes of this process that are in memory (`proc(5)`, `/proc/self/status`); 0 where that is
+/// How many megabytes of this process are in memory (`proc(5)`, `/proc/self/status`); 0 if that is
 /// not told.
 fn resident_mb() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The worker's loop on its core: poll, and rest when there is nothing to do.
+//! The worker's loop on its core: it polls, and rests when there is nothing to do.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,13 +19,13 @@ pub(super) struct Leash {
 }
 
 impl Leash {
-    /// Has the worker return after its present poll.
+    /// Tells the worker to end after its present poll.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 }
 
-/// What a worker's packets cost of late.
+/// What a worker's packets have cost lately.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     cycles: u64,
@@ -34,10 +34,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Packets between two looks that make a figure.
+    /// A figure is given when there were at least so many packets between two looks.
     const ENOUGH: u64 = 1000;
 
-    /// Looks again: the busy cycles and the packets since the start.
+    /// Looks again. `cycles` are the busy cycles since the start, `packets` the packets since the
+    /// start.
     pub(super) fn look(&mut self, cycles: u64, packets: u64) {
         let spent = cycles.wrapping_sub(self.cycles);
         let done = packets.wrapping_sub(self.packets);
@@ -45,8 +46,8 @@ impl Pace {
         (self.cycles, self.packets) = (cycles, packets);
     }
 
-    /// Cycles a packet between the last two looks; `None` when there were too few packets for it to
-    /// mean anything.
+    /// Cycles a packet between the last two looks; `None` when there were too few packets for a
+    /// figure.
     pub(super) fn cycles_per_packet(&self) -> Option<f64> {
         self.per_packet
     }
@@ -61,7 +62,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now; `tsc_hz` is the time stamp counter's rate.
+    /// A clock that starts now. `tsc_hz` is the rate of the time stamp counter.
     pub(super) fn new(tsc_hz: u64) -> Self {
         Self {
             start: dpdk::tsc(),
@@ -78,16 +79,16 @@ impl Clock {
     }
 }
 
-/// Idle polls before a worker begins to rest: about a millisecond's worth.
+/// How many polls in a row find nothing before a worker begins to rest: it is about a millisecond.
 const RESTLESS: u32 = 2_000;
-/// How long a resting worker sleeps between polls, by the naps it has had: the length keeps the
-/// first packet after idling under a millisecond, with the kernel's timer slack, and the cost of
-/// looking at a few per cent of a core.
+/// How long a resting worker sleeps between polls: first the short naps, then the long ones. With
+/// these lengths, and the kernel's timer slack, the first packet after a rest waits less than a
+/// millisecond. Looking costs a few per cent of a core.
 const NAPS: [Duration; 2] = [Duration::from_micros(400), Duration::from_micros(800)];
-/// Short naps before the long ones.
+/// How many short naps there are before the long ones.
 const SHORT: u32 = 100;
 
-/// Polls until told to stop.
+/// Polls until it is told to stop.
 pub(super) fn run<Io: PacketIo>(
     worker: &mut Worker<Io>,
     clock: Clock,

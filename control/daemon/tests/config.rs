@@ -1,7 +1,6 @@
-//! Every broken configuration under `tests/configs` is refused with the line that stands next to
-//! it.
+//! Every broken configuration under `tests/configs` is refused with the line in the file beside it.
 //!
-//! `VIPLINE_BLESS=1` writes the lines anew; read the difference before it is committed.
+//! `VIPLINE_BLESS=1` writes the lines anew. Read the difference before you commit it.
 
 use std::fs;
 use std::path::Path;

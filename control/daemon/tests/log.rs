@@ -1,5 +1,6 @@
-//! The log of a process that panics: its last words are told where they can be, and nothing keeps
-//! it from ending. A program of its own, for stderr and the panic hook are a whole process's.
+//! The log of a process that panics. Its last words are written if anybody reads them, and nothing
+//! keeps the process from ending. This is a program of its own, because stderr and the panic hook
+//! belong to the whole process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fs::File;
@@ -14,7 +15,7 @@ const CHILD: &str = "VIPLINE_TEST_PANICS";
 fn main() {
     let has = |word: &str| std::env::args().any(|arg| arg == word);
     if has("--list") {
-        // What a test runner asks first.
+        // A test runner asks this first.
         if !has("--ignored") {
             println!("log: test");
         }
@@ -27,14 +28,14 @@ fn main() {
     }
 }
 
-/// Logs so many lines, and ends in a panic.
+/// Logs this number of lines, and ends in a panic.
 fn panics(lines: u32) {
     let log = Log::start().unwrap();
     log.install(tracing::Level::INFO);
     for line in 0..lines {
         tracing::warn!("line {line}");
     }
-    // A library's words take the same way.
+    // What a library writes to stderr takes the same way.
     let _ = nix::unistd::write(std::io::stderr(), b"a library's words\n");
     assert!(lines < 100 || log::lost() > 0);
     panic!("the end");

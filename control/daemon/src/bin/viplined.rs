@@ -20,7 +20,7 @@ struct Args {
     /// Where the control socket is.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
     runtime_dir: PathBuf,
-    /// Where what outlives the daemon is kept: nothing so far.
+    /// A directory for what outlives the daemon, which is nothing so far.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Say more; twice for everything.

@@ -1,4 +1,4 @@
-//! From what is written to what it means, refusing what cannot be.
+//! Turns a file as it is written into a checked configuration, and refuses what cannot be.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -151,7 +151,7 @@ fn number(
     }
 }
 
-/// The size for a table index, as Linux numbers them (`CONFIG_IP_VS_MH_TAB_INDEX`).
+/// The table size that belongs to an index, as Linux numbers them (`CONFIG_IP_VS_MH_TAB_INDEX`).
 fn mh_size(source: Source<'_>, index: Option<Spanned<u32>>) -> Result<MhSize, ConfigError> {
     let span = index.as_ref().map_or(0..0, Spanned::span);
     let index = number(source, index, "mh_table_index", MhSize::INDICES, MhSize::default().index())?;
@@ -180,7 +180,7 @@ fn memory(
     ))
 }
 
-/// The file of `what` that a key names, which should be as `writer` it.
+/// The file of `what` that a key names. `writer` says which command writes such files.
 fn named_file(
     source: Source<'_>,
     rules: Spanned<String>,
@@ -204,14 +204,14 @@ fn named_file(
     }
 }
 
-/// What earlier ports have taken.
+/// What the ports before this one have taken.
 #[derive(Default)]
 struct Seen {
     names: HashSet<String>,
     interfaces: HashMap<String, String>,
     devices: HashMap<String, String>,
     addresses: HashMap<IpAddr, String>,
-    /// By net and metric: Linux has one of each.
+    /// The ports of the routes, by net and metric: Linux has at most one route for each pair.
     routes: HashMap<(IpNet, u32), String>,
 }
 

@@ -1,6 +1,6 @@
-//! What `device = "…"` may say, and what DPDK is told for it.
+//! What `device = "…"` may say, and the arguments for DPDK that follow from it.
 //!
-//! DPDK finds virtual devices by name, so each port gets a name of its own, numbered by the port's
+//! DPDK finds virtual devices by name. So each port gets a name of its own, with the number of its
 //! place in the file.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 /// The device behind a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// A NIC bound to vfio, by its PCI address. `args` is whatever followed the address after a
+    /// A NIC that is bound to vfio, by its PCI address. `args` is what followed the address after a
     /// comma.
     Pci {
         /// `[domain:]bus:device.function`
@@ -18,7 +18,7 @@ pub enum Device {
         /// Driver arguments, empty for none.
         args: String,
     },
-    /// A Linux interface through AF_XDP: the driver stays bound, the kernel no longer sees the
+    /// A Linux interface through AF_XDP. Its driver stays bound, and the kernel no longer sees the
     /// packets.
     AfXdp {
         /// The interface.
@@ -26,7 +26,7 @@ pub enum Device {
         /// Driver arguments, empty for none.
         args: String,
     },
-    /// A Linux interface through AF_PACKET: slow, and the kernel sees a copy of every packet.
+    /// A Linux interface through AF_PACKET. It is slow, and the kernel sees a copy of every packet.
     AfPacket {
         /// The interface.
         iface: String,
@@ -43,12 +43,12 @@ pub enum Device {
         /// Driver arguments.
         args: String,
     },
-    /// A device that receives empty frames and swallows all it is given.
+    /// A device that receives empty frames and throws away what is sent.
     Null {
         /// Driver arguments, empty for none.
         args: String,
     },
-    /// Any other DPDK virtual device, word for word.
+    /// Any other virtual device of DPDK, given word for word.
     Vdev {
         /// What follows DPDK's `--vdev`.
         raw: String,
@@ -64,7 +64,7 @@ pub enum EalDevice {
     Vdev(String),
 }
 
-/// Why a device string was refused: what was expected in its place.
+/// Why a device was refused, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DeviceError(String);
@@ -115,7 +115,7 @@ impl Device {
         pairs.filter(|(name, _)| *name == key).map(|(_, value)| value).next_back()
     }
 
-    /// The same device, but for these arguments: what the operator gave under other names stays.
+    /// The same device with these arguments. What the operator gave under other names stays.
     #[must_use]
     pub fn with_arguments(&self, given: &[(&str, String)]) -> Self {
         let mut changed = self.clone();
@@ -131,7 +131,7 @@ impl Device {
         changed
     }
 
-    /// The Linux interface under the device, which has to be up for the device to work.
+    /// The Linux interface under the device. It must be up for the device to work.
     pub fn kernel_interface(&self) -> Option<&str> {
         match self {
             Self::AfXdp { iface, .. } | Self::AfPacket { iface, .. } => Some(iface),
@@ -191,7 +191,7 @@ impl fmt::Display for Device {
     }
 }
 
-/// Says what keeps `name` from naming a Linux interface, by the kernel's own rule (`net/core/dev.c:
+/// The reason why `name` cannot name a Linux interface, by the kernel's own rule (`net/core/dev.c:
 /// dev_valid_name`).
 pub(super) fn check_interface(name: &str) -> Result<(), &'static str> {
     match name {
@@ -235,7 +235,7 @@ fn is_pci(text: &str) -> bool {
         && text.parse::<Ipv4Addr>().is_err()
 }
 
-/// DPDK names a NIC by the long form of its address.
+/// The long form of a PCI address, by which DPDK names a NIC.
 fn full_pci(address: &str) -> String {
     match address.matches(':').count() {
         1 => format!("0000:{address}"),

@@ -1,5 +1,5 @@
-//! One line for each thing that can be wrong with a configuration: where it is, what it is, what
-//! was expected.
+//! One line for each thing that can be wrong with a configuration: where it is, what it is, and
+//! what was expected.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub enum ConfigError {
     },
 }
 
-/// A configuration file's text, able to say where in it a byte is.
+/// A configuration file's text. It can tell the line and column of a byte.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
@@ -51,7 +51,7 @@ impl Source<'_> {
         }
     }
 
-    /// An error of the TOML parser or of serde, put into the words of this file.
+    /// An error of the TOML parser or of serde, in the words of this program.
     pub(super) fn toml_error(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
         let said = error.message().lines().collect::<Vec<_>>().join("; ");
@@ -111,7 +111,7 @@ impl Source<'_> {
     }
 }
 
-/// What each key's value should have been.
+/// What is expected as each key's value.
 const EXPECTED: &[(&str, &str)] = &[
     ("addresses", "a list of addresses with their prefix lengths, as in [\"192.0.2.1/24\"]"),
     ("control_cpus", "a list of CPU numbers, as in [0]"),
@@ -135,7 +135,8 @@ fn expected(key: &str) -> Option<&'static str> {
     EXPECTED.iter().find(|(name, _)| *name == key).map(|(_, expected)| *expected)
 }
 
-/// serde's `missing field` lines; `port` has a section of its own, all others are a port's.
+/// The line for serde's `missing field`. `port` has a section of its own; all other keys belong to
+/// a port.
 fn missing(said: &str) -> String {
     let key = said.split('`').nth(1).unwrap_or_default();
     match expected(key) {
@@ -144,8 +145,8 @@ fn missing(said: &str) -> String {
     }
 }
 
-/// What serde found; it says `invalid type: string "x", expected u32`, and the type is of no use to
-/// the reader.
+/// What serde found in the file. It says `invalid type: string "x", expected u32`, and the type
+/// `u32` means nothing to the reader.
 fn complaint(said: &str) -> Option<&str> {
     ["invalid type: ", "invalid value: ", "unknown variant "]
         .iter()

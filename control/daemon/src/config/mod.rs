@@ -1,9 +1,8 @@
 //! `vipline.toml`: the ports, the CPUs, the memory.
 //!
-//! [`Config::load`] reads a file, checks all that can be checked without touching a device, and
-//! returns either a configuration that makes sense on this machine or one line that says where it
-//! does not. Nothing is left half checked: what a [`Config`] holds may be used without looking
-//! again.
+//! [`Config::load`] reads a file and checks everything that can be checked without touching a
+//! device. It returns a configuration that suits this machine, or one line that says what is wrong
+//! and where. So what a [`Config`] contains can be used without checking it again.
 
 use std::path::{Path, PathBuf};
 
@@ -38,10 +37,10 @@ pub struct Config {
     pub max_destinations: u32,
     /// The size of the `mh` scheduler's tables.
     pub mh_size: MhSize,
-    /// The rules to load at start; an absolute path, or relative to the working directory like the
-    /// file's own.
+    /// The file with the rules to load at start. The path is absolute, or relative to the working
+    /// directory.
     pub rules: Option<PathBuf>,
-    /// The mark rules to load at start; a path as `rules`.
+    /// The file with the mark rules to load at start; a path like that of `rules`.
     pub marks: Option<PathBuf>,
     /// The ports, in the order of the file. Never empty.
     pub ports: Vec<PortConfig>,
@@ -50,17 +49,17 @@ pub struct Config {
 /// One `[[port]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
-    /// What the user calls it.
+    /// The port's name, which the user chose.
     pub name: String,
     /// The device that moves its packets.
     pub device: Device,
-    /// The Linux interface made for it.
+    /// The Linux interface that is made for the port.
     pub host_interface: String,
-    /// Put on the host interface at start.
+    /// Addresses that are put on the host interface at start.
     pub addresses: Vec<IpNet>,
-    /// Put on the host interface at start, after the addresses, in this order.
+    /// Routes that are added at start, after the addresses, in this order.
     pub routes: Vec<StaticRoute>,
-    /// Whether the device's word on a checksum is enough.
+    /// Whether the device is believed about checksums.
     pub rx_checksum: RxChecksum,
 }
 
@@ -68,10 +67,10 @@ pub struct PortConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Poll {
-    /// Short sleeps, so that an idle director costs next to nothing.
+    /// It sleeps for short times, so that an idle director costs next to nothing.
     #[default]
     Adaptive,
-    /// Never sleeps.
+    /// It never sleeps.
     Busy,
 }
 
@@ -79,10 +78,10 @@ pub enum Poll {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RxChecksum {
-    /// Nothing: the device, or the receiver behind the director, will tell.
+    /// Nothing. The device, or the receiver behind the director, finds wrong ones.
     #[default]
     Trust,
-    /// Checked in software where the device did not.
+    /// They are checked in software if the device did not check them.
     Verify,
 }
 
@@ -94,8 +93,8 @@ impl Config {
         Self::parse(&text, path, &affinity::allowed_cpus())
     }
 
-    /// Checks `text` for a machine with these CPUs. `path` is what errors name, and where relative
-    /// paths start.
+    /// Checks `text` for a machine with these CPUs. Errors name `path`, and relative paths start
+    /// where it is.
     pub fn parse(text: &str, path: &Path, allowed_cpus: &[usize]) -> Result<Self, ConfigError> {
         check::config(error::Source { path, text }, allowed_cpus)
     }
@@ -121,11 +120,12 @@ impl Config {
     pub const MAX_DESTINATIONS: u32 = 1 << 16;
 }
 
-/// A connection with its share of the index: the architecture's budget.
+/// Bytes of a connection with its share of the index: the budget that the architecture gives.
 const CONNECTION_BYTES: u64 = 160;
-/// A destination's counters and its place in the snapshot.
+/// Bytes of a destination's counters and of its place in the snapshot.
 const DESTINATION_BYTES: u64 = 256;
-/// Packet buffers for one worker and two ports with full queues, and what DPDK itself takes.
+/// Megabytes of packet buffers for one worker and two ports with full queues, and of what DPDK
+/// takes for itself.
 const BUFFERS_MB: u64 = 64;
 
 fn memory_needed_mb(connections: u32, destinations: u32) -> u32 {

@@ -60,7 +60,7 @@ fn port(mtu: u32) -> PortLink {
     PortLink { under: Some(under), host: (7, "wan".to_owned()), mtu, ..PortLink::default() }
 }
 
-/// What the log says now: lines with a warning begin with `!`.
+/// What the log is to say now. Warnings begin with `!`.
 fn said(port: &mut PortLink) -> Vec<String> {
     let line = |news| match news {
         News::Good(text) => text,
@@ -92,7 +92,7 @@ fn an_older_picture_of_the_host_interface_is_nobodys_fault() {
     let (mut port, mut host) = (port(9000), Host { mtu: 9000, ..Host::default() });
     port.follow_interface(&iface("eth0", 1500, true), &iface("wan", 9000, true), &mut host);
     assert_eq!((said(&mut port), host.mtu), (vec!["MTU 1500, as its device has it now".to_owned()], 1500));
-    // A picture from before that.
+    // An older picture, from before the MTU was set.
     port.follow_interface(&iface("eth0", 1500, true), &iface("wan", 9000, true), &mut host);
     assert_eq!(said(&mut port), Vec::<String>::new());
     // Somebody does set the larger one.
@@ -127,7 +127,8 @@ fn every_change_of_the_link_and_of_its_settings_is_told_once() {
     assert_eq!(see(iface("eth0", 1500, false)), 1);
     assert_eq!(see(iface("eth0", 1500, true)), 1);
     assert_eq!(see(Iface { mac: Some(Mac([4; 6])), ..iface("eth0", 1500, true) }), 1);
-    // Too long for the buffers, as far as they go.
+    // The packets are too long for the buffers: the address is right again, the buffers are too
+    // small, and the MTU is what fits.
     assert_eq!(see(iface("eth0", 9500, true)), 3);
     assert_eq!(see(iface("eth0", 1500, true)), 2);
 }

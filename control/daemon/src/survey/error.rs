@@ -3,7 +3,7 @@
 use crate::config::Device;
 use linux::LinkError;
 
-/// What the machine has does not suit the configuration.
+/// The machine does not suit the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// The interface under a port.
@@ -14,7 +14,7 @@ pub enum SurveyError {
         /// What is wrong.
         source: LinkError,
     },
-    /// An argument of the device is no number.
+    /// An argument of the device is not a number.
     #[error("port {port}: `{key}` of {device} cannot be `{value}`; expected a whole number")]
     Argument {
         /// The port's name.
@@ -26,7 +26,7 @@ pub enum SurveyError {
         /// What it says.
         value: String,
     },
-    /// An MTU that no packet buffer of the driver holds.
+    /// The MTU is larger than the packet buffers of the driver can be.
     #[error(
         "port {port}: {iface} has MTU {mtu}, and packets above {most} bytes do not fit {what}; \
          lower it: `ip link set {iface} mtu {most}`"
@@ -38,12 +38,12 @@ pub enum SurveyError {
         iface: String,
         /// Its MTU.
         mtu: u32,
-        /// The largest that is carried.
+        /// The largest MTU that is possible.
         most: u32,
-        /// What they do not fit.
+        /// What the packets do not fit.
         what: &'static str,
     },
-    /// More queues than are polled.
+    /// The interface has more queues than a worker polls.
     #[error(
         "port {port}: {iface} has {queues} receive queues, and the worker looks after {most} at most; \
          leave it that many: `{command}`"
@@ -55,12 +55,12 @@ pub enum SurveyError {
         iface: String,
         /// Its queues.
         queues: u32,
-        /// The most.
+        /// The most queues that a worker polls.
         most: u32,
-        /// What helps.
+        /// The command that helps.
         command: String,
     },
-    /// `start_queue` and `queue_count` name queues that are not there.
+    /// `start_queue` and `queue_count` name queues that do not exist.
     #[error(
         "port {port}: {iface} has {queues} receive queues, numbered from 0, and `start_queue` and `queue_count` ask for \
          {first} to {last}"
@@ -77,7 +77,7 @@ pub enum SurveyError {
         /// The last.
         last: u32,
     },
-    /// Packet buffers for all that.
+    /// `memory_mb` is too small for the packet buffers.
     #[error(
         "`memory_mb` is {memory_mb}, too small for packet buffers of {data_room} bytes and {queues} receive queues; \
          expected at least {needed_mb}, or a lower MTU or fewer queues"
@@ -85,11 +85,11 @@ pub enum SurveyError {
     Memory {
         /// As configured.
         memory_mb: u32,
-        /// Room of a buffer.
+        /// Bytes of a packet that a buffer has room for.
         data_room: u16,
-        /// All ports' queues.
+        /// The queues of all ports together.
         queues: u32,
-        /// What would do.
+        /// Megabytes that would suffice.
         needed_mb: u32,
     },
 }

@@ -1,8 +1,8 @@
-//! What the ports stand on, looked at before anything is touched: interfaces, their MTU and receive
-//! queues, and the packet buffers that these ask for.
+//! What the ports stand on, which is looked at before anything is touched: interfaces, their MTU
+//! and receive queues, and the packet buffers that these need.
 //!
-//! DPDK's drivers over a Linux interface believe that its MTU is 1500 and that it has one queue, so
-//! the interface is asked here. `vipline check` and the daemon's start look with the same eyes.
+//! DPDK's drivers over a Linux interface believe that its MTU is 1500 and that it has one queue. So
+//! the interface itself is asked here. `vipline check` and the daemon's start do the same.
 
 mod error;
 
@@ -11,12 +11,12 @@ use linux::Underlying;
 
 pub use error::SurveyError;
 
-/// What the machine has for a configuration.
+/// What the machine has for the ports of a configuration.
 #[derive(Clone, Debug)]
 pub struct Survey {
-    /// By port.
+    /// What each port stands on, in the order of the ports.
     pub grounds: Vec<Ground>,
-    /// Room for a packet in a buffer, in bytes, headroom not counted.
+    /// Bytes of a packet that a buffer has room for, without headroom.
     pub data_room: u16,
 }
 
@@ -25,46 +25,46 @@ pub struct Survey {
 pub struct Ground {
     /// The Linux interface under the device, for devices that have one.
     pub under: Option<Underlying>,
-    /// The largest MTU that its buffers carry, for devices over a Linux interface.
+    /// The largest MTU that fits the buffers, for devices over a Linux interface.
     pub largest_mtu: Option<u32>,
-    /// DPDK's arguments: one device for each receive queue that the driver sees as a device of its
-    /// own.
+    /// DPDK's arguments. There is one device for each receive queue that the driver sees as a
+    /// device of its own.
     pub devices: Vec<String>,
-    /// Queues of each of these.
+    /// How many queues each of these devices has.
     pub queues: u16,
 }
 
-/// Ethernet header and two VLAN tags.
+/// Bytes of the Ethernet header and two VLAN tags.
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 /// What the kernel leaves free in front of a packet for XDP programs (`XDP_PACKET_HEADROOM`).
 const XDP_HEADROOM: u32 = 256;
-/// The most room of a buffer that, with its headers, is a chunk of `AF_XDP`'s: a page at most, and
-/// an odd number of cache lines, as DPDK lays out pools.
+/// The most room that a buffer of `AF_XDP` can have. With its headers the buffer is a chunk, which
+/// is a page at most, and an odd number of cache lines, as DPDK lays out pools.
 const XDP_MOST_ROOM: u16 = 4032 - (64 + 128 + 128);
-/// What `AF_PACKET` puts in front of a packet: its header and the link-layer address, aligned
+/// Bytes that `AF_PACKET` puts in front of a packet: its header and the link-layer address, aligned
 /// (`net/packet/af_packet.c: tpacket_rcv`).
 const PACKET_HEADER: u32 = 66;
-/// Of a frame of `AF_PACKET`'s ring, what DPDK's driver does not copy.
+/// Bytes of a frame in `AF_PACKET`'s ring that DPDK's driver does not copy.
 const PACKET_SPARED: u32 = 32;
-/// The driver's own choice.
+/// The length of a ring's frame that the driver chooses by itself.
 const PACKET_FRAME: u32 = 2048;
-/// Frames of a ring lie in blocks without a gap, so they are powers of two; and a buffer's length
-/// has 16 bits.
+/// The longest frame of a ring. Frames lie in blocks without gaps, so their lengths are powers of
+/// two, and the length of a buffer has 16 bits.
 const PACKET_MOST_FRAME: u32 = 16_384;
-/// Receive queues of a port that one worker looks after.
+/// The most receive queues of a port that one worker polls.
 const MOST_QUEUES: u32 = 8;
 
-/// What a packet buffer takes beside its room: headroom, header, rounding.
+/// Bytes that a packet buffer takes besides its room: headroom, header, rounding.
 const BUFFER_OVERHEAD: u64 = 128 + 128 + 64;
-/// Least number of packet buffers for a port: full queues, and what drivers hold on to.
+/// The least number of packet buffers for a port: full queues, and what drivers keep.
 const LEAST_PER_PORT: u32 = 8192;
 /// The same for each further queue of a port.
 const LEAST_PER_QUEUE: u32 = 4096;
-/// Most that a port makes use of: more only keep the caches cold.
+/// The most packet buffers that a port makes use of. More would only keep the caches cold.
 const MOST_PER_PORT: u32 = 32_768;
 
 impl Survey {
-    /// Looks at what `config` names, and changes nothing.
+    /// Looks at the interfaces that `config` names, and changes nothing.
     pub fn of(config: &Config) -> Result<Self, SurveyError> {
         let looked =
             |port: &PortConfig| port.device.kernel_interface().map(linux::look_at_underlying).transpose();
@@ -76,8 +76,8 @@ impl Survey {
         Self::judge(config, found?)
     }
 
-    /// What a configuration asks for over interfaces with an MTU of 1500 and one queue, where they
-    /// cannot be looked at.
+    /// What a configuration needs if its interfaces have an MTU of 1500 and one queue. This is for
+    /// when they cannot be looked at.
     pub fn ordinary(config: &Config) -> Self {
         let ground = |_: &PortConfig| Ground { devices: vec![String::new()], queues: 1, ..Ground::default() };
         Self { grounds: config.ports.iter().map(ground).collect(), data_room: dpdk::Mempool::DATA_ROOM }
@@ -90,7 +90,7 @@ impl Survey {
             data_room = data_room.max(room(port, under.as_ref())?);
         }
         for (port, under) in ports() {
-            // All ports share the buffers, and AF_XDP takes no larger ones.
+            // All ports share the buffers, and AF_XDP accepts no larger ones.
             if let (Device::AfXdp { .. }, Some(under)) = (&port.device, under)
                 && data_room > XDP_MOST_ROOM
             {
@@ -117,12 +117,13 @@ impl Survey {
         Ok(survey)
     }
 
-    /// What a buffer takes, in bytes.
+    /// Bytes that a buffer takes.
     pub fn buffer_bytes(&self) -> u64 {
         u64::from(self.data_room) + BUFFER_OVERHEAD
     }
 
-    /// How many packet buffers: what memory is left beside the tables, within what is of use.
+    /// How many packet buffers there will be: as many as fit the memory that the tables leave,
+    /// within what is useful.
     pub fn buffers(&self, config: &Config) -> u32 {
         let left = u64::from(config.memory_mb.saturating_sub(config.memory_needed_mb())) << 20;
         let ports = self.grounds.len() as u32;
@@ -139,8 +140,8 @@ impl Survey {
         LEAST_PER_PORT * ports + LEAST_PER_QUEUE * (self.queues() - ports)
     }
 
-    /// Refuses large buffers and many queues that `memory_mb` has no room for: it is written for
-    /// ordinary ones.
+    /// Refuses large buffers and many queues if `memory_mb` has no room for them. The
+    /// configuration's own check assumes ordinary ones.
     fn memory(&self, config: &Config) -> Result<(), SurveyError> {
         let ports = self.grounds.len() as u64;
         let ordinary =
@@ -160,13 +161,13 @@ impl Survey {
 }
 
 impl Ground {
-    /// Receive queues that are polled.
+    /// How many receive queues are polled.
     pub fn queue_count(&self) -> u32 {
         self.devices.len() as u32 * u32::from(self.queues)
     }
 }
 
-/// The room that a port's packets need in a buffer, in bytes.
+/// Bytes that a port's packets need in a buffer.
 fn room(port: &PortConfig, under: Option<&Underlying>) -> Result<u16, SurveyError> {
     let Some(under) = under else { return Ok(0) };
     let (mtu, iface) = (under.iface.mtu, under.iface.name.clone());
@@ -212,7 +213,7 @@ fn ground(
         let devargs = eal(&port.device.with_arguments(&one));
         match queue - first {
             0 => devargs,
-            // Devices are known by their names: the driver's, and anything behind it.
+            // A device is known by its name, which is the driver's with any text behind it.
             further => devargs.replacen(',', &format!("q{further},"), 1),
         }
     });
@@ -220,7 +221,7 @@ fn ground(
     Ok(Ground { under: Some(under), largest_mtu, devices, queues: 1 })
 }
 
-/// The first receive queue and how many: all of them, unless the operator chose.
+/// The first receive queue, and how many there are: all of them, unless the operator chose.
 fn xdp_queues(port: &PortConfig, under: &Underlying) -> Result<(u32, u32), SurveyError> {
     let (name, iface, queues) = (port.name.clone(), under.iface.name.clone(), under.channels.rx);
     let chosen = (argument(port, "start_queue")?, argument(port, "queue_count")?);
@@ -239,7 +240,8 @@ fn xdp_queues(port: &PortConfig, under: &Underlying) -> Result<(u32, u32), Surve
     Ok((first, count))
 }
 
-/// The length of a frame of the port's ring: the operator's, or what holds the interface's packets.
+/// The length of a frame in the port's ring: the operator's choice, or what holds the interface's
+/// packets.
 fn ring_frame(port: &PortConfig, under: &Underlying) -> Result<u32, SurveyError> {
     let fits = (under.iface.mtu + FRAME_OVERHEAD + PACKET_HEADER).next_power_of_two();
     Ok(argument(port, "framesz")?
