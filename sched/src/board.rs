@@ -12,19 +12,20 @@ use crate::tree::Tree;
 
 /// The standing of all destinations, for schedulers that look for the best.
 ///
-/// A short list is compared anew for each choice. For a longer list the scores are kept in a
+/// In a short list, each choice compares all scores. For a longer list the scores are kept in a
 /// tournament tree: a choice reads the root, and a changed load replays one path to the root.
 #[derive(Debug)]
 pub(crate) struct Board {
     tree: Tree,
     survey: u64,
-    /// All scores, and the survey, must be taken anew before the next choice.
+    /// The survey and all scores must be computed again before the next choice.
     stale: bool,
-    /// All scores must be taken anew, with the present survey. The survey itself changes only when
-    /// the loads are measured.
+    /// All scores must be computed again, with the present survey. The survey itself changes only
+    /// when the loads are measured.
     moved: bool,
-    /// Destinations whose loads changed since the last choice; their scores must be taken anew. It
-    /// never grows beyond its capacity: with more changes, taking all scores anew is as cheap.
+    /// Destinations whose loads changed since the last choice. Their scores must be computed again.
+    /// The list never grows beyond its capacity: with more changes, computing all scores is as
+    /// cheap.
     changed: Vec<DestId>,
 }
 
@@ -51,7 +52,7 @@ impl Board {
         }
     }
 
-    /// Notes that the load of `dest` changed. The next choice takes its score anew.
+    /// Notes that the load of `dest` changed. The next choice computes its score again.
     pub(crate) fn load_changed(&mut self, plan: &Plan, dest: DestId) {
         // A new connection changes its destination's load twice in a row: when it is bound, and
         // when it becomes active.
@@ -128,8 +129,8 @@ pub(crate) const fn room_wanted(len: usize) -> usize {
     if len <= FEW { 0 } else { (len + len / 2).next_power_of_two() }
 }
 
-/// When more than one part in this many of the destinations have changed, all scores are taken
-/// anew.
+/// When more than one part in this many of the destinations have changed, all scores are
+/// computed again.
 const CHANGED: usize = 8;
 /// Up to this many destinations, comparing all of them is cheaper than keeping a tree.
 pub(crate) const FEW: usize = 16;

@@ -18,8 +18,8 @@ impl Group {
         self.0[seat % WIDTH]
     }
 
-    /// The highest player but for `winner`, which must be the highest of all; [`NOBODY`] if it is
-    /// alone.
+    /// The highest player except `winner`, which must be the highest of all; [`NOBODY`] if `winner`
+    /// is alone.
     ///
     /// It compares in lanes, so that no comparison waits for all those before it. `wrapping_sub`
     /// turns the winner into `i64::MIN`, the lowest number, and keeps the order of the others. That

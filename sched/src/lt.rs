@@ -2,8 +2,8 @@
 //!
 //! No Linux kernel has them. Between two ticks of the estimator the measured rate does not change.
 //! So each connection scheduled since the last tick counts as an average connection.
-//! [`State::loads_changed`](crate::State::loads_changed) makes the next choice take that average
-//! anew.
+//! [`State::loads_changed`](crate::State::loads_changed) makes the next choice compute that
+//! average again.
 
 use crate::Dest;
 use crate::Loads;
@@ -102,7 +102,7 @@ mod tests {
             (1..=20).map(|id| (id, if id < 3 { 10 * u64::from(id) } else { 1_000_000 })).collect();
         traffic(&mut farm, &rates);
         assert_eq!(farm.syn(1), "1");
-        // If the average were taken anew with so many connections, it would be almost 0, and server
+        // If the average were computed with so many connections, it would be almost 0, and server
         // 1 would still be the least busy.
         (3..=8).for_each(|id| _ = farm.load(id, 0, 1_000_000));
         assert_eq!(farm.syn(2), "2 20");

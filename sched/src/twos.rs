@@ -16,7 +16,7 @@ use crate::sums::Sums;
 #[derive(Debug)]
 pub(crate) struct Lottery {
     sums: Sums,
-    /// All weights must be taken anew before the next choice.
+    /// All weights must be computed again before the next choice.
     stale: bool,
 }
 

@@ -76,8 +76,8 @@ const EVERY: u32 = 32;
 /// Response time times (active connections plus 1), over weight.
 ///
 /// A destination without a known response time counts as a little faster than the fastest known
-/// one. So new servers get work even if they are last in the list. That time is taken anew after
-/// [`State::loads_changed`](crate::State::loads_changed).
+/// one. So new servers get work even if they are last in the list. That time is computed again
+/// after [`State::loads_changed`](crate::State::loads_changed).
 pub(crate) struct Wrt;
 
 impl Measure for Wrt {

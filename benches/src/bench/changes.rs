@@ -4,7 +4,7 @@
 //! Another thread, on another CPU if there is one, changes the rules as the daemon's control loop
 //! does ([`Control`]). Stretches with changes and without take turns. So the report shows the
 //! effect of the machine beside the effect of the changes. When a real server comes or goes, all
-//! connections are judged anew. So a stretch with changes goes on until every connection has had
+//! connections are judged again. So a stretch with changes goes on until every connection has had
 //! its first packet after the last change.
 //!
 //! The time of each poll is recorded: up to 8 bursts from each port, including the time to make and

@@ -28,7 +28,8 @@ pub(crate) struct Model {
     di: i64,
     /// lblc, lblcr: the servers of each address, front first, and when the set last changed.
     sets: HashMap<IpAddr, (Vec<DestId>, u64)>,
-    /// lt, wlt, wrt: a number about all destinations; `None` when it must be taken anew.
+    /// lt, wlt, wrt: a number about all destinations; `None` when it must be computed
+    /// again.
     survey: Option<u64>,
     random: XorShift,
 }

@@ -1,5 +1,5 @@
-//! The tests of the grammars, in one program: each program is linked anew whenever a crate below
-//! changes.
+//! The tests of the grammars, in one program. Several programs would each be linked again whenever a
+//! crate below changes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests all through")]
 
 #[path = "../../../api/tests/common/mod.rs"]
@@ -8,13 +8,13 @@ mod mark_round_trip;
 mod round_trip;
 mod wire;
 
-/// A file without a line above would never be compiled, and its tests never be run.
+/// A file without a `mod` line above is never compiled, so its tests never run.
 #[test]
 fn every_file_here_is_a_module() {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");
     for entry in std::fs::read_dir(here).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let module = format!("\nmod {};\n", name.trim_end_matches(".rs"));
-        assert!(name == "main.rs" || include_str!("main.rs").contains(&module), "{name} is no module here");
+        assert!(name == "main.rs" || include_str!("main.rs").contains(&module), "{name} has no mod line here");
     }
 }
