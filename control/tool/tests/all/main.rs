@@ -14,6 +14,9 @@ fn every_file_here_is_a_module() {
     for entry in std::fs::read_dir(here).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let module = format!("\nmod {};\n", name.trim_end_matches(".rs"));
-        assert!(name == "main.rs" || include_str!("main.rs").contains(&module), "{name} has no mod line here");
+        assert!(
+            name == "main.rs" || include_str!("main.rs").contains(&module),
+            "{name} has no mod line here"
+        );
     }
 }
