@@ -10,6 +10,7 @@
 
 mod client;
 mod frame;
+mod gate;
 mod list;
 mod message;
 mod report;
@@ -20,6 +21,7 @@ pub mod words;
 
 pub use client::{Ask, Client, ClientError, pages};
 pub use frame::{MAX_REQUEST, MAX_RESPONSE};
+pub use gate::{Gate, Serve};
 pub use list::{Observed, PAGE, page};
 pub use message::{ConnectionQuery, Envelope, ListQuery, Request, Response, VERSION};
 pub use report::{
@@ -27,6 +29,7 @@ pub use report::{
 };
 pub use runtime::{
     DEFAULT_RUNTIME_DIR, PATIENCE as CLAIM_PATIENCE, PID_FILE, RuntimeDir, RuntimeDirError, SOCKET,
+    SocketKind,
 };
 pub use server::{Job, Server, ServerOptions};
 pub use view::{

@@ -7,6 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::unistd::geteuid;
 
 /// The runtime directory, unless the daemon and the tools are told another.
@@ -30,6 +32,15 @@ const LONGEST_SOCKET: usize = 107;
 
 /// How long a daemon that was killed may keep the lock: the kernel frees its tables first.
 pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a connection to a socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// Datagrams, whole and in order (`SOCK_SEQPACKET`).
+    Datagrams,
+    /// A stream of bytes (`SOCK_STREAM`).
+    Stream,
+}
 
 /// A runtime directory that belongs to this process until this is dropped.
 #[derive(Debug)]
@@ -139,16 +150,22 @@ impl RuntimeDir {
         })
     }
 
-    /// Listens on a socket of this name. From its first moment only the owner may open it: it is
+    /// Listens on a Unix socket of this name. From its first moment only the owner may open it: it is
     /// made in a directory that nobody else may enter, and then moved here. It replaces the socket
     /// of a dead daemon.
-    pub fn listen(&self, name: &str) -> io::Result<UnixListener> {
+    pub fn listen(&self, name: &str, kind: SocketKind) -> io::Result<UnixListener> {
         self.aside(|aside| {
             let made = aside.join("s");
-            let listener = UnixListener::bind(&made)?;
+            let kind = match kind {
+                SocketKind::Datagrams => SockType::SeqPacket,
+                SocketKind::Stream => SockType::Stream,
+            };
+            let listener = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+            bind(listener.as_raw_fd(), &UnixAddr::new(&made)?)?;
+            listen(&listener, Backlog::MAXCONN)?;
             fs::set_permissions(&made, Permissions::from_mode(0o600))?;
             fs::rename(&made, self.path.join(name))?;
-            Ok(listener)
+            Ok(listener.into())
         })
     }
 

@@ -1,33 +1,28 @@
 //! The daemon's end of the control socket.
 //!
-//! One thread accepts connections. Each connection has a thread of its own, which reads requests,
-//! hands them to the control loop as [`Job`]s, and writes the answers. The control loop never waits
-//! for a client: an answer goes into a channel that has room for it. When a client is wrong, slow
-//! or gone, or there are too many, no other client notices.
+//! The thread of a connection ([`Gate`]) reads requests, hands them to the control loop as [`Job`]s,
+//! and writes the answers. The control loop never waits for a client: an answer goes into a channel
+//! that has room for it. When a client is wrong, slow or gone, or there are too many, no other
+//! client notices.
 //!
 //! When a client is told that its request failed, that must be true. So there are two who decide
 //! about a job, and the first of them wins: the control loop begins it, or the connection's thread
 //! gives it up.
 
-use std::collections::HashMap;
-use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{fs, io, thread};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{self, shutdown};
 
 use super::frame::{self, FrameError, MAX_REQUEST, Timed};
+use super::gate::{Gate, Serve};
 use super::message::{Envelope, Request, Response, VERSION};
-use super::runtime::{RuntimeDir, SOCKET};
+use super::runtime::{RuntimeDir, SOCKET, SocketKind};
 
 /// One request, and the way back to whoever asked.
 #[derive(Debug)]
@@ -80,47 +75,31 @@ impl Default for ServerOptions {
     }
 }
 
-/// The listening socket and its threads. All end when this is dropped.
+/// The control socket and its threads. All end when this is dropped.
 #[derive(Debug)]
 pub struct Server {
-    path: PathBuf,
-    /// The socket's device and inode number, which tell it from another socket of that name.
-    inode: (u64, u64),
-    /// Another descriptor of the listening socket, to wake the accepting thread with.
-    listener: UnixListener,
+    gate: Gate,
     jobs: Receiver<Job>,
-    shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-struct Shared {
+/// What clients of the control socket get.
+struct Clients {
     options: ServerOptions,
-    stopping: AtomicBool,
-    /// The open connections, for counting and for closing them all.
-    open: Mutex<HashMap<u64, UnixStream>>,
+    jobs: Sender<Job>,
 }
 
 impl Server {
     /// Listens on `control.sock` in a directory that belongs to this process.
     pub fn bind(dir: &RuntimeDir, options: ServerOptions) -> io::Result<Self> {
-        let listener = dir.listen(SOCKET)?;
-        let path = dir.path().join(SOCKET);
-        let inode = inode(&path)?;
-        let for_waking = listener.try_clone()?;
         let (sender, jobs) = bounded(options.connections);
-        let shared = Shared { options, stopping: AtomicBool::new(false), open: Mutex::default() };
-        let shared = Arc::new(shared);
-        let for_acceptor = Arc::clone(&shared);
-        let acceptor = thread::Builder::new()
-            .name("api-accept".into())
-            .spawn(move || accept(&listener, &for_acceptor, &sender))?;
-        Ok(Self { path, inode, listener: for_waking, jobs, shared, acceptor: Some(acceptor) })
+        let clients = Clients { options, jobs: sender };
+        let gate = Gate::open(dir, SOCKET, SocketKind::Stream, options.connections, clients)?;
+        Ok(Self { gate, jobs })
     }
 
     /// Whether the socket is still where clients look for it.
     pub fn is_there(&self) -> bool {
-        inode(&self.path).is_ok_and(|found| found == self.inode)
+        self.gate.is_there()
     }
 
     /// The requests. The control loop answers them one after the other.
@@ -129,69 +108,16 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        // This wakes the accepting thread, even when the socket has no name any more.
-        let woken = shutdown(self.listener.as_raw_fd(), socket::Shutdown::Both).is_ok();
-        if self.is_there() {
-            let _ = fs::remove_file(&self.path);
-        }
-        for stream in self.shared.open().values() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
-            let _ = acceptor.join();
-        }
-    }
-}
+impl Serve for Clients {
+    const THREAD: &'static str = "api";
 
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-impl Shared {
-    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u64, UnixStream>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn serve(&self, client: &Arc<UnixStream>) {
+        serve(client, &self.options, &self.jobs);
     }
-}
 
-fn accept(listener: &UnixListener, shared: &Arc<Shared>, jobs: &Sender<Job>) {
-    let mut number = 0u64;
-    for stream in listener.incoming() {
-        if shared.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(stream) = stream else {
-            // Most likely there are no descriptors left. Wait until some connections have ended.
-            thread::sleep(Duration::from_millis(50));
-            continue;
-        };
-        number += 1;
-        admit(number, stream, shared, jobs);
-    }
-}
-
-fn admit(number: u64, stream: UnixStream, shared: &Arc<Shared>, jobs: &Sender<Job>) {
-    let Ok(handle) = stream.try_clone() else { return };
-    {
-        let mut open = shared.open();
-        if open.len() >= shared.options.connections {
-            drop(open);
-            let full = Response::Failed("The daemon has too many connections: try again".into());
-            let _ = respond(&stream, Duration::from_millis(10), &full);
-            return;
-        }
-        open.insert(number, handle);
-    }
-    let (for_thread, jobs) = (Arc::clone(shared), jobs.clone());
-    let stream = Arc::new(stream);
-    let thread = thread::Builder::new().name("api-client".into()).spawn(move || {
-        serve(&stream, &for_thread.options, &jobs);
-        for_thread.open().remove(&number);
-    });
-    if thread.is_err() {
-        shared.open().remove(&number);
+    fn turn_away(&self, client: &UnixStream) {
+        let full = Response::Failed("The daemon has too many connections: try again".into());
+        let _ = respond(client, Duration::from_millis(10), &full);
     }
 }
 

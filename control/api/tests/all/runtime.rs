@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use api::{PID_FILE, RuntimeDir, RuntimeDirError, SOCKET};
+use api::{PID_FILE, RuntimeDir, RuntimeDirError, SOCKET, SocketKind};
 use tempfile::TempDir;
 
 fn refusal(path: &Path) -> String {
@@ -86,7 +86,7 @@ fn a_path_too_long_for_a_socket_is_refused_and_nothing_is_made() {
     assert!(!path.exists());
     let longest = 107 - SOCKET.len() - 1 - dir.path().as_os_str().len() - 1;
     let claimed = RuntimeDir::claim(&dir.path().join("x".repeat(longest))).unwrap();
-    claimed.listen(SOCKET).unwrap();
+    claimed.listen(SOCKET, SocketKind::Stream).unwrap();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Daemon, World};
 use api::{
     Client, ClientError, ConnectionQuery, ListQuery, MAX_REQUEST, Request, Response, RuntimeDir,
-    RuntimeDirError, SOCKET, Server, ServerOptions, pages,
+    RuntimeDirError, SOCKET, Server, ServerOptions, SocketKind, pages,
 };
 use model::{Change, ModelError, ModelOptions, ServiceKey, ServiceSpec};
 use proptest::prelude::*;
@@ -213,7 +213,7 @@ fn a_second_daemon_is_told_about_the_first_and_a_dead_one_is_replaced() {
         other => panic!("{other:?}"),
     }
     // The socket of a daemon that died.
-    std::mem::forget(first.listen(SOCKET).unwrap());
+    std::mem::forget(first.listen(SOCKET, SocketKind::Stream).unwrap());
     drop(first);
     assert!(dir.path().join(SOCKET).exists());
     let second = RuntimeDir::claim(dir.path()).unwrap();
