@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use dataplane::stats::WorkerStats;
 use dataplane::verdict::DropReason;
+use dataplane::wire::ether::Mac;
 
 use super::Daemon;
-use super::workers::Pace;
+use super::workers::PacketCost;
 use crate::log;
 use api::{
     MemoryStatus, NamedCount, PortStatus, PortTraffic, Request, Response, Status, TrafficReport,
@@ -63,7 +64,7 @@ impl Daemon {
             device: config.device.to_string(),
             driver: port.driver().to_owned(),
             host_interface: config.host_interface.clone(),
-            mac: dataplane::wire::ether::Mac(port.mac()).to_string(),
+            mac: Mac(port.mac()).to_string(),
             up: !link.is_down(),
             link: link.state.unwrap_or_default().to_string(),
             mbps: if link.is_down() { 0 } else { u64::from(link.speed.unwrap_or(0)) },
@@ -76,7 +77,7 @@ impl Daemon {
             cpu: self.config.cpus.get(id).map_or(0, |cpu| *cpu as u32),
             epoch: self.director.epoch_seen(id),
             busy: self.busy_share(id),
-            cycles_per_packet: self.pace.get(id).and_then(Pace::cycles_per_packet),
+            cycles_per_packet: self.costs.get(id).and_then(PacketCost::cycles_per_packet),
             connections: u64::from(stats.connections.get()),
         });
         let pool = &self.devices.pool;

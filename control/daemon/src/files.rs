@@ -10,7 +10,7 @@ use crate::config::Config;
 
 /// A rules file that an empty director accepts completely.
 #[derive(Debug)]
-pub struct Rules {
+pub struct RulesFile {
     /// The rules, in the order of the file.
     pub rules: Vec<Rule>,
     /// How many services the rules make.
@@ -20,14 +20,14 @@ pub struct Rules {
 }
 
 /// Reads a rules file and tries it on an empty model. Errors name the file and the line.
-pub fn rules(file: &Path, options: ModelOptions) -> Result<Rules, String> {
+pub fn rules(file: &Path, options: ModelOptions) -> Result<RulesFile, String> {
     let wrong = |error: &dyn Display| format!("{}: {error}", file.display());
     let text =
         std::fs::read_to_string(file).map_err(|error| wrong(&format!("cannot read the rules: {error}")))?;
     let rules = ipvs::rules(&text, &System::default()).map_err(|error| wrong(&error))?;
     let mut model = Model::new(options);
     ipvs::apply_rules(&mut model, &rules).map_err(|error| wrong(&error))?;
-    Ok(Rules { rules, services: model.service_count(), destinations: model.destination_count() })
+    Ok(RulesFile { rules, services: model.service_count(), destinations: model.destination_count() })
 }
 
 /// The rules in the file that the configuration names; none if it names no file.

@@ -39,6 +39,7 @@ use dataplane::secret::Secrets;
 use dataplane::snapshot::rules::WorkerEnd;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
+use dataplane::wire::ether::Mac;
 use dataplane::worker::Worker;
 use dataplane::worker::flows::{Flows, Tables};
 use dataplane::worker::report::{self, ReportReader};
@@ -52,7 +53,7 @@ use self::listing::Listing;
 use self::memory::MemoryError;
 use self::survey::Survey;
 use self::tables::Made;
-use self::workers::{Clock, Leash, Pace};
+use self::workers::{Clock, Leash, PacketCost};
 use crate::config::{Config, RxChecksum};
 use crate::log::Log;
 use api::words::{counted, duration};
@@ -90,7 +91,7 @@ fn runtime(error: impl std::fmt::Display) -> DaemonError {
 
 /// What the daemon was started with.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct DaemonOptions {
     /// The configuration file.
     pub config: PathBuf,
     /// Where the control socket is.
@@ -113,7 +114,7 @@ struct Daemon {
     /// What an operator should know of the runtime directory.
     door_note: Option<String>,
     leashes: Vec<Arc<Leash>>,
-    pace: Vec<Pace>,
+    costs: Vec<PacketCost>,
     handles: Vec<LcoreHandle>,
     pump: Pump<Mbuf>,
     mirror: Mirror,
@@ -134,7 +135,7 @@ struct Daemon {
 }
 
 /// Runs the daemon until it is told to stop.
-pub fn run(options: &Options) -> Result<(), DaemonError> {
+pub fn run(options: &DaemonOptions) -> Result<(), DaemonError> {
     let config = Config::load(&options.config).map_err(|error| DaemonError::Usage(error.to_string()))?;
     let rules = files::rules_of(&config).map_err(DaemonError::Usage)?;
     let marks = files::marks_of(&config).map_err(DaemonError::Usage)?;
@@ -205,7 +206,7 @@ impl Daemon {
         report_memory(&config, &devices);
         let mut taps = Vec::with_capacity(config.ports.len());
         for (port, device) in config.ports.iter().zip(&devices.ports) {
-            let (mac, mtu) = (linux::Mac(device.mac()), device.mtu());
+            let (mac, mtu) = (Mac(device.mac()), device.mtu());
             let tap = Tap::create(&port.host_interface, mac, mtu, &port.addresses).map_err(runtime)?;
             tap.add_routes(&port.routes).map_err(runtime)?;
             taps.push(tap);
@@ -247,7 +248,7 @@ impl Daemon {
             readers: vec![reader],
             door_note: None,
             leashes: vec![leash],
-            pace: vec![Pace::default()],
+            costs: vec![PacketCost::default()],
             handles: vec![handle],
             pump,
             mirror,
@@ -337,9 +338,9 @@ impl Daemon {
     }
 
     fn look_at_workers(&mut self) {
-        for ((pace, leash), stats) in self.pace.iter_mut().zip(&self.leashes).zip(self.collector.workers()) {
+        for ((cost, leash), stats) in self.costs.iter_mut().zip(&self.leashes).zip(self.collector.workers()) {
             let packets = stats.received.get() + stats.from_host.get();
-            pace.look(leash.busy_cycles.load(Ordering::Relaxed), packets);
+            cost.look(leash.busy_cycles.load(Ordering::Relaxed), packets);
         }
     }
 
@@ -392,7 +393,7 @@ impl Daemon {
 fn port_paths(config: &Config, devices: &Devices) -> Vec<PortPath> {
     let paths = config.ports.iter().zip(&devices.ports).map(|(port, device)| PortPath {
         host_interface: port.host_interface.clone(),
-        mac: dataplane::wire::ether::Mac(device.mac()),
+        mac: Mac(device.mac()),
         input: linux::input(&port.host_interface),
         verify_checksum: port.rx_checksum == RxChecksum::Verify,
     });

@@ -4,13 +4,14 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use dataplane::wire::ether::Mac;
 use dpdk::PortStats;
 
 use super::port::RunningPort;
-use super::trouble::{Kind, News, Troubles};
+use super::trouble::{News, TroubleKind, Troubles};
 use crate::config::{Device, PortConfig};
 use api::words::{counted, duration};
-use linux::{Iface, LinkReport, Links, Mac, Tap};
+use linux::{Iface, LinkReport, Links, Tap};
 
 /// The log says at most once in this time that packets are missed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -200,7 +201,7 @@ impl PortLink {
         }
     }
 
-    fn trouble(&mut self, kind: Kind, present: Option<String>) {
+    fn trouble(&mut self, kind: TroubleKind, present: Option<String>) {
         self.news.extend(self.troubles.set(kind, present));
     }
 
@@ -234,7 +235,7 @@ impl PortLink {
                 channels.command(&under.name, under.queues)
             )
         });
-        self.trouble(Kind::Queues, trouble);
+        self.trouble(TroubleKind::Queues, trouble);
         Ok(())
     }
 
@@ -272,8 +273,8 @@ impl PortLink {
                 iface.name, iface.mtu
             )
         });
-        self.trouble(Kind::Address, other);
-        self.trouble(Kind::Buffers, longer);
+        self.trouble(TroubleKind::Address, other);
+        self.trouble(TroubleKind::Buffers, longer);
         self.follow_mtu(mtu, tap, links);
     }
 
@@ -290,7 +291,7 @@ impl PortLink {
         let changed = mtu != self.mtu;
         // `tap` may be older than what was set last, so Linux is asked before anybody is blamed.
         if !changed && (tap.mtu <= mtu || links.mtu_now(host).is_some_and(|now| now <= mtu)) {
-            self.trouble(Kind::HostMtu, None);
+            self.trouble(TroubleKind::HostMtu, None);
             return;
         }
         let given = links.give_mtu(host, mtu);
@@ -305,7 +306,7 @@ impl PortLink {
         let refused = given
             .err()
             .map(|why| format!("{name} cannot have the device's MTU: {why}; `ip link set {name} mtu {mtu}`"));
-        self.trouble(Kind::HostMtu, refused);
+        self.trouble(TroubleKind::HostMtu, refused);
     }
 
     /// Sets the state of the link, and tells it if it is news.
@@ -335,7 +336,7 @@ impl PortLink {
         }
         let refused = links.give_carrier(self.host.0, carrier).err();
         let refused = refused.map(|why| format!("cannot set the carrier of {}: {why}", self.host.1));
-        self.trouble(Kind::Carrier, refused);
+        self.trouble(TroubleKind::Carrier, refused);
     }
 
     fn tell_missed(&mut self, missed: u64, now: Instant) {

@@ -11,7 +11,7 @@ use crate::survey::Survey;
 
 /// What a configuration needs, and what there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryNeed {
     /// The number of connections that there must be room for.
     pub max_connections: u32,
     /// Megabytes of ordinary memory that will be taken at the start.
@@ -41,7 +41,7 @@ impl fmt::Display for Limit {
 }
 
 /// `needs 240 MB of memory for 1048576 connections and the rest; this machine has 2048 MB left`
-impl fmt::Display for Memory {
+impl fmt::Display for MemoryNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { max_connections, needed_mb, limit, .. } = self;
         write!(f, "needs {needed_mb} MB of memory for {max_connections} connections and the rest; ")?;
@@ -67,17 +67,17 @@ pub enum MemoryError {
     },
     /// The configuration needs more than is left.
     #[error("Not enough memory: viplined {0}; lower max_connections, or give it more")]
-    Short(Memory),
+    Short(MemoryNeed),
 }
 
 /// Compares what `config` needs with what this machine and this process's control groups have.
 /// Fails if it does not suffice.
-pub fn check(config: &Config, survey: &Survey) -> Result<Memory, MemoryError> {
+pub fn check(config: &Config, survey: &Survey) -> Result<MemoryNeed, MemoryError> {
     judge(config, &Buffers::plan(config, survey), Path::new("/"))
 }
 
 /// The same for the machine whose `/proc` and `/sys` are found under `root`.
-fn judge(config: &Config, buffers: &Buffers, root: &Path) -> Result<Memory, MemoryError> {
+fn judge(config: &Config, buffers: &Buffers, root: &Path) -> Result<MemoryNeed, MemoryError> {
     let rooms = rooms(root);
     let total = rooms.iter().min_by_key(|room| room.total_mb);
     if let Some(room) = total.filter(|room| room.total_mb < u64::from(config.memory_mb)) {
@@ -86,7 +86,7 @@ fn judge(config: &Config, buffers: &Buffers, root: &Path) -> Result<Memory, Memo
     }
     let needed_mb = config.tables_mb() + u64::from(buffers.ordinary_mb()) + PROCESS_MB;
     let least = rooms.iter().min_by_key(|room| room.free_mb);
-    let memory = Memory {
+    let memory = MemoryNeed {
         max_connections: config.max_connections,
         needed_mb,
         free_mb: least.map(|room| room.free_mb),
@@ -103,31 +103,31 @@ const PROCESS_MB: u64 = 32;
 
 /// How much memory may be used, and who limits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Room {
+struct Allowance {
     limit: Limit,
     total_mb: u64,
     free_mb: u64,
 }
 
-fn rooms(root: &Path) -> Vec<Room> {
+fn rooms(root: &Path) -> Vec<Allowance> {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let groups = groups.lines().flat_map(|line| group_rooms(root, line));
     machine(root).into_iter().chain(groups).collect()
 }
 
-fn machine(root: &Path) -> Option<Room> {
+fn machine(root: &Path) -> Option<Allowance> {
     let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let mb = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key))?;
         Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? / 1024)
     };
-    Some(Room { limit: Limit::Machine, total_mb: mb("MemTotal:")?, free_mb: mb("MemAvailable:")? })
+    Some(Allowance { limit: Limit::Machine, total_mb: mb("MemTotal:")?, free_mb: mb("MemAvailable:")? })
 }
 
 /// The groups that a line of `/proc/self/cgroup` names, from the innermost outwards (`cgroups(7)`).
 /// The line is `0::/path` in version 2 and `4:memory:/path` in version 1. If a path cannot be seen
 /// from here it is left out, and the groups above it are looked at.
-fn group_rooms(root: &Path, line: &str) -> Vec<Room> {
+fn group_rooms(root: &Path, line: &str) -> Vec<Allowance> {
     let mut fields = line.splitn(3, ':');
     let (Some(number), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
         return Vec::new();
@@ -160,7 +160,7 @@ const V1: Files = Files {
 };
 
 /// The memory that a group leaves; `None` if it sets no limit.
-fn group(root: &Path, dir: &Path, files: &Files) -> Option<Room> {
+fn group(root: &Path, dir: &Path, files: &Files) -> Option<Allowance> {
     let read = |name: &str| std::fs::read_to_string(root.join(dir).join(name)).ok();
     let number = |text: String| text.trim().parse::<u64>().ok();
     let limit = number(read(files.limit)?).filter(|limit| *limit < UNLIMITED)?;
@@ -170,7 +170,7 @@ fn group(root: &Path, dir: &Path, files: &Files) -> Option<Room> {
     let reclaimable = reclaimable.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0);
     let free = limit.saturating_sub(used.saturating_sub(reclaimable));
     let path = Path::new("/").join(dir);
-    Some(Room { limit: Limit::Group(path), total_mb: limit >> 20, free_mb: free >> 20 })
+    Some(Allowance { limit: Limit::Group(path), total_mb: limit >> 20, free_mb: free >> 20 })
 }
 
 /// Where there is no limit, version 1 tells a number near the largest one possible. Numbers from
@@ -207,7 +207,7 @@ mod tests {
         Buffers::sized(config, &Survey::ordinary(config), free_hugepages_mb)
     }
 
-    fn judged(lines: &str, files: &[(&str, &str)]) -> Result<Memory, MemoryError> {
+    fn judged(lines: &str, files: &[(&str, &str)]) -> Result<MemoryNeed, MemoryError> {
         let config = config(lines);
         judge(&config, &buffers(&config, u64::MAX), tree(files).path())
     }
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(fits.free_mb, Some(524));
         assert_eq!(fits.limit, Limit::Group("/sys/fs/cgroup/system.slice".into()));
         let short = judged("max_connections = 4000000\nmemory_mb = 1000", &groups).unwrap_err();
-        assert!(matches!(short, MemoryError::Short(Memory { needed_mb: 659, .. })), "{short}");
+        assert!(matches!(short, MemoryError::Short(MemoryNeed { needed_mb: 659, .. })), "{short}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// In which way something is wrong. A port has at most one trouble of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum TroubleKind {
     /// The interface has another Ethernet address than the director.
     Address,
     /// Packets may be longer than the buffers.
@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Queues,
 }
 
-impl Kind {
+impl TroubleKind {
     /// What the log says when a trouble of this kind is over.
     const fn over(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Kind {
 
 /// The troubles of one port that last.
 #[derive(Debug, Default)]
-pub(super) struct Troubles(BTreeMap<Kind, String>);
+pub(super) struct Troubles(BTreeMap<TroubleKind, String>);
 
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) enum News {
 impl Troubles {
     /// Takes over the present trouble of one kind, or that there is none. The answer is for the
     /// log; there is none when nothing has changed.
-    pub(super) fn set(&mut self, kind: Kind, present: Option<String>) -> Option<News> {
+    pub(super) fn set(&mut self, kind: TroubleKind, present: Option<String>) -> Option<News> {
         match present {
             Some(trouble) if self.0.get(&kind) == Some(&trouble) => None,
             Some(trouble) => {
@@ -72,11 +72,11 @@ mod tests {
     fn a_trouble_is_told_when_it_comes_when_it_changes_and_when_it_is_over() {
         let mut troubles = Troubles::default();
         let bad = |text: &str| Some(News::Bad(text.to_owned()));
-        let mut set = |text: Option<&str>| troubles.set(Kind::Queues, text.map(str::to_owned));
+        let mut set = |text: Option<&str>| troubles.set(TroubleKind::Queues, text.map(str::to_owned));
         assert_eq!(set(None), None);
         assert_eq!([set(Some("4 queues")), set(Some("4 queues"))], [bad("4 queues"), None]);
         assert_eq!(set(Some("8 queues")), bad("8 queues"));
-        assert_eq!([set(None), set(None)], [Some(News::Good(Kind::Queues.over().to_owned())), None]);
+        assert_eq!([set(None), set(None)], [Some(News::Good(TroubleKind::Queues.over().to_owned())), None]);
         assert_eq!(troubles.iter().count(), 0);
     }
 }

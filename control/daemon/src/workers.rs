@@ -27,13 +27,13 @@ impl Leash {
 
 /// What a worker's packets have cost lately.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct PacketCost {
     cycles: u64,
     packets: u64,
     per_packet: Option<f64>,
 }
 
-impl Pace {
+impl PacketCost {
     /// A figure is given when there were at least so many packets between two looks.
     const ENOUGH: u64 = 1000;
 
@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn a_worker_that_rests_has_no_cost_a_packet() {
-        let mut pace = Pace::default();
-        pace.look(5_000_000, 50);
-        assert_eq!(pace.cycles_per_packet(), None);
-        pace.look(5_200_000, 2050);
-        assert_eq!(pace.cycles_per_packet(), Some(100.0));
-        pace.look(9_000_000, 2060);
-        assert_eq!(pace.cycles_per_packet(), None);
+        let mut cost = PacketCost::default();
+        cost.look(5_000_000, 50);
+        assert_eq!(cost.cycles_per_packet(), None);
+        cost.look(5_200_000, 2050);
+        assert_eq!(cost.cycles_per_packet(), Some(100.0));
+        cost.look(9_000_000, 2060);
+        assert_eq!(cost.cycles_per_packet(), None);
     }
 }

@@ -44,7 +44,8 @@ pub struct Director {
 }
 
 impl Director {
-    /// A director without rules, for this number of workers. Each worker gets a reader and a token.
+    /// A director without rules, for this number of workers. Each worker gets an end, by which it
+    /// follows the rules.
     pub fn new(options: ModelOptions, ports: Vec<PortPath>, workers: usize) -> (Self, Vec<WorkerEnd>) {
         let (ids, tokens) = Workers::new(workers);
         let (rules, ends) = Rules::new(Master::new(ids, options.mh_size), tokens);

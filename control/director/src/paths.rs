@@ -146,10 +146,10 @@ impl PathCompiler {
         &mut self,
         state: &MirrorState,
         links: &HashMap<u32, PortId>,
-        target: &linux::RouteTarget,
+        target: &linux::RangeLookup,
     ) -> RouteTarget {
         match target {
-            linux::RouteTarget::Unicast { ifindex, gateway, mtu, links: all, .. } => {
+            linux::RangeLookup::Unicast { ifindex, gateway, mtu, links: all, .. } => {
                 let ports = || -> PortSet {
                     let all = if all.is_empty() { std::slice::from_ref(ifindex) } else { all };
                     all.iter().filter_map(|ifindex| taken_from(state, links, *ifindex)).collect()
@@ -170,11 +170,11 @@ impl PathCompiler {
                     _ => RouteTarget::Host(ports()),
                 }
             }
-            linux::RouteTarget::Local => RouteTarget::Own,
-            linux::RouteTarget::Broadcast => RouteTarget::Broadcast,
-            linux::RouteTarget::Unreachable
-            | linux::RouteTarget::Prohibit
-            | linux::RouteTarget::Blackhole => RouteTarget::Nowhere,
+            linux::RangeLookup::Local => RouteTarget::Own,
+            linux::RangeLookup::Broadcast => RouteTarget::Broadcast,
+            linux::RangeLookup::Unreachable
+            | linux::RangeLookup::Prohibit
+            | linux::RangeLookup::Blackhole => RouteTarget::Nowhere,
         }
     }
 
@@ -271,7 +271,6 @@ impl PathCompiler {
         let mut macs = vec![Vec::new(); self.ports.len()];
         for (ifindex, iface) in state.ifaces.iter().filter(|(_, iface)| iface.up) {
             let (Some(port), Some(mac)) = (base(state, links, *ifindex), iface.mac) else { continue };
-            let mac = Mac(mac.0);
             let macs: &mut Vec<Mac> = &mut macs[port.index()];
             if mac != self.ports[port.index()].mac && !mac.is_group() && !macs.contains(&mac) {
                 macs.push(mac);
@@ -328,7 +327,7 @@ fn taken_from(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -
 fn gateways(flat: &[FlatRoute], links: &HashMap<u32, PortId>) -> BTreeSet<(PortId, Ipv4Addr)> {
     let mut behind: HashMap<(PortId, Ipv4Addr), u64> = HashMap::new();
     for FlatRoute { start, end, target } in flat {
-        if let linux::RouteTarget::Unicast { ifindex, gateway: Some(IpAddr::V4(gateway)), .. } = target
+        if let linux::RangeLookup::Unicast { ifindex, gateway: Some(IpAddr::V4(gateway)), .. } = target
             && let Some(&port) = links.get(ifindex)
         {
             *behind.entry((port, *gateway)).or_default() += u64::from(end - start) + 1;

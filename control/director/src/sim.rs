@@ -50,7 +50,7 @@ pub struct Said {
 
 /// Where a frame went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum FrameExit {
     /// It was sent out of a port.
     Sent(PortId, Vec<u8>),
     /// It was given to Linux, as received on a port.
@@ -113,14 +113,14 @@ impl Sim {
 
     /// Receives a frame on a port. Returns what became of this frame, and of the frames that were
     /// sent because of it.
-    pub fn receive(&mut self, port: PortId, frame: &[u8]) -> Vec<Outcome> {
+    pub fn receive(&mut self, port: PortId, frame: &[u8]) -> Vec<FrameExit> {
         self.director.inject(port, frame);
         self.director.poll();
         let out = self.director.collect();
-        let sent = out.sent.into_iter().map(|(port, frame)| Outcome::Sent(port, frame));
+        let sent = out.sent.into_iter().map(|(port, frame)| FrameExit::Sent(port, frame));
         let host = out.host.into_iter().map(|(port, request, frame)| match request {
-            HostRequest::Deliver => Outcome::Host(port, frame),
-            HostRequest::Resolve { .. } => Outcome::Resolving(port, frame),
+            HostRequest::Deliver => FrameExit::Host(port, frame),
+            HostRequest::Resolve { .. } => FrameExit::Resolving(port, frame),
         });
         sent.chain(host).collect()
     }

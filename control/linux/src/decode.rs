@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use dataplane::wire::ether::Mac;
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -19,7 +20,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 
 use super::link::LinkCounters;
-use super::state::{Address, Iface, Mac, Neighbour, NeighbourState, Route, RouteKind, Table};
+use super::state::{Address, Iface, Neighbour, NeighbourState, Route, RouteKind, TableId};
 
 pub(super) fn link(message: &LinkMessage) -> (u32, Iface) {
     let flags = message.header.flags;
@@ -127,7 +128,7 @@ pub(super) fn route(message: &RouteMessage) -> Option<Route> {
         metric: 0,
         pref_src: None,
         mtu: None,
-        table: Table::Main,
+        table: TableId::Main,
         scope: header.scope.into(),
         links: Vec::new(),
         dead: header.flags.contains(RouteFlags::Dead),
@@ -166,7 +167,7 @@ pub(super) fn route(message: &RouteMessage) -> Option<Route> {
             _ => None,
         });
     }
-    route.table = Table::from_number(table)?;
+    route.table = TableId::from_number(table)?;
     route.dest = IpNet::new(dest, header.destination_prefix_length).ok()?;
     Some(route)
 }

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
-use super::lookup::RouteTarget;
-use super::state::{MirrorState, Route, RouteKind, Table};
+use super::lookup::RangeLookup;
+use super::state::{MirrorState, Route, RouteKind, TableId};
 
 /// Where the packets for a range of IPv4 addresses go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct FlatRoute {
     /// The last address.
     pub end: u32,
     /// What happens to them.
-    pub target: RouteTarget,
+    pub target: RangeLookup,
 }
 
 impl MirrorState {
@@ -28,12 +28,13 @@ impl MirrorState {
         let table = |table| sweep(self.routes.v4(table).collect());
         let (merged, rest) = if self.routes.merged() {
             // When two prefixes are equal, the one of the local table comes first.
-            let mut both: Vec<_> = self.routes.v4(Table::Local).chain(self.routes.v4(Table::Main)).collect();
+            let mut both: Vec<_> =
+                self.routes.v4(TableId::Local).chain(self.routes.v4(TableId::Main)).collect();
             both.sort_by_key(|(net, _)| *net);
             both.dedup_by_key(|(net, _)| *net);
-            (sweep(both), table(Table::Default))
+            (sweep(both), table(TableId::Default))
         } else {
-            (overlay(table(Table::Local), table(Table::Main)), table(Table::Default))
+            (overlay(table(TableId::Local), table(TableId::Main)), table(TableId::Default))
         };
         let mut flat: Vec<FlatRoute> = Vec::new();
         for Range { start, end, route } in overlay(merged, rest) {

@@ -36,14 +36,14 @@ pub use ethtool::{Channels, Ethtool};
 pub use flat::FlatRoute;
 pub use input::input;
 pub use link::{LinkCounters, LinkError, Links, Underlying, look_at_underlying, prepare_underlying};
-pub use lookup::{Lookup, RouteTarget};
+pub use lookup::{Lookup, RangeLookup};
 pub use mirror::{Mirror, MirrorEvent, MirrorHandle};
 pub use ports::local_port_range;
 pub use resolve::{Asking, KEEP_ALIVE, Resolver};
 pub use routes::RouteTable;
 pub use silence::{Silence, SilenceError};
 pub use state::{
-    Address, Generations, Iface, Mac, MirrorState, Neighbour, NeighbourState, Route, RouteKind, Table,
+    Address, Generations, Iface, MirrorState, Neighbour, NeighbourState, Route, RouteKind, TableId,
 };
 pub use static_route::{StaticRoute, StaticRouteError};
 pub use tap::{Tap, TapError};

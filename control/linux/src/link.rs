@@ -2,6 +2,7 @@
 
 use std::io;
 
+use dataplane::wire::ether::Mac;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
@@ -16,7 +17,7 @@ use nix::errno::Errno;
 use super::decode;
 use super::ethtool::{Channels, Ethtool};
 use super::netlink::Requests;
-use super::state::{Iface, Mac};
+use super::state::Iface;
 use super::static_route::StaticRoute;
 
 /// What the kernel has counted on a link since the link was made, and whether an XDP program runs

@@ -35,7 +35,7 @@ pub enum Lookup {
 
 /// A [`Lookup`] for many destinations at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteTarget {
+pub enum RangeLookup {
     /// As [`Lookup::Local`].
     Local,
     /// As [`Lookup::Broadcast`].
@@ -62,7 +62,7 @@ pub enum RouteTarget {
     Blackhole,
 }
 
-impl RouteTarget {
+impl RangeLookup {
     /// The same for one destination.
     pub fn towards(&self, dst: IpAddr) -> Lookup {
         match *self {
@@ -92,17 +92,17 @@ impl MirrorState {
     }
 
     /// What a route means. `dst` matters for the source address of IPv6 only.
-    pub(super) fn target(&self, route: &Route, dst: IpAddr) -> Option<RouteTarget> {
+    pub(super) fn target(&self, route: &Route, dst: IpAddr) -> Option<RangeLookup> {
         Some(match route.kind {
-            RouteKind::Local | RouteKind::Anycast => RouteTarget::Local,
-            RouteKind::Broadcast | RouteKind::Multicast => RouteTarget::Broadcast,
-            RouteKind::Blackhole => RouteTarget::Blackhole,
-            RouteKind::Unreachable => RouteTarget::Unreachable,
-            RouteKind::Prohibit => RouteTarget::Prohibit,
+            RouteKind::Local | RouteKind::Anycast => RangeLookup::Local,
+            RouteKind::Broadcast | RouteKind::Multicast => RangeLookup::Broadcast,
+            RouteKind::Blackhole => RangeLookup::Blackhole,
+            RouteKind::Unreachable => RangeLookup::Unreachable,
+            RouteKind::Prohibit => RangeLookup::Prohibit,
             RouteKind::Throw => return None,
             RouteKind::Unicast => {
                 let link = self.ifaces.get(&route.ifindex).map_or(u32::MAX, |iface| iface.mtu);
-                RouteTarget::Unicast {
+                RangeLookup::Unicast {
                     ifindex: route.ifindex,
                     gateway: route.gateway,
                     pref_src: route.pref_src.or_else(|| source::select(self, route, dst)),

@@ -12,15 +12,15 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::state::{Route, RouteKind, Table};
+use super::state::{Route, RouteKind, TableId};
 
 /// The routes of the mirrored tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteTable {
     /// The routes of each prefix, in the order in which the kernel tries them.
-    by_net: BTreeMap<(Table, IpNet), Vec<Route>>,
+    by_net: BTreeMap<(TableId, IpNet), Vec<Route>>,
     /// How many prefixes there are of each length, so that a lookup tries only those.
-    lengths: BTreeMap<(Table, bool), Vec<u32>>,
+    lengths: BTreeMap<(TableId, bool), Vec<u32>>,
     /// The IPv4 tables local and main are one trie.
     merged: bool,
 }
@@ -74,10 +74,10 @@ impl RouteTable {
 
     /// The route that a packet to `dst` follows. It is never a [`RouteKind::Throw`].
     pub fn find(&self, dst: IpAddr) -> Option<&Route> {
-        let groups: &[&[Table]] = match (dst.is_ipv4(), self.merged) {
-            (true, true) => &[&[Table::Local, Table::Main], &[Table::Default]],
-            (true, false) => &[&[Table::Local], &[Table::Main], &[Table::Default]],
-            (false, _) => &[&[Table::Local], &[Table::Main]],
+        let groups: &[&[TableId]] = match (dst.is_ipv4(), self.merged) {
+            (true, true) => &[&[TableId::Local, TableId::Main], &[TableId::Default]],
+            (true, false) => &[&[TableId::Local], &[TableId::Main], &[TableId::Default]],
+            (false, _) => &[&[TableId::Local], &[TableId::Main]],
         };
         groups
             .iter()
@@ -85,12 +85,12 @@ impl RouteTable {
             .find(|route| route.kind != RouteKind::Throw)
     }
 
-    fn longest(&self, tables: &[Table], dst: IpAddr) -> Option<&Route> {
+    fn longest(&self, tables: &[TableId], dst: IpAddr) -> Option<&Route> {
         let most = if dst.is_ipv4() { 32 } else { 128 };
         (0..=most).rev().find_map(|len| tables.iter().find_map(|table| self.usable(*table, dst, len)))
     }
 
-    fn usable(&self, table: Table, dst: IpAddr, len: u8) -> Option<&Route> {
+    fn usable(&self, table: TableId, dst: IpAddr, len: u8) -> Option<&Route> {
         let counts = self.lengths.get(&(table, dst.is_ipv4()))?;
         if counts.get(usize::from(len)).is_none_or(|count| *count == 0) {
             return None;
@@ -100,7 +100,7 @@ impl RouteTable {
 
     /// The IPv4 prefixes of one table, each with the route that is used for it. They are in the
     /// order of their addresses, outer before inner.
-    pub(super) fn v4(&self, table: Table) -> impl Iterator<Item = (Ipv4Net, &Route)> {
+    pub(super) fn v4(&self, table: TableId) -> impl Iterator<Item = (Ipv4Net, &Route)> {
         let start = (table, IpNet::V4(Ipv4Net::default()));
         self.by_net
             .range(start..)
@@ -166,7 +166,7 @@ impl RouteTable {
     }
 }
 
-fn count(lengths: &mut BTreeMap<(Table, bool), Vec<u32>>, (table, net): (Table, IpNet), by: i32) {
+fn count(lengths: &mut BTreeMap<(TableId, bool), Vec<u32>>, (table, net): (TableId, IpNet), by: i32) {
     let is_v4 = matches!(net, IpNet::V4(_));
     let counts = lengths.entry((table, is_v4)).or_insert_with(|| vec![0; if is_v4 { 33 } else { 129 }]);
     if let Some(count) = counts.get_mut(usize::from(net.prefix_len())) {

@@ -6,10 +6,10 @@
 //! says which parts differ between two snapshots.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use dataplane::wire::ether::Mac;
 use ipnet::IpNet;
 
 use super::routes::RouteTable;
@@ -42,10 +42,6 @@ pub struct Generations {
     /// How often events were lost, and everything read anew.
     pub overruns: u64,
 }
-
-/// An Ethernet address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mac(pub [u8; 6]);
 
 /// A link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +84,7 @@ pub struct Address {
 
 /// A routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
+pub enum TableId {
     /// 255: what the kernel adds for its own addresses.
     Local,
     /// 254: where routes go unless told otherwise.
@@ -97,7 +93,7 @@ pub enum Table {
     Default,
 }
 
-impl Table {
+impl TableId {
     /// All tables, in the order they are looked at.
     pub const ALL: [Self; 3] = [Self::Local, Self::Main, Self::Default];
 
@@ -154,7 +150,7 @@ pub struct Route {
     /// The route's own MTU.
     pub mtu: Option<u32>,
     /// Its table.
-    pub table: Table,
+    pub table: TableId,
     /// rtnetlink's scope.
     pub scope: u8,
     /// The links of all next hops, dead ones too, when the route has several; else empty.
@@ -232,12 +228,5 @@ impl MirrorState {
     /// The neighbour with that address on that link.
     pub fn neighbour(&self, ifindex: u32, addr: IpAddr) -> Option<&Neighbour> {
         self.neighbours.get(&(ifindex, addr))
-    }
-}
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }

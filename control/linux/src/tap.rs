@@ -13,13 +13,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use dataplane::wire::ether::Mac;
 use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd;
 
 use super::link::{Links, explain};
-use super::state::Mac;
 use super::static_route::StaticRoute;
 
 /// A host interface.

@@ -17,7 +17,7 @@ use api::{self, Client, ClientError, ConnectionQuery, DEFAULT_RUNTIME_DIR, Reque
 use args::{Args, Conns, Verb};
 use benches::bench::BenchArgs;
 use daemon::config::Config;
-use daemon::files::{self, Rules};
+use daemon::files::{self, RulesFile};
 use daemon::memory;
 use daemon::survey::{Survey, SurveyError};
 use lvs::ipvs::{self, Console, Invocation, System};
@@ -108,7 +108,7 @@ impl From<ClientError> for Failure {
 /// Checks a configuration with its rules, or a rules file. Changes nothing.
 fn check(file: &Path) -> Result<(), Failure> {
     let of_file = |rules: &Path, options: ModelOptions| {
-        let Rules { services, destinations, .. } = files::rules(rules, options).map_err(Failure::new)?;
+        let RulesFile { services, destinations, .. } = files::rules(rules, options).map_err(Failure::new)?;
         let (services, destinations) = (services as u64, destinations as u64);
         let (services, destinations) = (counted(services, "service"), counted(destinations, "destination"));
         say(&format!("{}: {services}, {destinations}\n", rules.display()));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use api::DEFAULT_RUNTIME_DIR;
 use clap::Parser;
 use daemon::log::Log;
-use daemon::{DaemonError, Options, run};
+use daemon::{DaemonError, DaemonOptions, run};
 
 /// The Vipline director: balances connections in user space, as Linux Virtual Server does in the
 /// kernel.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     if let Some(dir) = args.state_dir {
         tracing::debug!("state directory {}: nothing is kept there", dir.display());
     }
-    let ended = run(&Options { config: args.config, runtime_dir: args.runtime_dir, log: log.clone() });
+    let ended = run(&DaemonOptions { config: args.config, runtime_dir: args.runtime_dir, log: log.clone() });
     let code = match ended {
         Ok(()) => 0,
         Err(error) => {

@@ -12,7 +12,7 @@ use dataplane::snapshot::route::{Input, Paths, RpFilter};
 use dataplane::wire::ether;
 use director::compile::Director;
 use director::paths::PortPath;
-use linux::{Iface, MirrorState, Route, RouteKind, RouteTable, Table};
+use linux::{Iface, MirrorState, Route, RouteKind, RouteTable, TableId};
 use model::ModelOptions;
 use sched::MhSize;
 
@@ -42,7 +42,7 @@ fn route(dest: &str, hops: &[(u32, Option<Ipv4Addr>)]) -> Route {
         metric: 0,
         pref_src: None,
         mtu: None,
-        table: Table::Main,
+        table: TableId::Main,
         scope: 0,
         links: if hops.len() > 1 { hops.iter().map(|hop| hop.0).collect() } else { Vec::new() },
         dead: false,

@@ -11,7 +11,7 @@ use api::{Ask, ListQuery, Request, Response};
 use crate::frame::Options;
 use crate::network::{LAN, WAN};
 use dataplane::time::Ticks;
-use director::sim::{Outcome, Sim};
+use director::sim::{FrameExit, Sim};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 100), 80);
@@ -37,7 +37,7 @@ fn open(sim: &mut Sim, port: u16, ticks: u32) {
     let macs = |port, addr| (network::director(port), network::neighbour(port, addr));
     let syn = frame::build(macs(WAN, CLIENT), (client, VIP), "syn", &Options::new(&[]));
     let sent = sim.receive(WAN, &syn);
-    let [Outcome::Sent(LAN, sent)] = &sent[..] else { panic!("{sent:?}") };
+    let [FrameExit::Sent(LAN, sent)] = &sent[..] else { panic!("{sent:?}") };
     let server = frame::answers_from(sent, VIP);
     // One tick at a time, as for a worker that is not held up. A worker that notices that it was
     // late itself takes no measurement.

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use dataplane::io::PortId;
 use dataplane::mem::Size;
-use dataplane::wire::{checksum, ether};
-use director::sim::{Outcome, Sim, SimPort};
+use dataplane::wire::checksum;
+use dataplane::wire::ether::Mac;
+use director::sim::{FrameExit, Sim, SimPort};
 use ipnet::IpNet;
-use linux::{
-    Address, Iface, Mac, MirrorState, Neighbour, NeighbourState, Route, RouteKind, RouteTable, Table,
-};
+use linux::{Address, Iface, MirrorState, Neighbour, NeighbourState, Route, RouteKind, RouteTable, TableId};
 
 /// The clients' side.
 pub const WAN: PortId = PortId::new(0);
@@ -38,18 +37,16 @@ pub fn neighbour(port: PortId, addr: Ipv4Addr) -> [u8; 6] {
 
 /// A director in that network.
 pub fn sim() -> Sim {
-    let port = |port: PortId| SimPort {
-        host_interface: NAMES[port.index()].to_owned(),
-        mac: ether::Mac(director(port)),
-    };
+    let port =
+        |port: PortId| SimPort { host_interface: NAMES[port.index()].to_owned(), mac: Mac(director(port)) };
     let size = Size { connections: 4096, destinations: 64, seed: 1 };
     Sim::new(&[port(WAN), port(LAN)], Arc::new(world()), size)
 }
 
 /// What Linux does with a packet that Vipline leaves to it. Linux routes packets for others on; it
 /// keeps the rest.
-pub fn through_linux(outcome: Outcome) -> Outcome {
-    let Outcome::Host(_, frame) = &outcome else { return outcome };
+pub fn through_linux(outcome: FrameExit) -> FrameExit {
+    let FrameExit::Host(_, frame) = &outcome else { return outcome };
     let dst = Ipv4Addr::new(frame[30], frame[31], frame[32], frame[33]);
     let own = match dst.octets() {
         [10, 0, 0 | 1, last] => matches!(last, 1 | 100..104),
@@ -67,7 +64,7 @@ pub fn through_linux(outcome: Outcome) -> Outcome {
     frame[24..26].fill(0);
     let sum = checksum::compute(&frame[14..34]);
     frame[24..26].copy_from_slice(&sum);
-    Outcome::Sent(port, frame)
+    FrameExit::Sent(port, frame)
 }
 
 fn world() -> MirrorState {
@@ -132,7 +129,7 @@ fn route(
     pref_src: Option<IpAddr>,
 ) -> Route {
     let dest = dest.parse().unwrap_or_else(|_| IpNet::from(dest.parse::<IpAddr>().unwrap()));
-    let table = if kind == RouteKind::Unicast { Table::Main } else { Table::Local };
+    let table = if kind == RouteKind::Unicast { TableId::Main } else { TableId::Local };
     let (metric, mtu, scope, links, dead) = (0, None, 0, Vec::new(), false);
     Route { dest, kind, gateway, ifindex, metric, pref_src, mtu, table, scope, links, dead }
 }

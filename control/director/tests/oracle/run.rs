@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddrV4;
 
 use dataplane::time::Ticks;
-use director::sim::{Outcome, Sim};
+use director::sim::{FrameExit, Sim};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Options};
@@ -147,7 +147,7 @@ impl Runner {
         self.clock += PACKET;
         if !from_server {
             for outcome in &out {
-                if let Outcome::Sent(LAN, frame) = outcome {
+                if let FrameExit::Sent(LAN, frame) = outcome {
                     let mac = frame[..6].try_into().unwrap();
                     self.went.insert(flow, (frame::answers_from(frame, virtual_end), mac));
                 }
@@ -158,20 +158,20 @@ impl Runner {
     }
 
     /// A frame in the words of the results.
-    fn word(&self, outcome: &Outcome) -> Option<String> {
+    fn word(&self, outcome: &FrameExit) -> Option<String> {
         match outcome {
-            Outcome::Sent(port, frame) if self.whole_frames => {
+            FrameExit::Sent(port, frame) if self.whole_frames => {
                 let side = if *port == LAN { "lan" } else { "wan" };
                 Some(format!("{side}:{}", frame::masked(frame)))
             }
-            Outcome::Sent(LAN, frame) => Some(frame[5].to_string()),
-            Outcome::Sent(_, frame) => (frame::protocol(frame) != 1).then(|| "client".to_owned()),
+            FrameExit::Sent(LAN, frame) => Some(frame[5].to_string()),
+            FrameExit::Sent(_, frame) => (frame::protocol(frame) != 1).then(|| "client".to_owned()),
             // Linux answers a packet that it does not know by a reset, unless the packet is a reset
             // itself.
-            Outcome::Host(_, frame) => {
+            FrameExit::Host(_, frame) => {
                 (self.whole_frames && !frame::is_reset(frame)).then(|| "host".to_owned())
             }
-            Outcome::Resolving(..) => Some("resolving".to_owned()),
+            FrameExit::Resolving(..) => Some("resolving".to_owned()),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use dataplane::host::{HostBuffer, PumpEnd};
 use dataplane::io::{HostFrame, HostRequest, PortId};
+use dataplane::wire::ether::Mac;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
@@ -17,7 +18,7 @@ use nix::sys::time::TimeSpec;
 
 use super::super::mirror::{MirrorEvent, MirrorHandle};
 use super::super::resolve::{Asking, Resolver};
-use super::super::state::{Mac, MirrorState, NeighbourState};
+use super::super::state::{MirrorState, NeighbourState};
 use super::super::tap::Tap;
 use super::bell::Bell;
 use super::counters::{PumpCounters, PumpDrop};

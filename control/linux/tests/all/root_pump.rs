@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use crate::netns::{eventually, in_netns, ip, sysctl};
 use dataplane::host::{HostBuffer, WorkerEnd, channel};
 use dataplane::io::{Frame, HostFrame, HostRequest, PortId};
+use dataplane::wire::ether::Mac;
 use linux::pump::{Bell, Pump, PumpDrop, PumpTotals};
-use linux::{Mac, Mirror, NeighbourState, Tap};
+use linux::{Mirror, NeighbourState, Tap};
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const PEER: Mac = Mac([2, 0, 0, 0, 0, 9]);

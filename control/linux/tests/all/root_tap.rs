@@ -6,8 +6,9 @@ use std::io;
 use std::process::Command;
 
 use crate::netns::{eventually, in_netns, ip, ip_json, run, sysctl};
+use dataplane::wire::ether::Mac;
 use ipnet::IpNet;
-use linux::{Mac, Tap, TapError, prepare_underlying};
+use linux::{Tap, TapError, prepare_underlying};
 use nix::sched::{CloneFlags, unshare};
 
 const MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0x10]);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use linux::{Iface, Lookup, MirrorState, Route, RouteKind, RouteTable, Table};
+use linux::{Iface, Lookup, MirrorState, Route, RouteKind, RouteTable, TableId};
 use proptest::prelude::*;
 
 fn kind() -> impl Strategy<Value = RouteKind> {
@@ -24,7 +24,7 @@ prop_compose! {
     // Few distinct bits, so that prefixes nest and touch.
     fn route()(
         bits in prop::bits::u32::masked(0xe000_0007), len in prop_oneof![0..4_u8, 28..=32_u8],
-        table in prop::sample::select(Table::ALL.to_vec()), kind in kind(),
+        table in prop::sample::select(TableId::ALL.to_vec()), kind in kind(),
         ifindex in 1..4_u32, metric in 0..3_u32, gateway in any::<bool>(), dead in prop::bool::weighted(0.1),
     ) -> Route {
         Route {
@@ -48,7 +48,7 @@ fn state(routes: &[Route], merged: bool) -> MirrorState {
 
 /// The rule in its simplest form, for tables that are searched one by one.
 fn plain(routes: &[Route], dst: Ipv4Addr) -> Option<&Route> {
-    for table in Table::ALL {
+    for table in TableId::ALL {
         let here = routes
             .iter()
             .filter(|r| r.table == table && !r.dead && r.dest.contains(&IpAddr::V4(dst)))
