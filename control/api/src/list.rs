@@ -4,12 +4,12 @@ use sched::DestId;
 
 use super::message::{ListQuery, Response};
 use super::view::{DestView, Load, LocalAddressView, ServiceView, Traffic};
-use model::{Destination, Model, ModelError, Service, ServiceId};
+use model::{Destination, Model, ModelError, Service, ServiceSlot};
 
 /// What is known of services and destinations besides the rules.
 pub trait Observed {
     /// A service's traffic.
-    fn service(&self, id: ServiceId) -> Traffic;
+    fn service(&self, id: ServiceSlot) -> Traffic;
     /// A destination's traffic.
     fn destination(&self, id: DestId) -> Traffic;
     /// A destination's connections.
@@ -17,12 +17,12 @@ pub trait Observed {
     /// A destination's smoothed response time in microseconds, if it was measured.
     fn response_us(&self, id: DestId) -> Option<u32>;
     /// Conflicts and connections of a service's local address.
-    fn local_address(&self, service: ServiceId, addr: std::net::IpAddr) -> (u64, u64);
+    fn local_address(&self, service: ServiceSlot, addr: std::net::IpAddr) -> (u64, u64);
 }
 
 /// For a model without a packet path: nothing is counted.
 impl Observed for () {
-    fn service(&self, _: ServiceId) -> Traffic {
+    fn service(&self, _: ServiceSlot) -> Traffic {
         Traffic::default()
     }
 
@@ -38,7 +38,7 @@ impl Observed for () {
         None
     }
 
-    fn local_address(&self, _: ServiceId, _: std::net::IpAddr) -> (u64, u64) {
+    fn local_address(&self, _: ServiceSlot, _: std::net::IpAddr) -> (u64, u64) {
         (0, 0)
     }
 }
@@ -54,7 +54,7 @@ pub fn page(model: &Model, observed: &dyn Observed, query: &ListQuery) -> Respon
     let from = query.from.map_or(0, |from| u32::try_from(from).unwrap_or(u32::MAX));
     let mut services = Vec::new();
     let mut weight = 0;
-    for (id, service) in model.services_from(ServiceId::new(from)) {
+    for (id, service) in model.services_from(ServiceSlot::new(from)) {
         if weight >= PAGE {
             return Response::Services { services, next: Some(u64::from(id.as_u32())) };
         }
@@ -64,7 +64,7 @@ pub fn page(model: &Model, observed: &dyn Observed, query: &ListQuery) -> Respon
     Response::Services { services, next: None }
 }
 
-fn view(model: &Model, observed: &dyn Observed, id: ServiceId, service: &Service) -> ServiceView {
+fn view(model: &Model, observed: &dyn Observed, id: ServiceSlot, service: &Service) -> ServiceView {
     let destination = |(id, destination): (DestId, &Destination)| DestView {
         id: id.as_u32(),
         spec: destination.spec,

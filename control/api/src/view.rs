@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use model::{Counters, DestSpec, Method, Protocol, Rates, ServiceKey, ServiceSpec};
+use model::{Counters, DestSpec, ForwardingMethod, Protocol, Rates, ServiceKey, ServiceSpec};
 
 /// Counters, and the rates that are computed from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct ConnectionRow {
     /// LIP and port (FULLNAT).
     pub local: Option<SocketAddr>,
     /// How its packets travel.
-    pub method: Method,
+    pub method: ForwardingMethod,
     /// The worker that owns it.
     pub worker: u32,
     /// What a persistence engine keeps of the connection.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use lvs::ipvs::{Numeric, format};
-use model::{Change, MarkRule, MarkTarget, Method, Model, Service, ServiceFlags, ServiceKey};
+use model::{Change, ForwardingMethod, MarkRule, MarkTarget, Model, Service, ServiceFlags, ServiceKey};
 
 use crate::compile::Director;
 
@@ -100,13 +100,15 @@ impl Director {
 /// other methods are not.
 fn concerns_fullnat(change: &Change) -> bool {
     match change {
-        Change::AddDestination(_, spec) | Change::EditDestination(_, spec) => spec.method == Method::FullNat,
+        Change::AddDestination(_, spec) | Change::EditDestination(_, spec) => {
+            spec.method == ForwardingMethod::FullNat
+        }
         _ => true,
     }
 }
 
 fn has_fullnat(model: &Model, service: &Service) -> bool {
-    model.destinations(service).any(|(_, dest)| dest.spec.method == Method::FullNat)
+    model.destinations(service).any(|(_, dest)| dest.spec.method == ForwardingMethod::FullNat)
 }
 
 fn lacks_local(model: &Model, service: &Service) -> bool {

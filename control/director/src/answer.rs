@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use api::{ConnectionFilter, ConnectionRow, Request, Response, Totals, page};
 use dataplane::conn::entry::Flags;
 use dataplane::conn::tcp::TcpState;
-use dataplane::snapshot::dest::Method as PathMethod;
+use dataplane::snapshot::dest::Method;
 use dataplane::time::Ticks;
 use dataplane::worker::report::ConnView;
-use model::{Applied, BatchError, Change, Method, Model, ModelError, Protocol, ServiceKey};
+use model::{Applied, BatchError, Change, ForwardingMethod, Model, ModelError, Protocol, ServiceKey};
 use sched::DestId;
 
 use crate::compile::Director;
@@ -213,11 +213,11 @@ fn row(view: &ConnView, worker: usize) -> ConnectionRow {
         target: at(view.virt),
         destination: at(view.dest),
         local: view.local.map(at),
-        method: match PathMethod::from_bits(view.flags.bits()) {
-            PathMethod::Masquerade => Method::Masquerade,
-            PathMethod::DirectRoute => Method::DirectRoute,
-            PathMethod::Tunnel => Method::Tunnel,
-            PathMethod::FullNat => Method::FullNat,
+        method: match Method::from_bits(view.flags.bits()) {
+            Method::Masquerade => ForwardingMethod::Masquerade,
+            Method::DirectRoute => ForwardingMethod::DirectRoute,
+            Method::Tunnel => ForwardingMethod::Tunnel,
+            Method::FullNat => ForwardingMethod::FullNat,
         },
         worker: worker as u32,
         engine: None,

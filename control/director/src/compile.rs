@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use dataplane::epoch::Workers;
 use dataplane::io::PortId;
 use dataplane::local::LocalAddress;
-use dataplane::snapshot::dest::{DestInfo, Method as PathMethod};
+use dataplane::snapshot::dest::{DestInfo, Method};
 use dataplane::snapshot::master::{Master, ServiceSpec as PathSpec};
 use dataplane::snapshot::route::{Input, Paths};
 use dataplane::snapshot::rules::{Rules, WorkerEnd};
-use dataplane::snapshot::service::{Persistence, ServiceId as PathServiceId, ServiceKey as PathKey};
+use dataplane::snapshot::service::{Persistence, ServiceId, ServiceKey as PathKey};
 use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
 use sched::{Dest, DestId, Edit, Kind};
@@ -25,8 +25,8 @@ use sched::{Dest, DestId, Edit, Kind};
 use crate::paths::{PathCompiler, PortPath, Way};
 use linux::MirrorState;
 use model::{
-    Applied, BatchError, Change, Family, HostAddresses, MarkTable, Method, Model, ModelOptions,
-    PersistenceMask, RemovedService, ServiceFlags, ServiceId, ServiceKey, ServiceSpec, Timeouts,
+    Applied, BatchError, Change, Family, ForwardingMethod, HostAddresses, MarkTable, Model, ModelOptions,
+    PersistenceMask, RemovedService, ServiceFlags, ServiceKey, ServiceSlot, ServiceSpec, Timeouts,
 };
 
 /// The rules as the operator said them, the compiled rules, and what publishes them to the workers.
@@ -248,7 +248,7 @@ impl Director {
         }
     }
 
-    fn compile_service(&mut self, id: ServiceId) {
+    fn compile_service(&mut self, id: ServiceSlot) {
         let Some(service) = self.model.service(id) else { return };
         let locals = service.local_addresses.iter().filter_map(|addr| match addr {
             IpAddr::V4(addr) => self.locals.get(addr).copied(),
@@ -261,8 +261,8 @@ impl Director {
         debug_assert!(built.is_ok(), "the model lets through what cannot be compiled: {built:?}");
     }
 
-    fn compile_list(&mut self, id: ServiceId, edit: impl Fn(&[Dest], &[Dest]) -> Option<Edit>) {
-        let path_id = PathServiceId::new(id.as_u32());
+    fn compile_list(&mut self, id: ServiceSlot, edit: impl Fn(&[Dest], &[Dest]) -> Option<Edit>) {
+        let path_id = ServiceId::new(id.as_u32());
         let Some(service) = self.rules.master.snapshot().services.by_id(path_id) else { return };
         let new = self.dests_of(id);
         let Some(edit) = edit(service.plan.dests(), &new) else { return };
@@ -270,7 +270,7 @@ impl Director {
         debug_assert!(built.is_ok(), "the model lets through what cannot be compiled: {built:?}");
     }
 
-    fn dests_of(&self, id: ServiceId) -> Vec<Dest> {
+    fn dests_of(&self, id: ServiceSlot) -> Vec<Dest> {
         let Some(service) = self.model.service(id) else { return Vec::new() };
         self.model.destinations(service).map(|(id, dest)| dest.for_scheduler(id)).collect()
     }
@@ -287,7 +287,7 @@ impl Director {
             weight: spec.weight,
             addr,
             port: spec.key.port,
-            service: PathServiceId::new(service.as_u32()),
+            service: ServiceId::new(service.as_u32()),
             upper: spec.upper,
             lower: spec.lower,
             raised: 0,
@@ -302,7 +302,7 @@ impl Director {
         for dest in &removed.destinations {
             self.compile_dest(*dest, false);
         }
-        self.rules.master.remove_service(PathServiceId::new(removed.service.as_u32()));
+        self.rules.master.remove_service(ServiceId::new(removed.service.as_u32()));
         // The slot may be given to another service at once. Workers look services up by their keys,
         // and the age of the scheduler's state tells the two services apart.
         self.model.reclaim_service(removed.service);
@@ -336,7 +336,7 @@ impl Director {
     }
 }
 
-fn path_spec(id: ServiceId, spec: &ServiceSpec, locals: Vec<u32>) -> Option<PathSpec> {
+fn path_spec(id: ServiceSlot, spec: &ServiceSpec, locals: Vec<u32>) -> Option<PathSpec> {
     let key = match spec.key {
         ServiceKey::Address { protocol, addr: IpAddr::V4(addr), port } => {
             PathKey::Address { protocol: protocol.number(), addr, port }
@@ -350,7 +350,7 @@ fn path_spec(id: ServiceId, spec: &ServiceSpec, locals: Vec<u32>) -> Option<Path
     };
     let persistent = spec.flags.contains(ServiceFlags::PERSISTENT);
     Some(PathSpec {
-        id: PathServiceId::new(id.as_u32()),
+        id: ServiceId::new(id.as_u32()),
         key,
         kind: Kind::from_name(&spec.scheduler)?,
         flags: sched::Flags::from_bits(spec.flags.intersection(ServiceFlags::SCHED).bits()),
@@ -360,12 +360,12 @@ fn path_spec(id: ServiceId, spec: &ServiceSpec, locals: Vec<u32>) -> Option<Path
     })
 }
 
-const fn path_method(method: Method) -> PathMethod {
+const fn path_method(method: ForwardingMethod) -> Method {
     match method {
-        Method::Masquerade => PathMethod::Masquerade,
-        Method::DirectRoute => PathMethod::DirectRoute,
-        Method::Tunnel => PathMethod::Tunnel,
-        Method::FullNat => PathMethod::FullNat,
+        ForwardingMethod::Masquerade => Method::Masquerade,
+        ForwardingMethod::DirectRoute => Method::DirectRoute,
+        ForwardingMethod::Tunnel => Method::Tunnel,
+        ForwardingMethod::FullNat => Method::FullNat,
     }
 }
 

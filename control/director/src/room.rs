@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use model::{Method, ServiceKey};
+use model::{ForwardingMethod, ServiceKey};
 
 use crate::answer::connection_count;
 use crate::compile::Director;
@@ -77,7 +77,8 @@ fn ports(director: &Director, collector: &Collector) -> Vec<Shortage> {
         let sum =
             |addrs: &[IpAddr]| addrs.iter().filter_map(|addr| each.get(addr)).map(|n| u64::from(*n)).sum();
         let most = sum(&service.local_addresses);
-        for (id, dest) in model.destinations(service).filter(|(_, dest)| dest.spec.method == Method::FullNat)
+        for (id, dest) in
+            model.destinations(service).filter(|(_, dest)| dest.spec.method == ForwardingMethod::FullNat)
         {
             let load = collector.load(id);
             let used = u64::from(load.active) + u64::from(load.inactive);

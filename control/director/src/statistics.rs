@@ -14,7 +14,7 @@ use dataplane::stats::WorkerStats;
 use sched::{DestId, Loads};
 
 use api::{Load, Observed, Traffic};
-use model::{Counters, Model, Origin, Service, ServiceId, Statistics};
+use model::{Counters, Model, Origin, Service, ServiceSlot, Statistics};
 
 /// The counters of one service, of one destination or of the director: what has been counted, and
 /// what is shown of it.
@@ -41,7 +41,7 @@ impl Account {
 pub struct Collector {
     workers: Vec<Arc<WorkerStats>>,
     dests: HashMap<DestId, DestAccount>,
-    services: HashMap<ServiceId, Account>,
+    services: HashMap<ServiceSlot, Account>,
     locals: HashMap<IpAddr, Arc<LocalAddress>>,
     total: Account,
 }
@@ -61,7 +61,7 @@ impl Collector {
     }
 
     /// A service was added. Its slot may have been another service's before.
-    pub fn service_added(&mut self, service: ServiceId) {
+    pub fn service_added(&mut self, service: ServiceSlot) {
         self.services.insert(service, Account::default());
     }
 
@@ -100,7 +100,7 @@ impl Collector {
     }
 
     /// Brings the counters of one service up to date.
-    pub(super) fn collect_service(&mut self, id: ServiceId, service: &Service) {
+    pub(super) fn collect_service(&mut self, id: ServiceSlot, service: &Service) {
         for dest in &service.destinations {
             let now = self.sum(*dest);
             let account = self.dests.entry(*dest).or_default();
@@ -128,7 +128,7 @@ impl Collector {
     }
 
     /// `-Z` for one service and its destinations.
-    pub fn zero_service(&mut self, service: ServiceId, dests: &[DestId]) {
+    pub fn zero_service(&mut self, service: ServiceSlot, dests: &[DestId]) {
         self.services.entry(service).or_default().zero();
         for dest in dests {
             self.dests.entry(*dest).or_default().account.zero();
@@ -176,7 +176,7 @@ impl Collector {
 }
 
 impl Observed for Collector {
-    fn service(&self, id: ServiceId) -> Traffic {
+    fn service(&self, id: ServiceSlot) -> Traffic {
         self.services.get(&id).map(Account::traffic).unwrap_or_default()
     }
 
@@ -201,7 +201,7 @@ impl Observed for Collector {
         (count > 0).then(|| (sum / count.max(1)) as u32)
     }
 
-    fn local_address(&self, _: ServiceId, addr: IpAddr) -> (u64, u64) {
+    fn local_address(&self, _: ServiceSlot, addr: IpAddr) -> (u64, u64) {
         self.locals.get(&addr).map_or((0, 0), |local| (local.exhausted(), local.in_use()))
     }
 }

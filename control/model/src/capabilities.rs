@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sched::MhSize;
 
-use super::destination::{DestSpec, Method, TunnelKind};
+use super::destination::{DestSpec, ForwardingMethod, TunnelKind};
 use super::error::{Feature, ModelError};
 use super::service::{Family, Protocol, ServiceFlags, ServiceKey, ServiceSpec};
 
@@ -93,10 +93,10 @@ impl Capabilities {
     pub(super) fn check_destination(&self, spec: &DestSpec) -> Result<(), ModelError> {
         self.check_address(spec.key.addr)?;
         match (spec.method, spec.tunnel.kind) {
-            (Method::Tunnel, _) if !self.tunnel => Err(ModelError::Unsupported(Feature::Tunnel)),
-            (Method::Tunnel, TunnelKind::Gue) => need(self.gue, Feature::Gue),
-            (Method::Tunnel, TunnelKind::Gre) => need(self.gre, Feature::Gre),
-            (Method::FullNat, _) => need(self.fullnat, Feature::FullNat),
+            (ForwardingMethod::Tunnel, _) if !self.tunnel => Err(ModelError::Unsupported(Feature::Tunnel)),
+            (ForwardingMethod::Tunnel, TunnelKind::Gue) => need(self.gue, Feature::Gue),
+            (ForwardingMethod::Tunnel, TunnelKind::Gre) => need(self.gre, Feature::Gre),
+            (ForwardingMethod::FullNat, _) => need(self.fullnat, Feature::FullNat),
             _ => Ok(()),
         }
     }

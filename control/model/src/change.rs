@@ -6,7 +6,7 @@ use sched::DestId;
 use serde::{Deserialize, Serialize};
 
 use super::destination::{DestKey, DestSpec};
-use super::service::{ServiceId, ServiceKey, ServiceSpec};
+use super::service::{ServiceKey, ServiceSlot, ServiceSpec};
 use super::timeouts::Timeouts;
 
 /// One change of the rules.
@@ -41,12 +41,12 @@ pub enum Applied {
     /// A service was added, in a slot that nothing else uses.
     ServiceAdded {
         /// Its slot.
-        service: ServiceId,
+        service: ServiceSlot,
     },
     /// A service changed in place.
     ServiceEdited {
         /// Its slot.
-        service: ServiceId,
+        service: ServiceSlot,
         /// What it was.
         before: ServiceSpec,
     },
@@ -57,7 +57,7 @@ pub enum Applied {
     /// A destination was added at the front of its service's list.
     DestinationAdded {
         /// Its service.
-        service: ServiceId,
+        service: ServiceSlot,
         /// Its slot.
         dest: DestId,
         /// Whether the slot is new or came back from the trash.
@@ -66,7 +66,7 @@ pub enum Applied {
     /// A destination changed in place.
     DestinationEdited {
         /// Its service.
-        service: ServiceId,
+        service: ServiceSlot,
         /// Its slot.
         dest: DestId,
         /// What it was.
@@ -75,7 +75,7 @@ pub enum Applied {
     /// A destination was moved to the trash.
     DestinationRemoved {
         /// Its service.
-        service: ServiceId,
+        service: ServiceSlot,
         /// Its slot, kept until [`reclaim`](super::Model::reclaim).
         dest: DestId,
         /// The element before it in the list; `None` if it was the first.
@@ -84,14 +84,14 @@ pub enum Applied {
     /// A local address was added at the end of a service's list.
     LocalAddressAdded {
         /// The service.
-        service: ServiceId,
+        service: ServiceSlot,
         /// The address.
         addr: IpAddr,
     },
     /// A local address was removed from a service.
     LocalAddressRemoved {
         /// The service.
-        service: ServiceId,
+        service: ServiceSlot,
         /// The address.
         addr: IpAddr,
     },
@@ -115,7 +115,7 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedService {
     /// Its slot, kept until [`reclaim_service`](super::Model::reclaim_service).
-    pub service: ServiceId,
+    pub service: ServiceSlot,
     /// What it was.
     pub spec: ServiceSpec,
     /// Its destinations in list order, now in the trash.

@@ -26,7 +26,7 @@ impl DestKey {
 /// How packets travel to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Method {
+pub enum ForwardingMethod {
     /// `-m`: NAT.
     Masquerade,
     /// `-g`: DR.
@@ -80,7 +80,7 @@ pub struct DestSpec {
     /// Which destination.
     pub key: DestKey,
     /// How packets travel to it.
-    pub method: Method,
+    pub method: ForwardingMethod,
     /// 0 (quiesced) ..= 2^31-1; negative values are refused.
     pub weight: i32,
     /// The upper connection threshold, 0 for none.
@@ -93,7 +93,7 @@ pub struct DestSpec {
 
 impl DestSpec {
     /// A destination without thresholds or tunnel options.
-    pub const fn new(key: DestKey, method: Method, weight: i32) -> Self {
+    pub const fn new(key: DestKey, method: ForwardingMethod, weight: i32) -> Self {
         Self {
             key,
             method,

@@ -5,7 +5,7 @@
 //! yet ([`Capabilities`]). A [`Change`] is applied completely or not at all. [`Applied`] says what
 //! it touched, so that only those parts are compiled again for the workers.
 //!
-//! Invariants: a slot ([`ServiceId`], [`DestId`](sched::DestId)) never moves. It is not used again
+//! Invariants: a slot ([`ServiceSlot`], [`DestId`](sched::DestId)) never moves. It is not used again
 //! before the owner reports that nothing names it ([`Model::reclaim`], [`Model::reclaim_service`]).
 //! Every destination is either in exactly one service's list or in the trash.
 
@@ -29,12 +29,12 @@ mod trash;
 pub use capabilities::{Capabilities, HostAddresses, Limits, ModelOptions, SCHEDULERS};
 pub use change::{Applied, BatchError, Change, Origin, RemovedService};
 pub use counters::{Counters, Rates};
-pub use destination::{DestKey, DestSpec, MAX_WEIGHT, Method, Tunnel, TunnelChecksum, TunnelKind};
+pub use destination::{DestKey, DestSpec, ForwardingMethod, MAX_WEIGHT, Tunnel, TunnelChecksum, TunnelKind};
 pub use error::{Feature, Invalid, ModelError, Table};
 pub use estimator::{Statistics, TICK};
 pub use marks::{
     MarkBatchError, MarkChange, MarkError, MarkRule, MarkTable, MarkTarget, Multiport, Net, Not, PortSide,
 };
 pub use rules::{Destination, Model, Service};
-pub use service::{Family, PersistenceMask, Protocol, ServiceFlags, ServiceId, ServiceKey, ServiceSpec};
+pub use service::{Family, PersistenceMask, Protocol, ServiceFlags, ServiceKey, ServiceSlot, ServiceSpec};
 pub use timeouts::Timeouts;

@@ -9,9 +9,9 @@ use sched::{DestId, Kind};
 
 use super::capabilities::{HostAddresses, ModelOptions};
 use super::change::{Applied, BatchError, Change, Origin, RemovedService};
-use super::destination::{DestKey, DestSpec, Method, TunnelKind};
+use super::destination::{DestKey, DestSpec, ForwardingMethod, TunnelKind};
 use super::error::{Feature, Invalid, ModelError, Table};
-use super::service::{Family, PersistenceMask, ServiceId, ServiceKey, ServiceSpec};
+use super::service::{Family, PersistenceMask, ServiceKey, ServiceSlot, ServiceSpec};
 use super::slab::Slab;
 use super::timeouts::Timeouts;
 use super::trash::Trash;
@@ -23,9 +23,9 @@ pub struct Model {
     host: HostAddresses,
     timeouts: Timeouts,
     services: Slab<Service>,
-    service_slots: HashMap<ServiceKey, ServiceId>,
+    service_slots: HashMap<ServiceKey, ServiceSlot>,
     destinations: Slab<Destination>,
-    destination_slots: HashMap<(ServiceId, DestKey), DestId>,
+    destination_slots: HashMap<(ServiceSlot, DestKey), DestId>,
     trash: Trash,
     /// How many services were ever added; it gives each a number.
     born: u64,
@@ -48,7 +48,7 @@ pub struct Service {
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The service it belongs to, or last belonged to.
-    pub service: ServiceId,
+    pub service: ServiceSlot,
     /// The user's settings.
     pub spec: DestSpec,
     /// The last weight that was not 0.
@@ -131,7 +131,7 @@ impl Model {
 
     /// Frees the slot of a removed service. The owner must know that no snapshot names it. Returns
     /// `false` and does nothing if there is no such slot.
-    pub fn reclaim_service(&mut self, service: ServiceId) -> bool {
+    pub fn reclaim_service(&mut self, service: ServiceSlot) -> bool {
         self.services.release(service.as_u32())
     }
 
@@ -147,17 +147,17 @@ impl Model {
     }
 
     /// The slot of the service with this key.
-    pub fn find(&self, key: &ServiceKey) -> Option<ServiceId> {
+    pub fn find(&self, key: &ServiceKey) -> Option<ServiceSlot> {
         self.service_slots.get(key).copied()
     }
 
     /// The slot of a service's destination.
-    pub fn find_destination(&self, service: ServiceId, dest: DestKey) -> Option<DestId> {
+    pub fn find_destination(&self, service: ServiceSlot, dest: DestKey) -> Option<DestId> {
         self.destination_slots.get(&(service, dest)).copied()
     }
 
     /// A service by its slot.
-    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+    pub fn service(&self, id: ServiceSlot) -> Option<&Service> {
         self.services.get(id.as_u32())
     }
 
@@ -167,13 +167,13 @@ impl Model {
     }
 
     /// All services, in slot order.
-    pub fn services(&self) -> impl Iterator<Item = (ServiceId, &Service)> {
-        self.services_from(ServiceId::new(0))
+    pub fn services(&self) -> impl Iterator<Item = (ServiceSlot, &Service)> {
+        self.services_from(ServiceSlot::new(0))
     }
 
     /// The services from a slot on, in slot order.
-    pub fn services_from(&self, first: ServiceId) -> impl Iterator<Item = (ServiceId, &Service)> {
-        self.services.iter_from(first.as_u32()).map(|(slot, service)| (ServiceId::new(slot), service))
+    pub fn services_from(&self, first: ServiceSlot) -> impl Iterator<Item = (ServiceSlot, &Service)> {
+        self.services.iter_from(first.as_u32()).map(|(slot, service)| (ServiceSlot::new(slot), service))
     }
 
     /// A service's destinations in list order.
@@ -199,7 +199,7 @@ impl Model {
 
     /// Whether a destination, live or deleted, belongs to this service, and not to an earlier
     /// service in the same slot.
-    pub fn belongs(&self, dest: DestId, service: ServiceId) -> bool {
+    pub fn belongs(&self, dest: DestId, service: ServiceSlot) -> bool {
         let births = (self.destination(dest).map(|dest| (dest.service, dest.birth)), self.service(service));
         matches!(births, (Some((owner, birth)), Some(now)) if owner == service && birth == now.birth)
     }
@@ -235,7 +235,7 @@ impl Model {
         let service = Service { spec, destinations: Vec::new(), local_addresses: Vec::new(), birth };
         let slot = self.services.insert(service).ok_or(self.full(Table::Services))?;
         self.born += 1;
-        let service = ServiceId::new(slot);
+        let service = ServiceSlot::new(slot);
         self.service_slots.insert(key, service);
         Ok(Applied::ServiceAdded { service })
     }
@@ -254,7 +254,7 @@ impl Model {
         Applied::Flushed(all.into_iter().filter_map(|id| self.remove_service(id)).collect())
     }
 
-    fn remove_service(&mut self, id: ServiceId) -> Option<RemovedService> {
+    fn remove_service(&mut self, id: ServiceSlot) -> Option<RemovedService> {
         let Service { spec, destinations, .. } = self.services.retire(id.as_u32())?;
         self.service_slots.remove(&spec.key);
         for dest in &destinations {
@@ -364,7 +364,7 @@ impl Model {
         Ok(Applied::LocalAddressRemoved { service: id, addr })
     }
 
-    fn require(&self, key: &ServiceKey) -> Result<ServiceId, ModelError> {
+    fn require(&self, key: &ServiceKey) -> Result<ServiceSlot, ModelError> {
         self.find(key).ok_or(ModelError::NoService)
     }
 
@@ -411,7 +411,7 @@ impl Model {
 /// The common checks for adding and editing a destination.
 fn check_destination(service: &ServiceKey, spec: &DestSpec) -> Result<(), ModelError> {
     let DestSpec { upper, lower, weight, .. } = *spec;
-    if Family::of(spec.key.addr) != service.family() && spec.method != Method::Tunnel {
+    if Family::of(spec.key.addr) != service.family() && spec.method != ForwardingMethod::Tunnel {
         return Err(ModelError::Invalid(Invalid::Family));
     }
     if weight < 0 {
@@ -423,7 +423,8 @@ fn check_destination(service: &ServiceKey, spec: &DestSpec) -> Result<(), ModelE
     if upper > i32::MAX as u32 {
         return Err(ModelError::Invalid(Invalid::Threshold));
     }
-    if spec.method == Method::Tunnel && spec.tunnel.kind == TunnelKind::Gue && spec.tunnel.port == 0 {
+    if spec.method == ForwardingMethod::Tunnel && spec.tunnel.kind == TunnelKind::Gue && spec.tunnel.port == 0
+    {
         return Err(ModelError::Invalid(Invalid::TunnelPort));
     }
     Ok(())

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// The stable, dense slot of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ServiceId(u32);
+pub struct ServiceSlot(u32);
 
-impl ServiceId {
+impl ServiceSlot {
     /// The slot numbered `index`.
     pub const fn new(index: u32) -> Self {
         Self(index)

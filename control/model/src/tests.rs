@@ -24,7 +24,7 @@ fn rip(last: u8) -> DestKey {
 }
 
 fn nat(last: u8) -> DestSpec {
-    DestSpec::new(rip(last), Method::Masquerade, 1)
+    DestSpec::new(rip(last), ForwardingMethod::Masquerade, 1)
 }
 
 fn with_web() -> Model {
@@ -52,7 +52,7 @@ fn new_destinations_go_to_the_front_and_edits_keep_the_place() {
     assert_eq!(list(&model), [rip(13), rip(12), rip(11)]);
     let edited = DestSpec { weight: 0, ..nat(12) };
     let applied = model.apply(Change::EditDestination(web(), edited)).unwrap();
-    let service = ServiceId::new(0);
+    let service = ServiceSlot::new(0);
     assert_eq!(applied, Applied::DestinationEdited { service, dest: ids[1], before: nat(12) });
     assert_eq!(list(&model), [rip(13), rip(12), rip(11)]);
     assert_eq!(model.destination(ids[1]).unwrap().last_weight, 1, "the last weight that was not 0");
@@ -76,7 +76,7 @@ fn a_deleted_destination_keeps_its_slot_until_reclaimed() {
     model.apply(Change::DeleteService(web())).unwrap();
     assert_eq!(model.trash().collect::<Vec<_>>(), [first]);
     model.apply(Change::AddService(ServiceSpec::new(web(), "wlc"))).unwrap();
-    assert_ne!(model.find(&web()), Some(ServiceId::new(0)), "that slot may still be named");
+    assert_ne!(model.find(&web()), Some(ServiceSlot::new(0)), "that slot may still be named");
     assert_eq!(add(&mut model, 11), (first, Origin::RevivedUnderNewService));
 
     model.apply(Change::DeleteDestination(web(), rip(11))).unwrap();
@@ -91,7 +91,7 @@ fn a_deleted_destination_keeps_its_slot_until_reclaimed() {
 fn a_removed_service_keeps_its_slot_until_reclaimed() {
     let mut model = with_web();
     let removed = model.apply(Change::Flush).unwrap();
-    let service = ServiceId::new(0);
+    let service = ServiceSlot::new(0);
     let spec = ServiceSpec::new(web(), "rr");
     assert_eq!(removed, Applied::Flushed(vec![RemovedService { service, spec, destinations: vec![] }]));
     assert!(model.reclaim_service(service));
@@ -107,7 +107,7 @@ fn refusals_are_those_of_linux() {
     let mut model = with_web();
     let other = ServiceKey::udp(ip("10.0.0.100"), 80);
     let spec = |scheduler| ServiceSpec::new(other, scheduler);
-    let dest = |addr, port| DestSpec::new(DestKey::new(ip(addr), port), Method::Masquerade, 1);
+    let dest = |addr, port| DestSpec::new(DestKey::new(ip(addr), port), ForwardingMethod::Masquerade, 1);
     let gue = Tunnel { kind: TunnelKind::Gue, ..Tunnel::default() };
     add(&mut model, 11);
     let cases = [
@@ -139,7 +139,7 @@ fn refusals_are_those_of_linux() {
         (AddDestination(web(), dest("0.0.0.0", 80)), ModelError::NotUnicast(ip("0.0.0.0"))),
         (AddDestination(web(), dest("2001:db8::1", 80)), ModelError::Invalid(Invalid::Family)),
         (
-            AddDestination(web(), DestSpec { method: Method::Tunnel, tunnel: gue, ..nat(12) }),
+            AddDestination(web(), DestSpec { method: ForwardingMethod::Tunnel, tunnel: gue, ..nat(12) }),
             ModelError::Invalid(Invalid::TunnelPort),
         ),
         (EditDestination(web(), nat(12)), ModelError::NoDestination),
@@ -165,7 +165,7 @@ fn refusals_are_those_of_linux() {
 fn only_tunnels_may_have_another_family() {
     let mut model = with_web();
     let key = DestKey::new(ip("2001:db8::1"), 80);
-    let change = Change::AddDestination(web(), DestSpec::new(key, Method::Tunnel, 1));
+    let change = Change::AddDestination(web(), DestSpec::new(key, ForwardingMethod::Tunnel, 1));
     assert!(model.apply(change).is_ok());
     for (addr, answer) in [
         ("fe80::1", false),
@@ -174,7 +174,7 @@ fn only_tunnels_may_have_another_family() {
         ("::ffff:10.0.0.1", false),
         ("64:ff9b::1", true),
     ] {
-        let spec = DestSpec::new(DestKey::new(ip(addr), 80), Method::Tunnel, 1);
+        let spec = DestSpec::new(DestKey::new(ip(addr), 80), ForwardingMethod::Tunnel, 1);
         assert_eq!(model.apply(Change::AddDestination(web(), spec)).is_ok(), answer, "{addr}");
     }
 }
@@ -182,7 +182,7 @@ fn only_tunnels_may_have_another_family() {
 #[test]
 fn a_local_address_is_added_only_once() {
     let mut model = with_web();
-    let service = ServiceId::new(0);
+    let service = ServiceSlot::new(0);
     let addr = ip("10.0.2.1");
     let added = model.apply(Change::AddLocalAddress(web(), addr));
     assert_eq!(added, Ok(Applied::LocalAddressAdded { service, addr }));
@@ -215,7 +215,7 @@ fn unsupported_features_are_refused_by_name() {
     let key = plain.key;
     model.apply(Change::AddService(plain)).unwrap();
     let tunnel = |kind| Tunnel { kind, port: 6080, checksum: TunnelChecksum::None };
-    let tun = DestSpec::new(rip(11), Method::Tunnel, 1);
+    let tun = DestSpec::new(rip(11), ForwardingMethod::Tunnel, 1);
     let cases = [
         (DestSpec { tunnel: tunnel(TunnelKind::Gue), ..tun }, Feature::Gue),
         (DestSpec { tunnel: tunnel(TunnelKind::Gre), ..tun }, Feature::Gre),

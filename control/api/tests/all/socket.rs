@@ -254,7 +254,7 @@ fn connections_come_in_pages_and_filtered() {
         target: ([10, 0, 0, 100], 80).into(),
         destination: ([10, 0, 1, 11], 8080).into(),
         local: None,
-        method: model::Method::Masquerade,
+        method: model::ForwardingMethod::Masquerade,
         worker: 0,
         engine: None,
     };

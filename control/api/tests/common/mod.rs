@@ -10,7 +10,7 @@ use api::{
     ConnectionRow, Job, ListQuery, Load, Observed, Request, Response, RuntimeDir, Server, ServerOptions,
     Status, Totals, Traffic, page,
 };
-use model::{MarkTable, Model, ModelOptions, ServiceId};
+use model::{MarkTable, Model, ModelOptions, ServiceSlot};
 use sched::DestId;
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ pub(crate) struct World {
 }
 
 impl Observed for World {
-    fn service(&self, _: ServiceId) -> Traffic {
+    fn service(&self, _: ServiceSlot) -> Traffic {
         Traffic::default()
     }
 
@@ -47,7 +47,7 @@ impl Observed for World {
         self.response_us
     }
 
-    fn local_address(&self, _: ServiceId, _: IpAddr) -> (u64, u64) {
+    fn local_address(&self, _: ServiceSlot, _: IpAddr) -> (u64, u64) {
         (0, 0)
     }
 }

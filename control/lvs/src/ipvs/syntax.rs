@@ -10,8 +10,8 @@ use super::number::{leading_number, number};
 use super::options::{Opt, Token, Verb};
 use super::parse::ranged;
 use model::{
-    DestKey, DestSpec, Family, Method, PersistenceMask, Protocol, ServiceFlags, ServiceKey, ServiceSpec,
-    Tunnel, TunnelChecksum, TunnelKind,
+    DestKey, DestSpec, Family, ForwardingMethod, PersistenceMask, Protocol, ServiceFlags, ServiceKey,
+    ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
 };
 
 /// The options given so far.
@@ -27,7 +27,7 @@ pub(super) struct Values<'a> {
     netmask: PersistenceMask,
     engine: Option<String>,
     server: Option<DestKey>,
-    method: Method,
+    method: ForwardingMethod,
     weight: i32,
     upper: u32,
     lower: u32,
@@ -49,7 +49,7 @@ impl<'a> Values<'a> {
             netmask: PersistenceMask::host(Family::V4),
             engine: None,
             server: None,
-            method: Method::DirectRoute,
+            method: ForwardingMethod::DirectRoute,
             weight: 1,
             upper: 0,
             lower: 0,
@@ -68,11 +68,11 @@ impl<'a> Values<'a> {
             Token::Udp => self.set_service(Protocol::Udp, value)?,
             Token::Sctp => self.set_service(Protocol::Sctp, value)?,
             Token::Mark => self.set_mark(value)?,
-            Token::Gatewaying => self.set_method(Method::DirectRoute)?,
-            Token::Ipip => self.set_method(Method::Tunnel)?,
-            Token::Masquerading => self.set_method(Method::Masquerade)?,
-            Token::FullNat => self.set_method(Method::FullNat)?,
-            Token::B if !given => self.set_method(Method::FullNat)?,
+            Token::Gatewaying => self.set_method(ForwardingMethod::DirectRoute)?,
+            Token::Ipip => self.set_method(ForwardingMethod::Tunnel)?,
+            Token::Masquerading => self.set_method(ForwardingMethod::Masquerade)?,
+            Token::FullNat => self.set_method(ForwardingMethod::FullNat)?,
+            Token::B if !given => self.set_method(ForwardingMethod::FullNat)?,
             Token::B => {
                 self.mark(Opt::SchedFlags)?;
                 value.clone_into(&mut self.sched_flags);
@@ -153,15 +153,15 @@ impl<'a> Values<'a> {
     pub(super) fn dest_spec(&mut self) -> Result<DestSpec, UsageError> {
         let service = self.service()?;
         let mut key = self.server()?;
-        let fixed_port = matches!(self.method, Method::DirectRoute | Method::Tunnel);
+        let fixed_port = matches!(self.method, ForwardingMethod::DirectRoute | ForwardingMethod::Tunnel);
         if fixed_port && matches!(service, ServiceKey::Address { .. }) {
             key.port = service.port();
         }
-        if Family::of(key.addr) != service.family() && self.method != Method::Tunnel {
+        if Family::of(key.addr) != service.family() && self.method != ForwardingMethod::Tunnel {
             return Err(UsageError::new("Different address family is allowed only for tunneling servers"));
         }
         let tunnel = [Opt::TunType, Opt::TunPort, Opt::TunNoCsum, Opt::TunCsum, Opt::TunRemCsum];
-        if self.method == Method::Tunnel {
+        if self.method == ForwardingMethod::Tunnel {
             self.check_tunnel()?;
         } else if tunnel.into_iter().any(|option| self.has(option)) {
             return Err(UsageError::new("Tunnel options conflict with forward method"));
@@ -265,7 +265,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    fn set_method(&mut self, method: Method) -> Result<(), UsageError> {
+    fn set_method(&mut self, method: ForwardingMethod) -> Result<(), UsageError> {
         self.mark(Opt::Forward)?;
         self.method = method;
         Ok(())

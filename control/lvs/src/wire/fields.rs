@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use model::{Family, Method, PersistenceMask, Protocol, ServiceFlags, ServiceKey, Tunnel, TunnelChecksum};
+use model::{
+    Family, ForwardingMethod, PersistenceMask, Protocol, ServiceFlags, ServiceKey, Tunnel, TunnelChecksum,
+};
 use model::{Model, TunnelKind};
 use nix::errno::Errno;
 
@@ -114,21 +116,21 @@ pub(super) fn netmask_number(mask: PersistenceMask) -> u32 {
 }
 
 /// The method in the connection flags. Linux reads only these bits. FULLNAT has no number.
-pub(super) fn method(number: u32) -> Result<Method, Errno> {
+pub(super) fn method(number: u32) -> Result<ForwardingMethod, Errno> {
     match number & METHOD_BITS {
-        MASQUERADE => Ok(Method::Masquerade),
-        TUNNEL => Ok(Method::Tunnel),
-        DIRECT_ROUTE => Ok(Method::DirectRoute),
+        MASQUERADE => Ok(ForwardingMethod::Masquerade),
+        TUNNEL => Ok(ForwardingMethod::Tunnel),
+        DIRECT_ROUTE => Ok(ForwardingMethod::DirectRoute),
         _ => Err(Errno::EINVAL),
     }
 }
 
 /// The number of a method. FULLNAT has that of NAT.
-pub(super) fn method_number(method: Method) -> u32 {
+pub(super) fn method_number(method: ForwardingMethod) -> u32 {
     match method {
-        Method::Masquerade | Method::FullNat => MASQUERADE,
-        Method::Tunnel => TUNNEL,
-        Method::DirectRoute => DIRECT_ROUTE,
+        ForwardingMethod::Masquerade | ForwardingMethod::FullNat => MASQUERADE,
+        ForwardingMethod::Tunnel => TUNNEL,
+        ForwardingMethod::DirectRoute => DIRECT_ROUTE,
     }
 }
 

@@ -9,8 +9,8 @@ use crate::common::{World, answer};
 use api::{Ask, ClientError, Request, Response};
 use lvs::ipvs::{Console, Invocation, Numeric, run};
 use model::{
-    Change, DestKey, DestSpec, Family, Method, Model, ModelOptions, PersistenceMask, Protocol, ServiceFlags,
-    ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
+    Change, DestKey, DestSpec, Family, ForwardingMethod, Model, ModelOptions, PersistenceMask, Protocol,
+    ServiceFlags, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -94,19 +94,21 @@ fn dest(service: ServiceKey) -> impl Strategy<Value = DestSpec> {
     (addr, any::<u16>(), 0u8..6, 0i32..=i32::MAX, checksum).prop_map(
         move |(addr, port, kind, weight, checksum)| {
             let (method, tunnel) = match kind {
-                0 => (Method::Masquerade, Tunnel::default()),
-                1 => (Method::DirectRoute, Tunnel::default()),
-                2 => (Method::FullNat, Tunnel::default()),
-                3 => (Method::Tunnel, Tunnel::default()),
-                4 => (Method::Tunnel, Tunnel { kind: TunnelKind::Gue, port: port.max(1), checksum }),
+                0 => (ForwardingMethod::Masquerade, Tunnel::default()),
+                1 => (ForwardingMethod::DirectRoute, Tunnel::default()),
+                2 => (ForwardingMethod::FullNat, Tunnel::default()),
+                3 => (ForwardingMethod::Tunnel, Tunnel::default()),
+                4 => {
+                    (ForwardingMethod::Tunnel, Tunnel { kind: TunnelKind::Gue, port: port.max(1), checksum })
+                }
                 _ => {
                     let checksum =
                         if checksum == TunnelChecksum::Remote { TunnelChecksum::Outer } else { checksum };
-                    (Method::Tunnel, Tunnel { kind: TunnelKind::Gre, port: 0, checksum })
+                    (ForwardingMethod::Tunnel, Tunnel { kind: TunnelKind::Gre, port: 0, checksum })
                 }
             };
             // ipvsadm gives these methods the service's port.
-            let fixed = matches!(method, Method::DirectRoute | Method::Tunnel);
+            let fixed = matches!(method, ForwardingMethod::DirectRoute | ForwardingMethod::Tunnel);
             let port =
                 if fixed && matches!(service, ServiceKey::Address { .. }) { service.port() } else { port };
             DestSpec { tunnel, ..DestSpec::new(DestKey::new(addr, port), method, weight) }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::{Daemon, World};
 use api::{ConnectionRow, SOCKET, ServerOptions};
-use model::{Method, ModelOptions, Protocol};
+use model::{ForwardingMethod, ModelOptions, Protocol};
 use tempfile::TempDir;
 
 const VIPLINE: &str = env!("CARGO_BIN_EXE_vipline");
@@ -84,7 +84,7 @@ fn status_and_stats_and_connections() {
         target: ([10, 0, 0, 100], 80).into(),
         destination: ([10, 0, 1, 11], 8080).into(),
         local: Some(([10, 0, 2, 1], 40000).into()),
-        method: Method::FullNat,
+        method: ForwardingMethod::FullNat,
         worker: 1,
         engine: None,
     };

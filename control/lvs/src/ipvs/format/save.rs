@@ -4,7 +4,9 @@ use super::{name, sched_flags};
 use crate::ipvs::names::Names;
 use crate::ipvs::sort;
 use api::{DestView, ServiceView};
-use model::{Method, PersistenceMask, ServiceFlags, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind};
+use model::{
+    ForwardingMethod, PersistenceMask, ServiceFlags, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
+};
 
 /// Every service with its local addresses and destinations, as lines that `-R` reads. As in
 /// ipvsadm, thresholds are not saved.
@@ -23,8 +25,11 @@ pub fn save(list: &[ServiceView], names: &dyn Names) -> String {
         for dest in order {
             let at = name::destination(dest.spec.key, &view.spec.key, names);
             let method = method(dest.spec.method);
-            let tunnel =
-                if dest.spec.method == Method::Tunnel { tunnel(&dest.spec.tunnel) } else { String::new() };
+            let tunnel = if dest.spec.method == ForwardingMethod::Tunnel {
+                tunnel(&dest.spec.tunnel)
+            } else {
+                String::new()
+            };
             out.push_str(&format!("-a {key} -r {at} {method} -w {}{tunnel}\n", dest.spec.weight));
         }
     }
@@ -54,12 +59,12 @@ fn settings(spec: &ServiceSpec) -> String {
     out
 }
 
-fn method(method: Method) -> &'static str {
+fn method(method: ForwardingMethod) -> &'static str {
     match method {
-        Method::Masquerade => "-m",
-        Method::DirectRoute => "-g",
-        Method::Tunnel => "-i",
-        Method::FullNat => "-b",
+        ForwardingMethod::Masquerade => "-m",
+        ForwardingMethod::DirectRoute => "-g",
+        ForwardingMethod::Tunnel => "-i",
+        ForwardingMethod::FullNat => "-b",
     }
 }
 

@@ -8,7 +8,8 @@ use crate::ipvs::names::Names;
 use crate::ipvs::sort;
 use api::{DestView, ServiceView, Traffic};
 use model::{
-    Method, PersistenceMask, ServiceFlags, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
+    ForwardingMethod, PersistenceMask, ServiceFlags, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum,
+    TunnelKind,
 };
 
 /// `-L`: the title, and every service with its destinations, without the [`banner`](super::banner).
@@ -140,19 +141,20 @@ fn destination(
         }
         Mode::Plain => push(out, format_args!(" {method:<7} {weight:<6} {active:<10} {inactive:<10}")),
         Mode::Tunnels => {
-            let tunnel = if spec.method == Method::Tunnel { tunnel(&spec.tunnel) } else { "n/a".to_owned() };
+            let tunnel =
+                if spec.method == ForwardingMethod::Tunnel { tunnel(&spec.tunnel) } else { "n/a".to_owned() };
             push(out, format_args!(" {method:<7} {tunnel:<13} {weight:<6} {active:<10} {inactive:<10}"));
         }
     }
     out.push('\n');
 }
 
-fn method(method: Method) -> &'static str {
+fn method(method: ForwardingMethod) -> &'static str {
     match method {
-        Method::Masquerade => "Masq",
-        Method::DirectRoute => "Route",
-        Method::Tunnel => "Tunnel",
-        Method::FullNat => "FullNat",
+        ForwardingMethod::Masquerade => "Masq",
+        ForwardingMethod::DirectRoute => "Route",
+        ForwardingMethod::Tunnel => "Tunnel",
+        ForwardingMethod::FullNat => "FullNat",
     }
 }
 

@@ -7,8 +7,8 @@ use crate::ipvs::address::tests::Few;
 use crate::ipvs::{Listing, Mode, Numeric};
 use api::{ConnectionRow, DestView, EngineData, Load, ServiceView, Traffic};
 use model::{
-    Counters, DestKey, DestSpec, Method, Protocol, Rates, ServiceKey, ServiceSpec, Tunnel, TunnelChecksum,
-    TunnelKind,
+    Counters, DestKey, DestSpec, ForwardingMethod, Protocol, Rates, ServiceKey, ServiceSpec, Tunnel,
+    TunnelChecksum, TunnelKind,
 };
 
 fn counted(conns: u64, inpkts: u64, outpkts: u64, inbytes: u64, outbytes: u64) -> Traffic {
@@ -17,7 +17,14 @@ fn counted(conns: u64, inpkts: u64, outpkts: u64, inbytes: u64, outbytes: u64) -
     Traffic { counters, rates }
 }
 
-fn dest(addr: &str, port: u16, method: Method, weight: i32, load: Load, traffic: Traffic) -> DestView {
+fn dest(
+    addr: &str,
+    port: u16,
+    method: ForwardingMethod,
+    weight: i32,
+    load: Load,
+    traffic: Traffic,
+) -> DestView {
     let spec = DestSpec::new(DestKey::new(addr.parse().unwrap(), port), method, weight);
     DestView { id: 0, spec, load, traffic, response_us: None }
 }
@@ -25,14 +32,15 @@ fn dest(addr: &str, port: u16, method: Method, weight: i32, load: Load, traffic:
 fn web() -> ServiceView {
     let load = |active, inactive, persistent| Load { active, inactive, persistent };
     let none = Traffic::default();
-    let mut first = dest("10.0.1.11", 8080, Method::Masquerade, 5, load(3, 1, 2), counted(3, 3, 3, 120, 120));
+    let mut first =
+        dest("10.0.1.11", 8080, ForwardingMethod::Masquerade, 5, load(3, 1, 2), counted(3, 3, 3, 120, 120));
     (first.spec.upper, first.spec.lower) = (100, 50);
-    let mut tunnel = dest("10.0.1.14", 80, Method::Tunnel, 1, load(0, 0, 0), none);
+    let mut tunnel = dest("10.0.1.14", 80, ForwardingMethod::Tunnel, 1, load(0, 0, 0), none);
     tunnel.spec.tunnel = Tunnel { kind: TunnelKind::Gue, port: 6080, checksum: TunnelChecksum::Outer };
     let full = dest(
         "10.0.1.15",
         80,
-        Method::FullNat,
+        ForwardingMethod::FullNat,
         0,
         load(0, 12_345_678, 0),
         counted(u64::MAX, 0, 5_000_000_000, 0, 9),
@@ -136,7 +144,7 @@ fn connection_table() {
         target: at(target),
         destination: at(destination),
         local: None,
-        method: Method::Masquerade,
+        method: ForwardingMethod::Masquerade,
         worker: 0,
         engine: None,
     };

@@ -1,7 +1,7 @@
 //! Destinations: their attributes read and written.
 
 use api::DestView;
-use model::{DestKey, DestSpec, Family, Method, Tunnel};
+use model::{DestKey, DestSpec, Family, ForwardingMethod, Tunnel};
 use nix::errno::Errno;
 
 use super::attribute::{Attributes, Policies, Policy, Writer};
@@ -42,12 +42,12 @@ impl<'a> Destination<'a> {
         let (upper, lower) = (number(UPPER)?, number(LOWER)?);
         let key = self.key(service)?;
         let method = match (fields::method(method)?, self.attributes.bytes(FULLNAT)) {
-            (Method::Masquerade, Some(_)) => Method::FullNat,
+            (ForwardingMethod::Masquerade, Some(_)) => ForwardingMethod::FullNat,
             (_, Some(_)) => return Err(Errno::EINVAL),
             (method, None) => method,
         };
         let tunnel = match method {
-            Method::Tunnel => self.tunnel()?,
+            ForwardingMethod::Tunnel => self.tunnel()?,
             _ => Tunnel::default(),
         };
         Ok(DestSpec { key, method, weight: weight as i32, upper, lower, tunnel })
@@ -79,7 +79,7 @@ pub(super) fn write(writer: &mut Writer<'_>, kind: u16, view: &DestView) {
         nest.u32(PERSISTENT, view.load.persistent);
         nest.u16(FAMILY, fields::family_number(Family::of(key.addr)));
         statistics::write(nest, STATS, STATS64, &view.traffic);
-        if method == Method::FullNat {
+        if method == ForwardingMethod::FullNat {
             nest.bytes(FULLNAT, &[]);
         }
     });

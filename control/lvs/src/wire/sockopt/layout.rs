@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use api::{DestView, ServiceView, Traffic};
-use model::{DestKey, DestSpec, Family, Method, ServiceKey, ServiceSpec};
+use model::{DestKey, DestSpec, Family, ForwardingMethod, ServiceKey, ServiceSpec};
 use nix::errno::Errno;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -240,8 +240,8 @@ impl DestinationEntry {
         let IpAddr::V4(addr) = key.addr else { return None };
         // Without NAT, replies do not pass the director.
         let way = match method {
-            Method::Masquerade | Method::FullNat => INACTIVE,
-            Method::DirectRoute | Method::Tunnel => INACTIVE | NO_OUTPUT,
+            ForwardingMethod::Masquerade | ForwardingMethod::FullNat => INACTIVE,
+            ForwardingMethod::DirectRoute | ForwardingMethod::Tunnel => INACTIVE | NO_OUTPUT,
         };
         let flags = fields::method_number(method) | way;
         let (addr, port) = (addr.octets(), key.port.into());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use api::{ListQuery, Request, Response};
 use lvs::wire::netlink::Explain;
-use model::{Change, DestSpec, Family, Method, ModelOptions, ServiceSpec, Tunnel};
+use model::{Change, DestSpec, Family, ForwardingMethod, ModelOptions, ServiceSpec, Tunnel};
 use proptest::prelude::*;
 
 use super::replay_sockopt::{ask, say};
@@ -107,8 +107,8 @@ fn old(mut table: Table) -> Table {
         locals.clear();
         for (dest, _) in dests {
             dest.tunnel = Tunnel::default();
-            if dest.method == Method::FullNat {
-                dest.method = Method::Masquerade;
+            if dest.method == ForwardingMethod::FullNat {
+                dest.method = ForwardingMethod::Masquerade;
             }
         }
     }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::{Load, Observed, Request, Response, Totals, Traffic, page};
-use model::{Counters, DestKey, Family, Model, ModelOptions, Protocol, Rates, ServiceId, ServiceKey};
+use model::{Counters, DestKey, Family, Model, ModelOptions, Protocol, Rates, ServiceKey, ServiceSlot};
 use sched::DestId;
 
 pub(crate) struct World {
     pub(crate) model: Model,
-    pub(crate) services: HashMap<ServiceId, Traffic>,
+    pub(crate) services: HashMap<ServiceSlot, Traffic>,
     pub(crate) destinations: HashMap<DestId, (Traffic, Load)>,
     /// Linux's order. It comes from a hash.
     pub(crate) order: Vec<ServiceKey>,
@@ -48,7 +48,7 @@ impl World {
 }
 
 impl Observed for World {
-    fn service(&self, id: ServiceId) -> Traffic {
+    fn service(&self, id: ServiceSlot) -> Traffic {
         self.services.get(&id).copied().unwrap_or_default()
     }
 
@@ -64,7 +64,7 @@ impl Observed for World {
         None
     }
 
-    fn local_address(&self, _: ServiceId, _: IpAddr) -> (u64, u64) {
+    fn local_address(&self, _: ServiceSlot, _: IpAddr) -> (u64, u64) {
         (3, 1 << 40)
     }
 }
