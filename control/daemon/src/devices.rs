@@ -45,7 +45,7 @@ pub(super) enum DeviceError {
         memory_mb: u32,
     },
     /// A queue is missing.
-    #[error("port {0}: the device has no queue to give")]
+    #[error("port {0}: the device has no queue left")]
     Queue(String),
     /// Linux could not be kept from answering on a port's interface.
     #[error("port {port}: {source}")]

@@ -217,8 +217,8 @@ impl PortLink {
         if let Some(counters) = self.report.counters {
             if self.has_xdp && !counters.xdp {
                 return Err(format!(
-                    "port {}: the XDP program was taken off {}, and without it the packets go to Linux; start viplined again \
-                     to have it put back",
+                    "port {}: the XDP program was taken off {}, and without it packets go to Linux; start viplined again, \
+                     which puts it back",
                     self.name, under.name
                 ));
             }
@@ -227,8 +227,8 @@ impl PortLink {
         let Some(channels) = self.report.channels else { return Ok(()) };
         let trouble = (channels.rx > under.queues && !under.chosen).then(|| {
             format!(
-                "{} has {} receive queues now, and the director takes packets of {}: the others are lost; `{}`, or start \
-                 viplined again",
+                "{} has {} receive queues now, but the director takes packets from only {} of them: packets in the \
+                 others are lost; `{}`, or start viplined again",
                 under.name,
                 channels.rx,
                 under.queues,

@@ -84,8 +84,8 @@ impl PortLinks {
 /// The line about a host interface that is gone.
 fn host_gone(port: &PortLink) -> String {
     format!(
-        "port {}: host interface {} is gone, deleted or moved to another network namespace, and with it the port's Linux \
-         side; start viplined again to have it made anew",
+        "port {}: host interface {} is gone: it was deleted or moved to another network namespace; start viplined again, \
+         which makes it anew",
         port.name(),
         port.host().1
     )
@@ -95,11 +95,11 @@ fn host_gone(port: &PortLink) -> String {
 fn gone(port: &str, name: &str, world: &MirrorState) -> String {
     match world.iface_named(name) {
         Some(_) => format!(
-            "port {port}: interface {name} was deleted and made again; start viplined again to take the new one up"
+            "port {port}: interface {name} was deleted and made again; start viplined again to use the new one"
         ),
         None => format!(
-            "port {port}: interface {name} is gone, deleted or moved to another network namespace; start viplined again \
-             once it is back"
+            "port {port}: interface {name} is gone: it was deleted or moved to another network namespace; start viplined \
+             again once it is back"
         ),
     }
 }

@@ -66,7 +66,7 @@ pub enum MemoryError {
         limit: Limit,
     },
     /// The configuration needs more than is left.
-    #[error("Not enough memory: viplined {0}; lower max_connections, or give it more")]
+    #[error("Not enough memory: viplined {0}; lower max_connections, or give it more memory")]
     Short(MemoryNeed),
 }
 
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(
             said,
             "Not enough memory: viplined needs 2490 MB of memory for 16000000 connections and the rest; \
-             this machine has 2048 MB left; lower max_connections, or give it more"
+             this machine has 2048 MB left; lower max_connections, or give it more memory"
         );
     }
 

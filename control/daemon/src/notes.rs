@@ -65,7 +65,7 @@ impl Daemon {
             self.lets_in[number] = Some(done);
             if done {
                 tracing::info!(
-                    "port {}: lets in all frames, since Linux has {mac} on {}",
+                    "port {}: the device lets all frames in, because Linux has the MAC {mac} on {}",
                     port.name,
                     port.host_interface
                 );
@@ -106,14 +106,14 @@ pub(super) fn marked_elsewhere() -> Option<String> {
 
 fn offload(port: &str) -> String {
     format!(
-        "port {port}: senders leave checksums to their device (transmit offload); they are finished in software, \
-         which `ethtool -K INTERFACE tx off` at the senders makes needless"
+        "port {port}: senders leave checksums to their device (transmit offload); the director finishes them in \
+         software; `ethtool -K INTERFACE tx off` on the senders spares it that"
     )
 }
 
 fn shut(port: &str) -> String {
     format!(
         "port {port}: Linux has other MACs on the host interface (a macvlan, perhaps of VRRP), and the device cannot be \
-         made promiscuous; unless it lets their frames in by itself, nothing reaches them"
+         made promiscuous; if it does not let frames for these MACs in by itself, they do not arrive"
     )
 }

@@ -22,7 +22,7 @@ fn sysfs(cpus: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "DPDK needs {}, which is hidden here; mount sysfs on /sys, read-only will do",
+        "DPDK needs {}, which is hidden here; mount sysfs on /sys (read-only is enough)",
         cpus.display()
     ))
 }

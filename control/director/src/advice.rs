@@ -31,27 +31,27 @@ impl Director {
         let notes = [
             keys(&|service| lacks_local(self.model(), service)).map(|keys| {
                 format!(
-                    "{keys}: destinations by FULLNAT, but no local address to send from, so that their packets are dropped \
+                    "{keys}: destinations by FULLNAT, but no local address to send from, so their packets are dropped \
                      (no_local_port): add one with `ipvsadm -P`"
                 )
             }),
             keys(&|service| is_hopeless(self.model(), service)).map(|keys| {
                 format!(
-                    "{keys}: one-packet scheduling (-o) cannot work with FULLNAT, so that all datagrams are dropped (no_local_port)"
+                    "{keys}: one-packet scheduling (-o) cannot work with FULLNAT, so all datagrams are dropped (no_local_port)"
                 )
             }),
             keys(&unmarked).map(|keys| {
-                format!("{keys}: no rule gives a packet this mark, so that the service has none: see `vipline mark -L`")
+                format!("{keys}: no rule gives a packet this mark, so the service gets no packets: see `vipline mark -L`")
             }),
             listed(vips).map(|vips| {
                 format!(
-                    "{vips}: virtual, but on no interface, so that nobody answers ARP for it: put it on a host interface; \
-                     right on a director that stands by, or where a router sends it here"
+                    "{vips}: virtual, but on no interface, so nobody answers ARP for them: put them on a host interface; \
+                     only a standby director, or one to which a router sends their packets, works without that"
                 )
             }),
             listed(lips).map(|lips| {
                 format!(
-                    "{lips}: local addresses on no interface, so that real servers have nowhere to send to: put them on a host interface"
+                    "{lips}: local addresses on no interface, so real servers cannot answer: put them on a host interface"
                 )
             }),
         ];

@@ -113,9 +113,9 @@ impl fmt::Display for Shortage {
         match self {
             Self::Table { used, most } => write!(
                 f,
-                "the connection table is {}: {used} of {most} connections; when it is full, those that never led to \
-                 anything make room, then silent ones; set `max_connections` higher unless this is a flood \
-                 (`displaced` and `half_open` in `vipline stats`)",
+                "the connection table is {}: {used} of {most} connections; when it is full, connections that never \
+                 led to anything make room first, then silent ones; set `max_connections` higher, unless this is a flood \
+                 (see `displaced` and `half_open` in `vipline stats`)",
                 how(used, most)
             ),
             Self::Ports { service, server: (addr, port), used, most } => write!(
@@ -126,9 +126,8 @@ impl fmt::Display for Shortage {
             ),
             Self::Shared { addr, first, last, ports } => write!(
                 f,
-                "local address {addr} is Linux's too: ports {first} to {last} are left to it \
-                 (`net.ipv4.ip_local_port_range`), and each port of a real server has {ports}; a narrower range \
-                 leaves more"
+                "local address {addr} is Linux's too: ports {first} to {last} are left to Linux \
+                 (`net.ipv4.ip_local_port_range`), so each port of a real server has {ports}; a narrower range leaves more"
             ),
         }
     }

@@ -52,8 +52,8 @@ pub struct Silence {
 /// Linux could not be kept from hearing an interface.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot keep Linux from answering on {iface}: {}; without that it would reset the connections it sees a copy of: \
-     use af_xdp:{iface}",
+    "cannot keep Linux from answering on {iface}: {}; without that Linux would reset the connections whose packets it \
+     sees too: use af_xdp:{iface}",
     explain(source)
 )]
 pub struct SilenceError {

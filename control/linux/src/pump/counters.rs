@@ -54,13 +54,15 @@ impl PumpDrop {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::HostDown => "for Linux, but the host interface is down",
-            Self::HostRefused => "for Linux, which would not take it",
+            Self::HostRefused => "for Linux, which refused it",
             Self::TooLong => "from Linux, longer than a packet buffer",
             Self::NoPort => "for the host interface of a port that is not there",
-            Self::NextHopFull => "more than may wait for one neighbour; the oldest goes",
+            Self::NextHopFull => "the oldest of more than may wait for one neighbour",
             Self::ParkFull => "more than may wait for neighbours",
-            Self::AskedTooMuch => "for a new neighbour, of which more were wanted than Linux is asked for",
-            Self::WorkerFull => "from Linux or waiting for a neighbour, and the worker's ring was full",
+            Self::AskedTooMuch => "for a new neighbour, while Linux was asked for as many as it may be",
+            Self::WorkerFull => {
+                "from Linux, or after waiting for a neighbour, but the worker's ring was full"
+            }
         }
     }
 }

@@ -223,7 +223,7 @@ impl<F: HostBuffer> Runner<F> {
                         worker.blank = Some(frame);
                         if e.raw_os_error() == Some(Errno::EBADFD as i32) && !self.gone[port] {
                             tracing::error!(
-                                "host interface {} was deleted; its port has lost its Linux side",
+                                "host interface {} was deleted, so its port has no connection to Linux any more",
                                 tap.name()
                             );
                             self.gone[port] = true;
