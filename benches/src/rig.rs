@@ -1,17 +1,12 @@
 //! A director in memory, told what arrives and what time it is.
 
-use std::sync::Arc;
-
 use dataplane::BURST;
-use dataplane::epoch::Publisher;
 use dataplane::epoch::Workers;
 use dataplane::io::Frame;
-use dataplane::secret::Secrets;
-use dataplane::snapshot::Snapshot;
+use dataplane::mem::MemDirector;
+use dataplane::mem::Size;
+use dataplane::snapshot::rules::Rules;
 use dataplane::stats::WorkerStats;
-use dataplane::time::Ticks;
-use dataplane::worker::Worker;
-use dataplane::worker::flows::Flows;
 
 use crate::io::FixedFrame;
 use crate::io::FixedIo;
@@ -24,30 +19,24 @@ use crate::rules::rules;
 
 /// A director with the [`rules`].
 pub struct Rig {
-    worker: Worker<FixedIo>,
-    now: Ticks,
+    director: MemDirector<Rules, FixedIo>,
     spare: Vec<FixedFrame>,
-    _publisher: Publisher<Snapshot>,
 }
 
 impl Rig {
-    /// A director with room for `capacity` connections; nothing when the crates disagree with each
-    /// other.
-    pub fn new(capacity: u32) -> Option<Self> {
-        let now = Ticks::from_secs(1000);
+    /// A director with room for `connections`; nothing when the crates disagree with each other.
+    pub fn new(connections: u32) -> Option<Self> {
         let (workers, tokens) = Workers::new(1);
-        let (publisher, readers) = Publisher::new(rules(workers)?.release(0), 1);
-        let stats = Arc::new(WorkerStats::new(DESTS as usize));
-        let flows = Flows::new(capacity, Secrets::repeatable(42), stats, tokens.into_iter().next()?, now);
+        let (rules, ends) = Rules::new(rules(workers)?, tokens);
         let spare: Vec<_> = (0..3 * BURST).map(|_| FixedFrame::empty()).collect();
-        let io = FixedIo::with_room_for(spare.len());
-        let worker = Worker::new(io, readers.into_iter().next()?, flows);
-        Some(Self { worker, now, spare, _publisher: publisher })
+        let size = Size { connections, destinations: DESTS, seed: 42 };
+        let director = MemDirector::over(rules, ends, size, [FixedIo::with_room_for(spare.len())]);
+        Some(Self { director, spare })
     }
 
     /// Lays packets of clients ready to be received, a burst at most.
     pub fn lay(&mut self, packets: impl IntoIterator<Item = Packet>) {
-        let io = self.worker.io_mut();
+        let io = self.director.io();
         self.spare.extend(io.sent.iter_mut().flat_map(|burst| burst.drain(..)));
         self.spare.append(&mut io.done);
         for packet in packets.into_iter().take(BURST) {
@@ -59,7 +48,7 @@ impl Rig {
 
     /// Lays the real servers' answers to what was just sent to them ready to be received.
     pub fn lay_answers(&mut self, flags: u8) {
-        let io = self.worker.io_mut();
+        let io = self.director.io();
         let [waiting, sent] = [&mut io.waiting[LAN.index()], &mut io.sent[LAN.index()]];
         for mut frame in sent.drain(..) {
             if turn_round(frame.bytes_mut(), flags) {
@@ -72,12 +61,19 @@ impl Rig {
 
     /// Lets time pass.
     pub fn wait(&mut self, ticks: u32) {
-        self.now = self.now.plus(ticks);
+        self.director.pass(ticks);
     }
 
     /// One poll.
     pub fn poll(&mut self) -> usize {
-        self.worker.poll(self.now)
+        self.poller()()
+    }
+
+    /// One poll to be measured: the worker's and nothing else.
+    pub fn poller(&mut self) -> impl FnOnce() -> usize {
+        let now = self.director.now();
+        let worker = self.director.worker();
+        move || worker.poll(now)
     }
 
     /// Polls until there is nothing left to do.
@@ -87,7 +83,7 @@ impl Rig {
 
     /// What the director counted.
     pub fn stats(&self) -> &WorkerStats {
-        self.worker.stats()
+        self.director.stats()
     }
 
     /// Whether every packet was forwarded, but for `host` that were the host's.

@@ -97,10 +97,10 @@ pub(super) fn run(
     let mut clock = established::prepare(director, args, hz)?;
     let cycles = u64::from(args.seconds) * hz;
     let mut measured = established::measure(director, args.flows, &mut clock, cycles / 4)?;
-    let Director { worker, control, .. } = &mut *director;
+    let Director { workers, rules: control, .. } = &mut *director;
     let record = || Record::new(hz);
     let (without, with, following) = (record()?, record()?, record()?);
-    let mut scene = Scene { worker, clock, now: tsc(), without, with, following };
+    let mut scene = Scene { worker: &mut workers[0], clock, now: tsc(), without, with, following };
     let orders = Orders::default();
     let made = thread::scope(|scope| {
         let changing = scope.spawn(|| {
@@ -126,7 +126,7 @@ pub(super) fn run(
     }
     measured.packets += without.packets + with.packets;
     let report = ChangesReport {
-        changes: director.control.changes(),
+        changes: director.rules.changes(),
         rate: args.changes_a_second(),
         own_cpu,
         without: without.report(hz),

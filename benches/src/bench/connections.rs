@@ -7,6 +7,7 @@
 
 use dataplane::BURST;
 use dataplane::conn::wheel::SLOT_TICKS;
+use dataplane::mem;
 use dataplane::time::Ticks;
 use dataplane::wire::l4::flag;
 use dataplane::worker::ROUNDS;
@@ -76,7 +77,7 @@ struct Pace {
 impl Pace {
     fn tick(&mut self) -> Ticks {
         self.elapsed += self.step;
-        rules::START.plus((self.elapsed >> 32) as u32)
+        mem::START.plus((self.elapsed >> 32) as u32)
     }
 }
 
@@ -104,7 +105,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
     let stride = coprime(size as usize);
     let mut script = Script { templates, size: size as usize, stride, translated, pace };
     let clients = (0..size * GROUPS).map(|n| rules::client(n, args.services)).collect();
-    director.worker.io_mut().sources[WAN.index()].set_records(clients);
+    director.io().sources[WAN.index()].set_records(clients);
 
     for nth in 0..GROUPS {
         script.carry(director, nth);
@@ -112,7 +113,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
     nothing_lost(director, "before measuring")?;
     let (mut with, mut without) = (Samples::default(), Samples::default());
     let end = tsc() + u64::from(args.seconds) * tsc_hz;
-    let created = director.stats.created.get();
+    let created = director.stats().created.get();
     let packets_in_group = u64::from(size) * stages as u64;
     let mut nth = 0;
     while tsc() < end || with.len() < 3 {
@@ -126,7 +127,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
         }
         nth += 1;
     }
-    let connections = director.stats.created.get() - created;
+    let connections = director.stats().created.get() - created;
     nothing_lost(director, "while measuring")?;
     if connections != u64::from(nth) * u64::from(size) {
         return Err(BenchError::Void(format!("{connections} connections came of {} SYNs", nth * size)));
@@ -138,7 +139,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
         whole: with.median(),
         source_sink: without.median().0,
         packets_per_connection: Some(stages as f64),
-        bytes_per_connection: director.bytes_per_connection(),
+        bytes_per_connection: rules::bytes_per_connection(director),
     })
 }
 
@@ -148,7 +149,7 @@ impl Script {
         for stage in 0..self.templates.len() {
             let packets = self.set_scene(director, nth, stage);
             for _ in 0..packets.div_ceil(POLL as usize) {
-                director.worker.poll(self.pace.tick());
+                director.worker().poll(self.pace.tick());
             }
         }
     }
@@ -157,7 +158,7 @@ impl Script {
     fn pass_through(&self, director: &mut Director, nth: u32) {
         for stage in 0..self.templates.len() {
             let packets = self.set_scene(director, nth, stage);
-            let io = director.worker.io_mut();
+            let io = director.io();
             for _ in 0..packets.div_ceil(BURST) {
                 io.pass_through();
             }
@@ -166,7 +167,7 @@ impl Script {
 
     /// Lets the packets of one stage arrive. Returns how many there are.
     fn set_scene(&self, director: &mut Director, nth: u32, stage: usize) -> usize {
-        let io = director.worker.io_mut();
+        let io = director.io();
         let Some((port, template)) = self.templates.get(stage) else { return 0 };
         if stage == 0 && self.translated {
             // The servers' packets of the last group have all been sent, so their memory is used
@@ -190,16 +191,16 @@ impl Script {
     fn drain(&mut self, director: &mut Director) -> Result<(), BenchError> {
         let now = self.pace.tick();
         for slot in 0..=DRAIN_TIME / SLOT_TICKS {
-            if director.stats.connections.get() == 0 {
+            if director.stats().connections.get() == 0 {
                 break;
             }
             // A poll checks at least 32 timers, and at most a group's timers come due in one slot
             // of the wheel.
             for _ in 0..=self.size / 32 {
-                director.worker.poll(now.plus(slot * SLOT_TICKS));
+                director.worker().poll(now.plus(slot * SLOT_TICKS));
             }
         }
-        let (created, expired) = (director.stats.created.get(), director.stats.expired.get());
+        let (created, expired) = (director.stats().created.get(), director.stats().expired.get());
         if created != expired {
             return Err(BenchError::Void(format!("{expired} of {created} connections timed out")));
         }

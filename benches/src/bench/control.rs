@@ -9,13 +9,9 @@
 use core::net::Ipv4Addr;
 use std::sync::Arc;
 
-use dataplane::epoch::Publisher;
-use dataplane::epoch::Reader;
-use dataplane::epoch::WorkerToken;
 use dataplane::epoch::Workers;
 use dataplane::io::PortId;
 use dataplane::local::PORTS as LOCAL_PORTS;
-use dataplane::snapshot::Snapshot;
 use dataplane::snapshot::dest::DestInfo;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::master::Master;
@@ -25,6 +21,8 @@ use dataplane::snapshot::route::PortFacts;
 use dataplane::snapshot::route::Reach;
 use dataplane::snapshot::route::RouteTarget;
 use dataplane::snapshot::route::Routes;
+use dataplane::snapshot::rules::Rules;
+use dataplane::snapshot::rules::WorkerEnd;
 use dataplane::snapshot::service::Persistence;
 use dataplane::snapshot::service::ServiceId;
 use dataplane::snapshot::service::ServiceKey;
@@ -37,7 +35,6 @@ use sched::MhSize;
 use sched::PlanError;
 
 use crate::bench::args::FloodKind;
-use crate::bench::error::BenchError;
 use crate::bench::io::LAN;
 use crate::bench::io::WAN;
 use crate::bench::rules;
@@ -57,17 +54,15 @@ const GATEWAY: u32 = 0;
 
 /// The holder of the rules, which also changes them.
 pub(super) struct Control {
-    master: Master,
-    publisher: Publisher<Snapshot>,
+    rules: Rules,
     size: Size,
     /// Changes made so far.
     changes: u64,
 }
 
 impl Control {
-    /// Makes the rules of a director of this size. Returns also the reader and the token of its one
-    /// worker.
-    pub(super) fn new(size: &Size) -> Result<(Self, Reader<Snapshot>, WorkerToken), BenchError> {
+    /// Makes the rules of a director of this size, and what its one worker needs to follow them.
+    pub(super) fn new(size: &Size) -> Result<(Self, Vec<WorkerEnd>), PlanError> {
         let (workers, tokens) = Workers::new(1);
         let mut master = Master::new(workers, MhSize::default());
         set_paths(&mut master, size.servers() + SPARE);
@@ -82,11 +77,8 @@ impl Control {
             let dest = set_dest(&mut master, size, size.servers(), size.services);
             master.set_service(&datagrams(size, locals), vec![dest])?;
         }
-        let (publisher, readers) = Publisher::new(master.release(0), 1);
-        let (Some(token), Some(reader)) = (tokens.into_iter().next(), readers.into_iter().next()) else {
-            return Err(BenchError::NoCpu);
-        };
-        Ok((Self { master, publisher, size: *size, changes: 0 }, reader, token))
+        let (rules, ends) = Rules::new(master, tokens);
+        Ok((Self { rules, size: *size, changes: 0 }, ends))
     }
 
     /// Makes one change and publishes it. Six changes make a cycle: a weight, one more real server,
@@ -97,7 +89,7 @@ impl Control {
         let extra = self.size.services;
         match self.changes % 6 {
             1 => {
-                let dest = set_dest(&mut self.master, &self.size, spare.as_u32(), first.as_u32());
+                let dest = set_dest(&mut self.rules.master, &self.size, spare.as_u32(), first.as_u32());
                 self.edit(first, |dests| {
                     let edit = Edit::added(dests, &dest);
                     dests.insert(0, dest);
@@ -105,9 +97,9 @@ impl Control {
                 })?;
             }
             2 => {
-                let dest = set_dest(&mut self.master, &self.size, spare.as_u32() + 1, extra);
+                let dest = set_dest(&mut self.rules.master, &self.size, spare.as_u32() + 1, extra);
                 let locals = (0..locals(&self.size)).collect();
-                self.master.set_service(&spec(&self.size, extra, locals), vec![dest])?;
+                self.rules.master.set_service(&spec(&self.size, extra, locals), vec![dest])?;
             }
             4 => {
                 self.retire(spare);
@@ -119,12 +111,12 @@ impl Control {
             }
             5 => {
                 self.retire(DestId::new(spare.as_u32() + 1));
-                self.master.remove_service(ServiceId::new(extra));
+                self.rules.master.remove_service(ServiceId::new(extra));
             }
             _ => self.weigh()?,
         }
         self.changes += 1;
-        self.publish();
+        self.rules.publish();
         Ok(())
     }
 
@@ -136,9 +128,9 @@ impl Control {
     /// Changes the weight of the next real server in turn from 1 to 2 or from 2 to 1.
     fn weigh(&mut self) -> Result<(), PlanError> {
         let id = DestId::new((self.changes / 3 % u64::from(self.size.servers())) as u32);
-        let Some(info) = self.master.snapshot().dest(id).copied() else { return Ok(()) };
+        let Some(info) = self.rules.master.snapshot().dest(id).copied() else { return Ok(()) };
         let info = DestInfo { weight: 3 - info.weight, ..info };
-        self.master.set_dest(id, info);
+        self.rules.master.set_dest(id, info);
         self.edit(info.service, |dests| {
             let old = dests.clone();
             let dest = dest(id, &info);
@@ -148,25 +140,17 @@ impl Control {
     }
 
     fn edit(&mut self, id: ServiceId, change: impl FnOnce(&mut Vec<Dest>) -> Edit) -> Result<(), PlanError> {
-        let Some(service) = self.master.snapshot().services.by_id(id) else { return Ok(()) };
+        let Some(service) = self.rules.master.snapshot().services.by_id(id) else { return Ok(()) };
         let mut dests = service.plan.dests().to_vec();
         let edit = change(&mut dests);
-        self.master.set_dests(id, dests, edit)
+        self.rules.master.set_dests(id, dests, edit)
     }
 
     /// Marks a real server as gone. Its connections may still name it.
     fn retire(&mut self, id: DestId) {
-        if let Some(info) = self.master.snapshot().dest(id).copied() {
-            self.master.set_dest(id, DestInfo { available: false, ..info });
+        if let Some(info) = self.rules.master.snapshot().dest(id).copied() {
+            self.rules.master.set_dest(id, DestInfo { available: false, ..info });
         }
-    }
-
-    /// Publishes as the daemon does, including edits that the worker may not have seen yet.
-    fn publish(&mut self) {
-        let settled = self.publisher.is_seen(self.publisher.epoch());
-        let seen = if settled { self.master.snapshot().epoch } else { 0 };
-        self.publisher.publish(self.master.release(seen));
-        self.publisher.reclaim();
     }
 }
 
@@ -262,6 +246,7 @@ fn server(n: u32) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
+    use dataplane::snapshot::Snapshot;
     use sched::Kind;
 
     use super::*;
@@ -272,10 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn six_changes_leave_only_weights_behind() -> Result<(), BenchError> {
+    fn six_changes_leave_only_weights_behind() -> Result<(), PlanError> {
         let (kind, method) = (Kind::Wlc, Method::Masquerade);
         let size = Size { method, kind, services: 2, destinations: 2, capacity: 100, flood: None };
-        let (mut control, mut rules, _token) = Control::new(&size)?;
+        let (mut control, mut ends) = Control::new(&size)?;
+        let rules = &mut ends[0].rules;
         let first = [
             [(1, 1), (0, 2)].as_slice(),
             &[(4, 1), (1, 1), (0, 2)],
@@ -293,9 +279,9 @@ mod tests {
             assert_eq!(members(rules, 2), (2..5).contains(&nth).then(|| vec![(5, 1)]));
         }
         // All old versions are freed, except the one that the last change replaced.
-        control.publish();
+        control.rules.publish();
         assert!(rules.refresh());
-        assert_eq!((control.changes(), control.publisher.reclaim()), (6, 1));
+        assert_eq!((control.changes(), control.rules.reclaim()), (6, 1));
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Workload "established": packets of standing connections, in random order.
 
 use dataplane::BURST;
+use dataplane::mem;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::wire::l4::flag;
@@ -42,7 +43,7 @@ pub(super) fn run(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Res
 pub(super) fn prepare(director: &mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Clock, BenchError> {
     let replies = set_up(director, args)?;
     aim(director, args, replies);
-    Ok(Clock::new(rules::START.plus(SETUP), tsc(), tsc_hz))
+    Ok(Clock::new(mem::START.plus(SETUP), tsc(), tsc_hz))
 }
 
 /// Measures for `cycles`, and checks that no packet was lost.
@@ -58,20 +59,20 @@ pub(super) fn measure(
     let mut packets = 0;
     let mut now = begin;
     while now < end {
-        let before = director.worker.io_mut().received;
+        let before = director.io().received;
         for nth in 0..=WITH {
-            let (start, received) = (tsc(), director.worker.io_mut().received);
+            let (start, received) = (tsc(), director.io().received);
             now = start;
             for _ in 0..BATCH {
-                director.worker.poll(clock.at(now));
+                director.worker().poll(clock.at(now));
                 now = tsc();
             }
             if nth != 0 {
-                with.add(now - start, director.worker.io_mut().received - received);
+                with.add(now - start, director.io().received - received);
             }
         }
-        packets += director.worker.io_mut().received - before;
-        let io = director.worker.io_mut();
+        packets += director.io().received - before;
+        let io = director.io();
         for nth in 0..=WITHOUT {
             let (start, received) = (tsc(), io.received);
             for _ in 0..BATCH {
@@ -90,7 +91,7 @@ pub(super) fn measure(
         whole: with.median(),
         source_sink: without.median().0,
         packets_per_connection: None,
-        bytes_per_connection: director.bytes_per_connection(),
+        bytes_per_connection: rules::bytes_per_connection(director),
     })
 }
 
@@ -103,28 +104,28 @@ fn set_up(director: &mut Director, args: &BenchArgs) -> Result<Vec<Record>, Benc
     let ack = to_director(0, flag::ACK);
     let mut replies = Vec::with_capacity(if translated { args.flows as usize } else { 0 });
     let clients = (0..args.flows).map(|n| rules::client(n, args.services)).collect();
-    director.worker.io_mut().sources[WAN.index()].set_records(clients);
+    director.io().sources[WAN.index()].set_records(clients);
     for first in (0..args.flows as usize).step_by(BURST) {
         let count = BURST.min(args.flows as usize - first);
         let elapsed = u64::from(SETUP) * first as u64 / u64::from(args.flows);
-        let now = rules::START.plus(elapsed as u32);
-        let io = director.worker.io_mut();
+        let now = mem::START.plus(elapsed as u32);
+        let io = director.io();
         io.answers = translated.then(Vec::new);
         io.sources[WAN.index()].play(&syn, first, count, 1);
-        director.worker.poll(now);
-        let io = director.worker.io_mut();
+        director.worker().poll(now);
+        let io = director.io();
         if let Some(answers) = io.answers.take() {
             replies.extend_from_slice(&answers);
             let answered = answers.len();
             io.sources[LAN.index()].set_records(answers);
             io.sources[LAN.index()].play(&syn_ack, 0, answered, 1);
-            director.worker.poll(now);
+            director.worker().poll(now);
         }
-        director.worker.io_mut().sources[WAN.index()].play(&ack, first, count, 1);
-        director.worker.poll(now);
+        director.io().sources[WAN.index()].play(&ack, first, count, 1);
+        director.worker().poll(now);
     }
     nothing_lost(director, "while setting up")?;
-    let open: u64 = (0..args.services * args.destinations).map(|n| active(&director.stats, n)).sum();
+    let open: u64 = (0..args.services * args.destinations).map(|n| active(director.stats(), n)).sum();
     if open != u64::from(args.flows) {
         return Err(BenchError::Void(format!("{open} of {} connections were established", args.flows)));
     }
@@ -133,7 +134,7 @@ fn set_up(director: &mut Director, args: &BenchArgs) -> Result<Vec<Record>, Benc
 
 /// Points both sources at all flows, in random order.
 fn aim(director: &mut Director, args: &BenchArgs, mut replies: Vec<Record>) {
-    let io = director.worker.io_mut();
+    let io = director.io();
     let mut random = XorShift::new(0xca5e);
     let mut requests = io.sources[WAN.index()].take_records();
     shuffle(&mut requests, &mut random);
@@ -154,10 +155,10 @@ fn active(stats: &WorkerStats, dest: u32) -> u64 {
 
 /// Checks that every packet that the director received was sent.
 pub(super) fn nothing_lost(director: &mut Director, when: &str) -> Result<(), BenchError> {
-    let io = director.worker.io_mut();
+    let io = director.io();
     let (received, sent) = (io.received, io.sent);
     if received == sent {
         return Ok(());
     }
-    Err(BenchError::dropped(when, received - sent, received, &director.stats))
+    Err(BenchError::dropped(when, received - sent, received, director.stats()))
 }

@@ -66,7 +66,6 @@ use self::frame::Template;
 use self::io::BenchIo;
 use self::io::Source;
 use self::report::Findings;
-use self::rules::Director;
 use self::rules::MACS;
 use self::rules::Size;
 
@@ -146,7 +145,7 @@ fn measure(
     let (services, destinations) = (args.services, args.destinations);
     let flood = (args.workload == Workload::Flood).then(|| args.flood_kind());
     let size = Size { method: args.method.method(), kind, services, destinations, capacity, flood };
-    let mut director = Director::new(io, &size)?;
+    let mut director = rules::director(io, &size)?;
     match args.workload {
         Workload::Established if args.search => throughput::run(&mut director, args, tsc_hz),
         Workload::Established => established::run(&mut director, args, tsc_hz).map(Findings::from),

@@ -1,17 +1,11 @@
 //! The director that is measured: services, their real servers, two ports, no network.
 
 use core::net::Ipv4Addr;
-use std::sync::Arc;
 
-use dataplane::secret::Secrets;
+use dataplane::mem;
+use dataplane::mem::MemDirector;
 use dataplane::snapshot::dest::Method;
-use dataplane::stats::WorkerStats;
-use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
-use dataplane::worker::Worker;
-use dataplane::worker::flows::Flows;
-use dataplane::worker::report;
-use dataplane::worker::report::ReportReader;
 use sched::Kind;
 
 use crate::bench::args::FloodKind;
@@ -23,8 +17,6 @@ use crate::bench::io::BenchIo;
 
 /// The director's MACs, by port.
 pub(super) const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
-/// When director time starts; any moment does.
-pub(super) const START: Ticks = Ticks::from_secs(1000);
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The first service's port; the others' are above it.
@@ -34,13 +26,8 @@ const SERVICES_OF_A_VIP: u32 = 100;
 /// Client ports used of each client address.
 const CLIENT_PORTS: u32 = 50_000;
 
-/// A director with its control side, which must outlive it.
-pub(super) struct Director {
-    pub(super) worker: Worker<BenchIo>,
-    pub(super) stats: Arc<WorkerStats>,
-    pub(super) control: Control,
-    _reports: ReportReader,
-}
+/// The director: its rules, and its one worker over packet buffers of DPDK.
+pub(super) type Director = MemDirector<Control, BenchIo>;
 
 /// What a director is to hold.
 #[derive(Clone, Copy, Debug)]
@@ -56,22 +43,18 @@ pub(super) struct Size {
     pub(super) flood: Option<FloodKind>,
 }
 
-impl Director {
-    /// A director over `io`.
-    pub(super) fn new(io: BenchIo, size: &Size) -> Result<Self, BenchError> {
-        let (control, reader, token) = Control::new(size)?;
-        let stats = Arc::new(WorkerStats::new((size.servers() + SPARE) as usize));
-        let (reporter, reports) = report::channel();
-        let flows = Flows::new(size.capacity, Secrets::repeatable(0x5eed), stats.clone(), token, START);
-        let worker = Worker::new(io, reader, flows).with_reporter(reporter);
-        Ok(Self { worker, stats, control, _reports: reports })
-    }
+/// A director over `io`.
+pub(super) fn director(io: BenchIo, size: &Size) -> Result<Director, BenchError> {
+    let (control, ends) = Control::new(size)?;
+    let (connections, destinations) = (size.capacity, size.servers() + SPARE);
+    let size = mem::Size { connections, destinations, seed: 0x5eed };
+    Ok(MemDirector::over(control, ends, size, [io]).with_listings())
+}
 
-    /// Memory of the table and its timers, for each connection that it has room for.
-    pub(super) fn bytes_per_connection(&self) -> f64 {
-        let flows = self.worker.flows();
-        flows.memory_bytes() as f64 / f64::from(flows.capacity().max(1))
-    }
+/// Memory of the table and its timers, for each connection that it has room for.
+pub(super) fn bytes_per_connection(director: &mut Director) -> f64 {
+    let flows = director.worker().flows();
+    flows.memory_bytes() as f64 / f64::from(flows.capacity().max(1))
 }
 
 impl Size {

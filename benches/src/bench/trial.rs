@@ -50,7 +50,7 @@ impl<'a> Rig<'a> {
     /// Sets up all connections.
     pub(super) fn new(director: &'a mut Director, args: &BenchArgs, tsc_hz: u64) -> Result<Self, BenchError> {
         let clock = established::prepare(director, args, tsc_hz)?;
-        director.worker.io_mut().offer = Some(Offer::new()?);
+        director.io().offer = Some(Offer::new()?);
         let ports = if args.method.method().is_translated() { 2 } else { 1 };
         Ok(Self { director, clock, aside: 0, ports, tsc_hz, patience: Patience::ENDLESS })
     }
@@ -61,7 +61,7 @@ impl<'a> Rig<'a> {
         self.start(FLOOD, u64::MAX, Patience::ENDLESS);
         // The queues are full from the first poll on.
         while self.offer().is_some_and(|offer| offer.lost() == 0) {
-            self.director.worker.poll(self.clock.at(tsc()));
+            self.director.worker().poll(self.clock.at(tsc()));
         }
         let cycles = (duration.as_secs_f64() * self.tsc_hz as f64) as u64;
         let measured = established::measure(self.director, flows, &mut self.clock, cycles)?;
@@ -82,7 +82,7 @@ impl<'a> Rig<'a> {
     /// Walks over memory without a director, for `duration`. What the clock leaves out then is the
     /// effect of the machine. The limit is the lowest one, that of a director without packets.
     pub(super) fn walk(&mut self, duration: Duration) -> Account {
-        let mut walk = Walk::new(self.director.worker.flows().memory_bytes());
+        let mut walk = Walk::new(self.director.worker().flows().memory_bytes());
         let begun = tsc();
         let account = walk.run((duration.as_secs_f64() * self.tsc_hz as f64) as u64, self.patience.with(0));
         self.aside += tsc() - begun;
@@ -99,7 +99,7 @@ impl<'a> Rig<'a> {
         let count = (load * duration.as_secs_f64() / self.ports as f64).max(1.0) as u64;
         self.start(self.tsc_hz as f64 / load, count, patience);
         while self.offer().is_some_and(|offer| !offer.is_over()) {
-            self.director.worker.poll(self.clock.at(tsc() - self.aside));
+            self.director.worker().poll(self.clock.at(tsc() - self.aside));
         }
         established::nothing_lost(self.director, "in a trial")?;
         let (lost, account) =
@@ -117,6 +117,6 @@ impl<'a> Rig<'a> {
     }
 
     fn offer(&mut self) -> Option<&mut Offer> {
-        self.director.worker.io_mut().offer.as_mut()
+        self.director.io().offer.as_mut()
     }
 }

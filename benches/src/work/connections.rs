@@ -75,7 +75,7 @@ fn whole(method: Method) -> Option<u32> {
         for step in LIFE {
             lay(&mut rig, step, burst, method, l4::TCP);
             if counts {
-                measured(|| rig.poll())
+                measured(rig.poller())
             } else {
                 rig.poll()
             };

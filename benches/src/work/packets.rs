@@ -94,7 +94,7 @@ fn carry(method: Method, protocol: u8, life: &[Step]) -> Option<u32> {
             rig.poll();
         }
         lay(&mut rig, *last, burst, method, protocol);
-        done += measured(|| rig.poll());
+        done += measured(rig.poller());
     }
     (rig.forwarded_all_but(0) && done as u32 == PACKETS).then_some(PACKETS)
 }

@@ -36,7 +36,7 @@ fn idle(ticks: u32) -> Option<u32> {
     let before = rig.stats().idle_polls.get();
     for _ in 0..POLLS {
         rig.wait(ticks);
-        measured(|| rig.poll());
+        measured(rig.poller());
     }
     (rig.stats().idle_polls.get() - before == u64::from(POLLS)).then_some(POLLS)
 }
@@ -70,7 +70,7 @@ fn mixed() -> Option<u32> {
         }
         rig.lay_answers(flag::ACK);
         rig.lay(mixture(burst).map(|(part, flow)| middle(part, flow)));
-        done += measured(|| rig.poll());
+        done += measured(rig.poller());
         strays += mixture(burst).filter(|(part, _)| *part == Part::Stray).count();
     }
     rig.forwarded_all_but(strays as u64).then_some(done as u32)

@@ -25,6 +25,7 @@ pub(super) mod report;
 use std::sync::Arc;
 
 use dataplane::BURST;
+use dataplane::mem;
 use dataplane::stats::WorkerStats;
 use dataplane::time::Ticks;
 use dataplane::verdict::DropReason;
@@ -39,7 +40,6 @@ use crate::bench::io::LAN;
 use crate::bench::io::WAN;
 use crate::bench::meter::Samples;
 use crate::bench::report::Measured;
-use crate::bench::rules;
 use crate::bench::rules::Director;
 
 use self::accounts::Accounts;
@@ -98,13 +98,13 @@ pub(super) fn run(
     hz: u64,
 ) -> Result<(Measured, FloodReport), BenchError> {
     let measured = established::run(director, &BenchArgs { seconds: 1, ..args.clone() }, hz)?;
-    let io = director.worker.io_mut();
+    let io = director.io();
     let records = (io.sources[WAN.index()].take_records(), io.sources[LAN.index()].take_records());
     let translated = !records.1.is_empty();
     // The established connections were measured for about a second.
-    let start = rules::START.plus(established::SETUP + 10 * Ticks::PER_SECOND);
+    let start = mem::START.plus(established::SETUP + 10 * Ticks::PER_SECOND);
     io.flood = Some(Box::new(Offer::new(args, records, start, hz)));
-    let stats = director.stats.clone();
+    let stats = director.stats().clone();
     let received = stats.received.get();
     let mut scene = Scene { director, stats, hz, received };
     let standing = scene.stats.connections.get();
@@ -146,7 +146,7 @@ pub(super) fn run(
     let per_second = |cycles: f64| if cycles > 0.0 { hz as f64 / cycles } else { 0.0 };
     let report = FloodReport {
         kind: args.flood_kind(),
-        capacity: scene.director.worker.flows().capacity(),
+        capacity: scene.director.worker().flows().capacity(),
         established_rate: per_second(measured.whole.0).round(),
         syn_rate_with_room: per_second(with_room).round(),
         syn_rate_sustained: per_second(sustained).round(),
@@ -259,7 +259,7 @@ impl Scene<'_> {
 
     /// Lets packets come for so many cycles; after how many of them the table was full first.
     fn run_for(&mut self, cycles: u64) -> Option<u64> {
-        let (begun, capacity) = (self.offer().now(), self.director.worker.flows().capacity());
+        let (begun, capacity) = (self.offer().now(), self.director.worker().flows().capacity());
         let mut filled = None;
         loop {
             let passed = self.offer().now() - begun;
@@ -303,18 +303,16 @@ impl Scene<'_> {
 
     /// Whether all packets of the workload are accounted for, here and in the director.
     fn check_accounts(&mut self) -> Result<(), BenchError> {
+        self.director.check_accounts().map_err(|error| BenchError::Void(error.to_string()))?;
         let waiting = self.offer().waiting() as u64;
         let Accounts { offered, lost, taken, sent } = *self.offer().accounts();
-        let stats = &self.stats;
-        let ended = stats.transmitted.get() + stats.host.get() + stats.resolve.get() + stats.dropped();
-        let received = stats.received.get() - self.received;
-        let here = offered.total() == lost.total() + waiting + taken.total() && taken.total() == received;
-        let there = stats.received.get() + stats.icmp_sent.get() == ended;
-        if here && there && sent.total() <= taken.total() {
+        let received = self.stats.received.get() - self.received;
+        let all_waited = offered.total() == lost.total() + waiting + taken.total();
+        if all_waited && taken.total() == received && sent.total() <= taken.total() {
             return Ok(());
         }
         Err(BenchError::Void(format!(
-            "packets do not add up: offered {}, lost {}, waiting {waiting}, taken {}, received {received}, ended {ended}",
+            "packets do not add up: offered {}, lost {}, waiting {waiting}, taken {}, received {received}",
             offered.total(),
             lost.total(),
             taken.total(),
@@ -323,12 +321,12 @@ impl Scene<'_> {
 
     fn poll(&mut self) -> usize {
         let now = self.offer().ticks();
-        self.director.worker.poll(now)
+        self.director.worker().poll(now)
     }
 
     fn offer(&mut self) -> &mut Offer {
         // Set before the scene is.
-        match &mut self.director.worker.io_mut().flood {
+        match &mut self.director.io().flood {
             Some(offer) => offer,
             None => unreachable!("a scene has an offer"),
         }
@@ -339,7 +337,7 @@ impl Scene<'_> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.director.worker.flows().memory_bytes()
+        self.director.workers[0].flows().memory_bytes()
     }
 }
 
