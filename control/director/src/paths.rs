@@ -55,6 +55,8 @@ pub(super) struct PathCompiler {
     free: Vec<u32>,
     next: u32,
     seen: Option<Generations>,
+    /// The next hops of routes, as of the last change of the routes.
+    of_routes: Vec<HopKey>,
     /// The gateways of routes that Linux must keep resolved, each with its port.
     gateways: BTreeSet<(PortId, Ipv4Addr)>,
 }
@@ -69,7 +71,7 @@ impl PathCompiler {
     pub(super) fn new(ports: Vec<PortPath>) -> Self {
         let (numbers, wanted) = (HashMap::new(), HashMap::new());
         let (free, gateways) = (Vec::new(), BTreeSet::new());
-        Self { ports, numbers, wanted, free, next: HOST + 1, seen: None, gateways }
+        Self { ports, numbers, wanted, free, next: HOST + 1, seen: None, of_routes: Vec::new(), gateways }
     }
 
     /// Brings the paths of `master` up to `state`. `dests` are the destinations with their
@@ -88,15 +90,15 @@ impl PathCompiler {
         set(master, HOST, Adjacency { reach: Reach::Host, mtu: u16::MAX, ..Adjacency::default() });
         // A next hop that is wanted again keeps its number.
         self.wanted.clear();
-        let flat = state.routes_v4();
-        self.gateways = gateways(&flat, &links);
-        let ranges: Vec<_> = flat
-            .iter()
-            .map(|flat| {
-                let (first, last) = (Ipv4Addr::from_bits(flat.start), Ipv4Addr::from_bits(flat.end));
-                (first, last, self.target(state, &links, &flat.target))
-            })
-            .collect();
+        if routes_changed {
+            master.paths_mut().routes = Arc::new(self.routes(state, &links));
+        } else {
+            let of_routes = std::mem::take(&mut self.of_routes);
+            for key in &of_routes {
+                self.number(*key);
+            }
+            self.of_routes = of_routes;
+        }
         let neighbours = self.neighbours(state, &links);
         let ways = dests.map(|(id, addr)| (id, self.way(state, &links, addr))).collect();
         let dropped = self.retire();
@@ -104,13 +106,25 @@ impl PathCompiler {
             set(master, *number, self.adjacency(state, &links, *key));
         }
         master.paths_mut().neighbours = Arc::new(neighbours);
-        if routes_changed {
-            master.paths_mut().routes = Arc::new(Routes::new(&ranges));
-        }
         if routes_changed || dropped {
             master.rejudge();
         }
         ways
+    }
+
+    /// Compiles all routes. There may be very many, so this is done only when they have changed.
+    fn routes(&mut self, state: &MirrorState, links: &HashMap<u32, PortId>) -> Routes {
+        let flat = state.routes_v4();
+        self.gateways = gateways(&flat, links);
+        let ranges: Vec<_> = flat
+            .iter()
+            .map(|flat| {
+                let (first, last) = (Ipv4Addr::from_bits(flat.start), Ipv4Addr::from_bits(flat.end));
+                (first, last, self.target(state, links, &flat.target))
+            })
+            .collect();
+        self.of_routes = self.wanted.keys().copied().collect();
+        Routes::new(&ranges)
     }
 
     /// The way to `addr`. Its next hop gets a number if it has none.

@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use dataplane::io::PortId;
-use dataplane::snapshot::route::{Input, Paths, RpFilter};
-use dataplane::wire::ether;
+use dataplane::snapshot::route::{Input, NextHop, Paths, Reach, RpFilter};
+use dataplane::wire::ether::Mac;
 use director::compile::Director;
 use director::paths::PortPath;
-use linux::{Iface, MirrorState, Route, RouteKind, RouteTable, TableId};
+use linux::{Iface, MirrorState, Neighbour, NeighbourState, Route, RouteKind, RouteTable, TableId};
 use model::ModelOptions;
 use sched::MhSize;
 
@@ -53,12 +53,17 @@ fn director(routes: Vec<Route>) -> Director {
     let input = Input { rp_filter: RpFilter::Strict, ..Input::default() };
     let port = |name: &str, last| PortPath {
         host_interface: name.to_owned(),
-        mac: ether::Mac([2, 0, 0, 0, 0, last]),
+        mac: Mac([2, 0, 0, 0, 0, last]),
         input,
         verify_checksum: false,
     };
     let ports = vec![port("wan", 1), port("lan", 2)];
     let (mut director, _) = Director::new(ModelOptions::served(16, MhSize::default()), ports, 1);
+    director.follow(Arc::new(world(routes)));
+    director
+}
+
+fn world(routes: Vec<Route>) -> MirrorState {
     let iface = |&(name, lower, tagged): &(&str, _, _)| Iface {
         name: name.to_owned(),
         mtu: 1500,
@@ -69,12 +74,11 @@ fn director(routes: Vec<Route>) -> Director {
         ..Iface::default()
     };
     let ifaces: BTreeMap<_, _> = (1..).zip(LINKS.iter().map(iface)).collect();
-    director.follow(Arc::new(MirrorState {
+    MirrorState {
         ifaces: ifaces.into(),
         routes: RouteTable::new(routes, true).into(),
         ..MirrorState::default()
-    }));
-    director
+    }
 }
 
 fn gateway(n: u32) -> Ipv4Addr {
@@ -125,4 +129,27 @@ fn linux_takes_packets_by_any_next_hop_of_a_route_and_by_no_other_port() {
     assert_eq!(taken(&[(WAN_LINK, Some(gateway(1))), (WAN_LINK, Some(gateway(2)))]), [WAN]);
     assert_eq!(taken(&[(OWN, Some(gateway(1))), (LAN_LINK, Some(gateway(2)))]), [LAN]);
     assert_eq!(taken(&[(WAN_LINK, None), (MACVLAN, None), (OWN, None)]), [WAN]);
+}
+
+/// Neighbours change far more often than routes, which may be many.
+#[test]
+fn next_hops_of_routes_outlive_a_change_of_neighbours() {
+    let mut state = world(vec![route("0.0.0.0/0", &[(WAN_LINK, Some(gateway(1)))])]);
+    let mut director = director(Vec::new());
+    state.generations.routes = 1;
+    director.follow(Arc::new(state.clone()));
+    let client = Ipv4Addr::new(192, 168, 1, 1);
+    let NextHop::Known(before) = director.paths().next_hop(client) else { panic!("no next hop") };
+    let mac = Mac([2, 0, 0, 0, 0, 99]);
+    for known in [Some(mac), None, Some(mac)] {
+        let neighbour = known.map(|mac| Neighbour { mac: Some(mac), state: NeighbourState::Reachable });
+        let addr = IpAddr::V4(gateway(1));
+        state.neighbours = Arc::new(neighbour.map(|found| ((WAN_LINK, addr), found)).into_iter().collect());
+        state.generations.neighbours += 1;
+        director.follow(Arc::new(state.clone()));
+        let reach = if known.is_some() { Reach::Port(WAN) } else { Reach::Resolving(WAN) };
+        assert_eq!(director.paths().next_hop(client), NextHop::Known(before));
+        assert_eq!(director.paths().adjacency(before).unwrap().reach, reach);
+        assert_eq!(director.next_hops(), [(WAN, gateway(1))]);
+    }
 }
