@@ -1,5 +1,5 @@
-//! The runtime directory and the control socket in it. Both are made again when somebody deletes
-//! them.
+//! The runtime directory with the control socket and the IPVS socket. All are made again when
+//! somebody deletes them.
 
 use std::io;
 use std::path::Path;
@@ -8,22 +8,26 @@ use std::time::Duration;
 use api::{PID_FILE, RuntimeDir, Server, ServerOptions};
 use crossbeam_channel::Receiver;
 
-/// The runtime directory with its socket.
+use super::netlink::{NetlinkJob, NetlinkServer};
+
+/// The runtime directory with its sockets.
 pub(super) struct Door {
-    /// The server. It ends before the directory is given up.
+    /// The servers. They end before the directory is given up.
     server: Server,
+    netlink: NetlinkServer,
     dir: RuntimeDir,
-    /// How often the directory or the socket was gone.
+    /// How often the directory or a socket was gone.
     lost: u64,
     /// Why they could not be made again.
     trouble: Option<String>,
 }
 
 impl Door {
-    /// Opens the socket.
+    /// Opens the sockets.
     pub(super) fn open(dir: RuntimeDir) -> io::Result<Self> {
         let server = Server::bind(&dir, ServerOptions::default())?;
-        Ok(Self { server, dir, lost: 0, trouble: None })
+        let netlink = NetlinkServer::bind(&dir)?;
+        Ok(Self { server, netlink, dir, lost: 0, trouble: None })
     }
 
     /// The directory.
@@ -36,10 +40,17 @@ impl Door {
         self.server.jobs().clone()
     }
 
-    /// Makes again what somebody has deleted. Returns whether the socket is a new one.
+    /// The channel of messages on the IPVS socket. There is another one after [`Self::mend`] has
+    /// made a new socket.
+    pub(super) fn netlink_jobs(&self) -> Receiver<NetlinkJob> {
+        self.netlink.jobs().clone()
+    }
+
+    /// Makes again what somebody has deleted. Returns whether a socket is a new one.
     pub(super) fn mend(&mut self) -> bool {
-        let (dir, server) = (self.dir.is_there(), self.server.is_there());
-        if dir && server {
+        let dir = self.dir.is_there();
+        let (server, netlink) = (self.server.is_there(), self.netlink.is_there());
+        if dir && server && netlink {
             self.trouble = None;
             if !self.path().join(PID_FILE).exists()
                 && let Err(error) = self.dir.write_pid()
@@ -50,13 +61,17 @@ impl Door {
         }
         if self.trouble.is_none() {
             self.lost += 1;
-            let what = if dir { "the control socket in" } else { "the runtime directory" };
+            let what = match (dir, server) {
+                (false, _) => "the runtime directory",
+                (true, false) => "the control socket in",
+                (true, true) => "the IPVS socket in",
+            };
             tracing::warn!("somebody has deleted {what} {}: it is made again", self.path().display());
         }
-        match self.again(dir) {
+        match self.again(dir, server, netlink) {
             Ok(()) => {
                 self.trouble = None;
-                tracing::info!("the control socket is in {} again", self.path().display());
+                tracing::info!("both sockets are in {} again", self.path().display());
                 true
             }
             Err(trouble) => {
@@ -71,14 +86,20 @@ impl Door {
         }
     }
 
-    fn again(&mut self, dir: bool) -> Result<(), String> {
+    /// Makes what is not there. A socket that is there keeps its connections.
+    fn again(&mut self, dir: bool, server: bool, netlink: bool) -> Result<(), String> {
         if !dir {
             // This does not wait for another daemon: the control loop has other things to do.
             self.dir = RuntimeDir::claim_within(self.dir.path(), Duration::ZERO)
                 .map_err(|error| error.to_string())?;
         }
-        self.server = Server::bind(&self.dir, ServerOptions::default())
-            .map_err(|error| format!("cannot listen in {}: {error}", self.path().display()))?;
+        let trouble = |error| format!("cannot listen in {}: {error}", self.dir.path().display());
+        if !server {
+            self.server = Server::bind(&self.dir, ServerOptions::default()).map_err(trouble)?;
+        }
+        if !netlink {
+            self.netlink = NetlinkServer::bind(&self.dir).map_err(trouble)?;
+        }
         Ok(())
     }
 
@@ -86,7 +107,7 @@ impl Door {
     pub(super) fn note(&self) -> Option<String> {
         (self.lost > 0).then(|| {
             format!(
-                "somebody has deleted the runtime directory {} or its socket, {} times; it was made again",
+                "somebody has deleted the runtime directory {} or a socket in it, {} times; it was made again",
                 self.path().display(),
                 self.lost
             )

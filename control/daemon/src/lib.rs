@@ -19,6 +19,7 @@ mod links;
 mod listing;
 pub mod log;
 pub mod memory;
+mod netlink;
 mod notes;
 mod port;
 mod preflight;
@@ -273,7 +274,7 @@ impl Daemon {
         let estimate = tick(TICK);
         let chores = tick(Duration::from_millis(100));
         let mut watchdog = notify::Watchdog::new(Instant::now());
-        let mut jobs = door.jobs();
+        let (mut jobs, mut netlink_jobs) = (door.jobs(), door.netlink_jobs());
         let mut listing = Listing::new(std::mem::take(&mut self.readers));
         let answer = |job: Job, status| job.answer(Response::Status(status));
         let aside = Aside::start(notes::marked_elsewhere, answer).map_err(runtime)?;
@@ -292,6 +293,11 @@ impl Daemon {
                         request => job.answer(self.answer(request)),
                     },
                     Err(_) => return Err(runtime("the control socket's thread has ended")),
+                },
+                recv(netlink_jobs) -> job => match job.map(|job| job.begin(self.director.model())) {
+                    Ok(Some((request, waiting))) => waiting.answer(self.answer(request)),
+                    Ok(None) => {}
+                    Err(_) => return Err(runtime("the IPVS socket's thread has ended")),
                 },
                 recv(next_page) -> _ => {
                     page_due = Instant::now() + PAGE_PACE;
@@ -314,7 +320,7 @@ impl Daemon {
                     self.director.set_input(self.config.ports.iter().map(|port| linux::input(&port.host_interface)));
                     self.look_at_workers();
                     if door.mend() {
-                        jobs = door.jobs();
+                        (jobs, netlink_jobs) = (door.jobs(), door.netlink_jobs());
                     }
                     self.door_note = door.note();
                     self.links.look(&self.devices.ports, Instant::now()).map_err(runtime)?;

@@ -45,6 +45,11 @@ impl<'a> Message<'a> {
         })
     }
 
+    /// Header and payload.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The family. A number below 16 is a message of netlink itself.
     pub(super) fn kind(&self) -> u16 {
         self.kind

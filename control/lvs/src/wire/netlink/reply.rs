@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use super::attribute::Writer;
 use super::family::{self, attribute as attr, command, generic_header};
 use super::message::{Refusal, Sender};
-use super::request::Step;
 use super::{destination, local, service};
 use crate::wire::{errno, fields};
 
@@ -163,10 +162,10 @@ impl Replies {
     }
 
     /// The question for the next page of a dump. Call this when all datagrams have been taken.
-    pub fn more(self) -> Option<Step> {
+    pub fn more(self) -> Option<(Request, Pending)> {
         let Dump { sender, next, .. } = self.dump?;
         let query = ListQuery { service: None, from: Some(next?) };
-        Some(Step::Ask(Request::List(query), Pending::new(sender, Form::Services)))
+        Some((Request::List(query), Pending::new(sender, Form::Services)))
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn converse(world: &mut World, explain: Explain, request: &[u8]) -> V
                 Step::Ask(request, pending) => Some(Step::Reply(pending.answered(world.answer(request)))),
                 Step::Reply(mut replies) => {
                     datagrams.extend(&mut replies);
-                    replies.more()
+                    replies.more().map(|(request, pending)| Step::Ask(request, pending))
                 }
             };
         }
