@@ -114,7 +114,7 @@ fn text(value: &[u8]) -> String {
 /// How long the kernel may take for each part of its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 const DATAGRAM: usize = 1 << 16;
-/// Bytes of netlink's header, and of netfilter's behind it
+/// Bytes of netlink's header, and of netfilter's header after it
 /// (`include/uapi/linux/netfilter/nfnetlink.h`).
 const HEADER: usize = 16;
 const FAMILY: usize = 4;

@@ -26,7 +26,7 @@ pub struct StaticRoute {
 /// Why a text is no route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0}; expected `default via ADDRESS` or `NET/LENGTH via ADDRESS`, behind it `src ADDRESS`, `metric NUMBER` or `onlink`"
+    "{0}; expected `default via ADDRESS` or `NET/LENGTH via ADDRESS`, perhaps followed by `src ADDRESS`, `metric NUMBER` or `onlink`"
 )]
 pub struct StaticRouteError(String);
 
@@ -48,7 +48,7 @@ impl FromStr for StaticRoute {
         let first = words.next().ok_or_else(|| wrong("says nothing".into()))?;
         let (mut via, mut source, mut metric, mut onlink) = (None, None, None, false);
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| wrong(format!("has nothing behind `{word}`")));
+            let mut value = || words.next().ok_or_else(|| wrong(format!("has nothing after `{word}`")));
             let twice = match word {
                 "via" => via.replace(address(value()?).map_err(wrong)?).is_some(),
                 "src" => source.replace(address(value()?).map_err(wrong)?).is_some(),
@@ -58,7 +58,12 @@ impl FromStr for StaticRoute {
                     metric.replace(number).is_some()
                 }
                 "onlink" => std::mem::replace(&mut onlink, true),
-                "dev" => return Err(wrong("names an interface, which is the port's own".into())),
+                "dev" => {
+                    return Err(wrong(
+                        "names an interface, but a port's routes always lead out of its host interface"
+                            .into(),
+                    ));
+                }
                 other => return Err(wrong(format!("has `{other}`, which is not known"))),
             };
             if twice {
@@ -75,14 +80,16 @@ impl FromStr for StaticRoute {
             .or_else(|_| net.parse().map(|addr: IpAddr| addr.into()))
             .map_err(|_| wrong(format!("begins with `{first}`, which is no net")))?;
         if net.addr() != net.network() {
-            return Err(wrong(format!("has bits behind the length of its net: that is {}", net.trunc())));
+            return Err(wrong(format!("has bits after its prefix length; the net is {}", net.trunc())));
         }
         let family = |addr: Option<IpAddr>| addr.is_none_or(|addr| addr.is_ipv4() == net.addr().is_ipv4());
         if !family(via) || !family(source) {
             return Err(wrong("mixes IPv4 and IPv6".into()));
         }
         if net.addr().is_multicast() || net.addr().is_loopback() {
-            return Err(wrong("leads to a net that no gateway has".into()));
+            return Err(wrong(
+                "leads to groups or to the machine itself, for which there is no gateway".into(),
+            ));
         }
         if onlink && via.is_none() {
             return Err(wrong("has `onlink` without a gateway".into()));
@@ -146,18 +153,24 @@ mod tests {
         for (text, why) in [
             ("", "`` says nothing"),
             ("defalt via 192.0.2.1", "begins with `defalt`, which is no net"),
-            ("10.0.0.1/8 via 192.0.2.1", "has bits behind the length of its net: that is 10.0.0.0/8"),
-            ("default via", "has nothing behind `via`"),
+            ("10.0.0.1/8 via 192.0.2.1", "has bits after its prefix length; the net is 10.0.0.0/8"),
+            ("default via", "has nothing after `via`"),
             ("default via 192.0.2.1 via 192.0.2.2", "has `via` twice"),
             ("default via 192.0.2.0/24", "has no address in `192.0.2.0/24`"),
             ("default via 2001:db8::1 src 192.0.2.1", "mixes IPv4 and IPv6"),
             ("10.0.0.0/8 via 2001:db8::1", "mixes IPv4 and IPv6"),
-            ("default via 192.0.2.1 dev eth0", "names an interface, which is the port's own"),
+            (
+                "default via 192.0.2.1 dev eth0",
+                "names an interface, but a port's routes always lead out of its host interface",
+            ),
             ("default via 192.0.2.1 mtu 1400", "has `mtu`, which is not known"),
             ("default via 192.0.2.1 metric low", "has no number in `low`"),
             ("default via 127.0.0.1", "names 127.0.0.1, which no machine can have"),
             ("10.0.0.0/8 onlink", "has `onlink` without a gateway"),
-            ("224.0.0.0/4 via 192.0.2.1", "leads to a net that no gateway has"),
+            (
+                "224.0.0.0/4 via 192.0.2.1",
+                "leads to groups or to the machine itself, for which there is no gateway",
+            ),
         ] {
             let said = text.parse::<StaticRoute>().unwrap_err().to_string();
             assert!(said.contains(why) && said.contains("; expected `default via"), "{said}");

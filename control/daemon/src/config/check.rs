@@ -326,8 +326,8 @@ fn routes(
             && !routes.iter().any(|other| other.via.is_none() && other.net.contains(&via))
         {
             return Err(refuse(format!(
-                "the gateway of `{route}` is in the net of none of this port's addresses; expected one of these nets, \
-                 or `onlink` behind it"
+                "the gateway of `{route}` is not in the net of any of this port's addresses; expected one of these nets, \
+                 or `onlink` after it"
             )));
         }
         let own = |addr: IpAddr| addresses.iter().any(|net| net.addr() == addr);
