@@ -16,6 +16,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
 use super::decode;
+use super::failure::{Failure, News};
 use super::netlink::{Dumped, Events, Item, Requests};
 use super::routes::{Followed, RouteTable};
 use super::state::{MirrorState, Neighbour};
@@ -47,6 +48,8 @@ pub(super) struct Follower {
     /// more events without saying so (`net/netlink/af_netlink.c: netlink_overrun,
     /// netlink_rcv_wake`).
     losing: bool,
+    /// Why events cannot be read.
+    deaf: Failure,
 }
 
 /// What must be dumped anew.
@@ -72,6 +75,7 @@ impl Follower {
             dirty: Dirty::ALL,
             losing: false,
             policy: false,
+            deaf: Failure::default(),
         };
         follower.refresh()?;
         Ok(follower)
@@ -79,11 +83,14 @@ impl Follower {
 
     /// Follows the events that have come. Stops at `latest` if they come as fast as they are read.
     pub(super) fn drain(&mut self, latest: Instant) {
-        let Self { events, state, dirty, losing, .. } = self;
+        let Self { events, state, dirty, losing, deaf, .. } = self;
         while Instant::now() < latest {
             match events.read(|header, item| follow(state, dirty, header, item)) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if deaf.set(None).is_some() {
+                        tracing::info!("rtnetlink can be read again");
+                    }
                     *losing = false;
                     break;
                 }
@@ -95,7 +102,9 @@ impl Follower {
                     state.generations.overruns += 1;
                 }
                 Err(e) => {
-                    tracing::warn!("rtnetlink cannot be read: {e}; reading everything anew");
+                    if let Some(News::Fails(why)) = deaf.set(Some(e.to_string())) {
+                        tracing::warn!("rtnetlink cannot be read: {why}; reading everything anew");
+                    }
                     *dirty = Dirty::ALL;
                     break;
                 }

@@ -10,6 +10,7 @@
 pub mod affinity;
 mod decode;
 mod ethtool;
+mod failure;
 mod flat;
 mod follow;
 mod input;

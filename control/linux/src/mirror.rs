@@ -32,6 +32,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::failure::{Failure, News};
 use super::follow::Follower;
 use super::state::MirrorState;
 
@@ -143,6 +144,7 @@ impl MirrorHandle {
 
 fn run(mut follower: Follower, handle: &MirrorHandle, stop: &EventFd) {
     let mut earliest = Instant::now();
+    let mut failure = Failure::default();
     loop {
         let until = if follower.is_complete() { PollTimeout::NONE } else { timeout(LATER) };
         if wait(&[follower.as_fd(), stop.as_fd()], until).contains(&1) {
@@ -172,8 +174,14 @@ fn run(mut follower: Follower, handle: &MirrorHandle, stop: &EventFd) {
             }
         }
         busy += timed(|| {
-            if let Err(why) = follower.refresh() {
-                tracing::warn!("cannot read the routes and neighbours of this host: {why}; trying again");
+            match failure.set(follower.refresh().err().map(|why| why.to_string())) {
+                Some(News::Fails(why)) => {
+                    tracing::warn!("cannot read the routes and neighbours of this host: {why}; trying again");
+                }
+                Some(News::Works) => {
+                    tracing::info!("the routes and neighbours of this host can be read again");
+                }
+                None => {}
             }
             handle.publish(follower.state());
         });

@@ -2,7 +2,7 @@
 //! rules.
 //!
 //! The rules of nftables are read over netlink. Newer versions of iptables keep their rules there
-//! too. Of the old version one can only see that its table is loaded.
+//! too. For the old version, only its loaded table can be seen.
 
 use std::io;
 use std::time::Duration;

@@ -11,33 +11,43 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use super::failure::{Failure, News};
+
 /// Tells that the daemon serves.
 pub fn ready(status: &str) {
-    send(&[NotifyState::Ready, NotifyState::Status(status)]);
+    say(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Tells that the daemon is about to end.
 pub fn stopping() {
-    send(&[NotifyState::Stopping]);
+    say(&[NotifyState::Stopping]);
 }
 
 /// Keeps systemd's watchdog quiet, if there is one. The control loop calls it often.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Watchdog {
     every: Option<Duration>,
     last: Instant,
+    failure: Failure,
 }
 
 impl Watchdog {
     /// The watchdog that systemd started this process with.
     pub fn new(now: Instant) -> Self {
-        Self { every: sd_notify::watchdog_enabled().map(|limit| limit / 3), last: now }
+        Self {
+            every: sd_notify::watchdog_enabled().map(|limit| limit / 3),
+            last: now,
+            failure: Failure::default(),
+        }
     }
 
     /// Says that the daemon is alive, if it is time.
     pub fn pat(&mut self, now: Instant) {
         if self.every.is_some_and(|every| now.saturating_duration_since(self.last) >= every) {
-            send(&[NotifyState::Watchdog]);
+            let failed = send(&[NotifyState::Watchdog]).err().map(|why| why.to_string());
+            if let Some(News::Fails(why)) = self.failure.set(failed) {
+                tracing::warn!("systemd's watchdog cannot be told that the daemon is alive: {why}");
+            }
             self.last = now;
         }
     }
@@ -46,22 +56,30 @@ impl Watchdog {
 /// How long a message that is sent only once may wait for room.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-fn send(states: &[NotifyState<'_>]) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+/// Sends a message that is sent only once.
+fn say(states: &[NotifyState<'_>]) {
+    if let Err(why) = send(states) {
+        tracing::warn!("systemd cannot be told: {why}");
+    }
+}
+
+fn send(states: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let words: String = states.iter().map(|state| format!("{state}\n")).collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
         match tell(&path, words.as_bytes()) {
-            Ok(()) => return,
+            Ok(()) => return Ok(()),
             // Nobody reads. The watchdog's next message comes soon anyway; for the others it is
             // worth waiting a while.
             Err(why) if why.kind() == ErrorKind::WouldBlock => {
                 if matches!(states, [NotifyState::Watchdog]) || Instant::now() >= deadline {
-                    return tracing::debug!("systemd does not read what it is told");
+                    tracing::debug!("systemd does not read what it is told");
+                    return Ok(());
                 }
                 thread::sleep(Duration::from_millis(10));
             }
-            Err(why) => return tracing::warn!("systemd cannot be told: {why}"),
+            Err(why) => return Err(why),
         }
     }
 }
