@@ -275,6 +275,7 @@ impl Daemon {
         let chores = tick(Duration::from_millis(100));
         let mut watchdog = notify::Watchdog::new(Instant::now());
         let (mut jobs, mut netlink_jobs) = (door.jobs(), door.netlink_jobs());
+        let mut told_netlink = netlink::Told::default();
         let mut listing = Listing::new(std::mem::take(&mut self.readers));
         let answer = |job: Job, status| job.answer(Response::Status(status));
         let aside = Aside::start(notes::marked_elsewhere, answer).map_err(runtime)?;
@@ -295,7 +296,11 @@ impl Daemon {
                     Err(_) => return Err(runtime("the control socket's thread has ended")),
                 },
                 recv(netlink_jobs) -> job => match job.map(|job| job.begin(self.director.model())) {
-                    Ok(Some((request, waiting))) => waiting.answer(self.answer(request)),
+                    Ok(Some((request, waiting))) => {
+                        let response = self.answer(request);
+                        told_netlink.tell(&response, Instant::now());
+                        waiting.answer(response);
+                    }
                     Ok(None) => {}
                     Err(_) => return Err(runtime("the IPVS socket's thread has ended")),
                 },

@@ -12,12 +12,12 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{Gate, Request, Response, RuntimeDir, Serve, SocketKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lvs::wire::netlink::{Explain, Pending, Replies, Step, messages, receive};
-use model::Model;
+use model::{Model, ModelError};
 
 /// The socket's name in the runtime directory.
 const SOCKET: &str = "ipvs.sock";
@@ -26,6 +26,8 @@ const SOCKET: &str = "ipvs.sock";
 const CLIENTS: usize = 64;
 /// The longest datagram that is read. The longest message of a program has a few hundred bytes.
 const LONGEST: usize = 32 << 10;
+/// After how long the log is told the same again.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How long a client may take to make room for another datagram.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,6 +49,10 @@ enum Asked {
     /// The next page of a dump.
     Page(Request, Pending),
 }
+
+/// What the log was last told of the answers.
+#[derive(Default)]
+pub(super) struct Told(Option<(Instant, String)>);
 
 /// A client that waits for the director's answer.
 pub(super) struct Waiting {
@@ -97,6 +103,26 @@ impl Waiting {
     /// Answers the client, and never waits. The caller need not care whether the client has gone.
     pub(super) fn answer(self, response: Response) {
         let _ = self.reply.try_send(self.pending.answered(response));
+    }
+}
+
+impl Told {
+    /// Logs the words of an answer that netlink cannot carry: warnings, and what is behind an errno
+    /// that Linux would not give. The same words are logged once a minute.
+    pub(super) fn tell(&mut self, response: &Response, now: Instant) {
+        let words = match response {
+            Response::Warned(lines) => lines.join("; "),
+            Response::Refused(error @ (ModelError::Unsupported(_) | ModelError::TooManyForMh(_))) => {
+                format!("refused: {error}")
+            }
+            Response::Failed(reason) => reason.clone(),
+            _ => return,
+        };
+        let again = |(at, old): &(Instant, String)| *old == words && now.duration_since(*at) < TELL_AGAIN;
+        if !self.0.as_ref().is_some_and(again) {
+            tracing::warn!("{SOCKET}: {words}");
+            self.0 = Some((now, words));
+        }
     }
 }
 
@@ -158,7 +184,7 @@ mod tests {
     use std::thread::JoinHandle;
 
     use api::page;
-    use model::{Change, ModelOptions, ServiceKey, ServiceSpec};
+    use model::{Change, Feature, ModelOptions, ServiceKey, ServiceSpec};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
     use tempfile::TempDir;
 
@@ -323,5 +349,22 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("nobody is let in any more");
+    }
+
+    #[test]
+    fn the_log_is_told_the_same_words_once_a_minute() {
+        let mut told = Told::default();
+        let begun = Instant::now();
+        let gre = Response::Refused(ModelError::Unsupported(Feature::Gre));
+        let logged = |told: &Told| told.0.as_ref().map(|(at, _)| at.duration_since(begun).as_secs());
+        told.tell(&Response::Done, begun);
+        told.tell(&Response::Refused(ModelError::NoService), begun);
+        assert_eq!(logged(&told), None);
+        for (seconds, expected) in [(0, 0), (59, 0), (60, 60), (100, 60)] {
+            told.tell(&gre, begun + Duration::from_secs(seconds));
+            assert_eq!(logged(&told), Some(expected), "after {seconds} s");
+        }
+        told.tell(&Response::Warned(vec!["mind the mask".into()]), begun + Duration::from_secs(101));
+        assert_eq!(logged(&told), Some(101));
     }
 }

@@ -35,7 +35,11 @@ pub fn answer(
         },
         Request::ChangeAll(changes) => Response::from_batch(change(director, collector, changes)),
         Request::List(query) => {
-            collector.collect(director.model());
+            match query.service {
+                // Programs list many services one by one.
+                Some(key) => collect_one(director.model(), collector, &key),
+                None => collector.collect(director.model()),
+            }
             page(director.model(), collector, &query)
         }
         Request::Timeouts => Response::Timeouts(director.model().timeouts()),
@@ -145,14 +149,19 @@ fn collect_before(model: &Model, collector: &mut Collector, changes: &[Change]) 
     for change in changes {
         match change {
             Change::DeleteService(key) | Change::DeleteDestination(key, _) => {
-                let found = model.find(key).and_then(|id| Some((id, model.service(id)?)));
-                if let Some((id, service)) = found {
-                    collector.collect_service(id, service);
-                }
+                collect_one(model, collector, key);
             }
             Change::Flush => collector.collect(model),
             _ => {}
         }
+    }
+}
+
+/// Brings the counters of one service up to date, if it exists.
+fn collect_one(model: &Model, collector: &mut Collector, key: &ServiceKey) {
+    let found = model.find(key).and_then(|id| Some((id, model.service(id)?)));
+    if let Some((id, service)) = found {
+        collector.collect_service(id, service);
     }
 }
 
