@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use hashbrown::HashMap;
+use hashbrown::HashTable;
 use sched::Kind;
 
 use crate::conn::key::FlowKey;
@@ -63,6 +64,17 @@ impl ServiceKey {
             Self::Mark(_) => 0,
         }
     }
+
+    /// The key in one word, no two the same.
+    #[inline]
+    const fn word(self) -> u64 {
+        match self {
+            Self::Address { protocol, addr, port } => {
+                (addr.to_bits() as u64) << 24 | (port as u64) << 8 | protocol as u64
+            }
+            Self::Mark(mark) => 1 << 63 | mark as u64,
+        }
+    }
 }
 
 /// Persistence of a service (`-p`).
@@ -115,7 +127,8 @@ pub struct Service {
 /// Shards of the index; a power of two.
 const SHARDS: usize = 256;
 
-type Shard = HashMap<ServiceKey, Arc<Service>>;
+/// Services with the words of their keys. Operators choose these, so their hash needs no secret.
+type Shard = HashTable<(u64, Arc<Service>)>;
 
 /// All services.
 #[derive(Clone, Debug)]
@@ -175,7 +188,9 @@ impl Services {
             }
             ServiceKey::Mark(_) => self.marked += 1,
         }
-        Arc::make_mut(&mut self.shards[shard(key)]).insert(key, service.clone());
+        let (word, hash) = (key.word(), spread(key.word()));
+        let shard = Arc::make_mut(&mut self.shards[shard(hash)]);
+        shard.insert_unique(hash, (word, service.clone()), |(word, _)| spread(*word));
         *self.by_id.entry(id.index()) = Some(service);
     }
 
@@ -187,7 +202,12 @@ impl Services {
         if self.tended.contains(&id) {
             Arc::make_mut(&mut self.tended).retain(|other| *other != id);
         }
-        Arc::make_mut(&mut self.shards[shard(old)]).remove(&old);
+        let (word, hash) = (old.word(), spread(old.word()));
+        if let Ok(found) =
+            Arc::make_mut(&mut self.shards[shard(hash)]).find_entry(hash, |(other, _)| *other == word)
+        {
+            found.remove();
+        }
         let ServiceKey::Address { protocol, addr, port } = old else {
             self.marked -= 1;
             return;
@@ -242,8 +262,11 @@ impl Services {
         self.by_key(ServiceKey::Mark(mark))
     }
 
+    #[inline]
     fn by_key(&self, key: ServiceKey) -> Option<&Arc<Service>> {
-        self.shards[shard(key)].get(&key)
+        let (word, hash) = (key.word(), spread(key.word()));
+        let found = self.shards.get(shard(hash))?.find(hash, |(other, _)| *other == word);
+        found.map(|(_, service)| service)
     }
 
     /// The services whose schedulers want looking after.
@@ -267,19 +290,20 @@ impl Services {
     }
 }
 
-fn shard(key: ServiceKey) -> usize {
-    spread(match key {
-        ServiceKey::Address { protocol, addr, port } => {
-            u64::from(addr.to_bits()) << 24 | u64::from(port) << 8 | u64::from(protocol)
-        }
-        ServiceKey::Mark(mark) => u64::from(mark) << 24,
-    })
-}
-
 fn vip_shard(addr: Ipv4Addr) -> usize {
-    spread(u64::from(addr.to_bits()))
+    shard(spread(u64::from(addr.to_bits())))
 }
 
-const fn spread(word: u64) -> usize {
-    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % SHARDS
+/// A shard's table takes the bits below for the place and those above for the tag of an entry, so
+/// the shard is chosen by bits between.
+#[inline]
+const fn shard(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
+
+/// Every bit of the word moves bits at both ends of the hash.
+#[inline]
+const fn spread(word: u64) -> u64 {
+    let product = word as u128 * 0x9e37_79b9_7f4a_7c15;
+    product as u64 ^ (product >> 64) as u64
 }

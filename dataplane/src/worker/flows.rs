@@ -48,6 +48,7 @@ use crate::worker::fragments::Trails;
 use crate::worker::held_up::HeldUp;
 use crate::worker::offload::Offload;
 use crate::worker::outcome::Outcome;
+use crate::worker::source;
 
 /// A worker's connections, with all that they touch.
 pub struct Flows {
@@ -155,18 +156,24 @@ impl Flows {
         candidate: Candidate,
         ingress: PortId,
     ) -> Outcome {
-        if matches!(meta.class, Class::Flow | Class::Astray)
-            && let Err(reason) = self.inspect(snapshot, frame.bytes(), meta, candidate, ingress)
-        {
-            return Verdict::Drop(reason).into();
-        }
         let verdict = match meta.class {
-            Class::Flow | Class::Astray => match self.table.confirm(meta.key, candidate) {
-                Some((id, _)) if self.is_opening(id) => return Outcome::Early,
-                Some((id, Direction::Request)) => return self.request(snapshot, frame, meta, id, ingress),
-                Some((id, Direction::Reply)) => self.reply(snapshot, frame, meta, id, ingress),
-                None => return self.stranger(snapshot, frame, meta, ingress),
-            },
+            Class::Flow => {
+                if source::has_options(meta)
+                    && let Err(reason) = source::inspect_options(snapshot, frame.bytes(), meta, ingress)
+                {
+                    return Verdict::Drop(reason).into();
+                }
+                return self.find(snapshot, frame, meta, candidate, ingress);
+            }
+            Class::Astray => {
+                let options = source::inspect_options(snapshot, frame.bytes(), meta, ingress);
+                let looked =
+                    options.and_then(|()| self.inspect_sender(snapshot, meta, candidate, ingress));
+                match looked {
+                    Ok(()) => return self.find(snapshot, frame, meta, candidate, ingress),
+                    Err(reason) => Verdict::Drop(reason),
+                }
+            }
             Class::FirstFragment | Class::LaterFragment => {
                 return self.fragment(snapshot, frame.bytes(), meta, candidate, ingress);
             }
@@ -175,6 +182,24 @@ impl Flows {
             Class::Drop(reason) => Verdict::Drop(reason),
         };
         verdict.into()
+    }
+
+    /// A TCP or UDP packet that may be here: finds its connection.
+    #[inline]
+    fn find<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        candidate: Candidate,
+        ingress: PortId,
+    ) -> Outcome {
+        match self.table.confirm(meta.key, candidate) {
+            Some((id, _)) if self.is_opening(id) => Outcome::Early,
+            Some((id, Direction::Request)) => self.request(snapshot, frame, meta, id, ingress),
+            Some((id, Direction::Reply)) => self.reply(snapshot, frame, meta, id, ingress).into(),
+            None => self.stranger(snapshot, frame, meta, ingress),
+        }
     }
 
     /// A packet from a client, of a known connection.

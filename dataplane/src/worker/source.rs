@@ -27,28 +27,10 @@ const LOOSE_ROUTE: u8 = 131;
 const STRICT_ROUTE: u8 = 137;
 
 impl Flows {
-    /// Refuses what Linux would not take in from this port, of packets that take every step.
-    #[inline]
-    pub(crate) fn inspect(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        meta: &PacketMeta,
-        candidate: Candidate,
-        ingress: PortId,
-    ) -> Result<(), DropReason> {
-        if usize::from(meta.l4 - meta.l3) > IPV4_LEN {
-            inspect_options(snapshot, frame, meta, ingress)?;
-        }
-        if snapshot.paths.is_strict(ingress) {
-            self.inspect_sender(snapshot, meta, candidate, ingress)?;
-        }
-        Ok(())
-    }
-
-    /// The sender of a packet that belongs to a connection.
+    /// Refuses a packet of a connection by a port that `rp_filter` does not take its sender's packets
+    /// from. Packets of no connection pass: the connection that they make is judged.
     #[cold]
-    fn inspect_sender(
+    pub(crate) fn inspect_sender(
         &mut self,
         snapshot: &Snapshot,
         meta: &PacketMeta,
@@ -78,9 +60,15 @@ pub(crate) fn came_back(snapshot: &Snapshot, hot: &Hot, direction: Direction, in
     snapshot.paths.adjacency(back).and_then(|adjacency| adjacency.port()) == Some(ingress)
 }
 
+/// Whether the packet's IPv4 header has options.
+#[inline(always)]
+pub(crate) fn has_options(meta: &PacketMeta) -> bool {
+    usize::from(meta.l4 - meta.l3) > IPV4_LEN
+}
+
 /// Refuses source routes where they are not accepted, and options that contradict themselves.
 #[cold]
-fn inspect_options(
+pub(crate) fn inspect_options(
     snapshot: &Snapshot,
     frame: &[u8],
     meta: &PacketMeta,

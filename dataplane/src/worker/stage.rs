@@ -110,10 +110,14 @@ impl<F: Frame> Stage<F> {
         let Self { frames, ingress, notes, .. } = self;
         for nth in 0..frames.len() {
             let meta = &mut notes.metas[nth];
-            let known = table.confirm(meta.key, notes.candidates[nth]).filter(|_| meta.class == Class::Flow);
-            if let Some((id, direction)) = known
-                && !source::came_back(snapshot, table.hot(id), direction, *ingress)
-            {
+            if meta.class != Class::Flow {
+                continue;
+            }
+            let known = table.confirm(meta.key, notes.candidates[nth]);
+            let back = known.is_some_and(|(id, direction)| {
+                source::came_back(snapshot, table.hot(id), direction, *ingress)
+            });
+            if !back {
                 meta.class = Class::Astray;
             }
         }
