@@ -63,7 +63,7 @@ pub fn forward<F: Frame>(
     conn: &mut Hot,
     direction: Direction,
 ) -> Result<Egress, Refusal> {
-    let method = Method::from_bits(conn.flags.bits());
+    let method = Method::read(conn.flags.bits());
     let mut spare = None;
     let (adjacency, egress) = way(snapshot, conn, direction, &mut spare)?;
     if egress == Egress::Host {

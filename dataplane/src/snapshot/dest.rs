@@ -22,7 +22,19 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method with IPVS's number `bits`.
+    /// By IPVS's number; numbers without a method stand for NAT.
+    const BY_BITS: [Self; 8] = {
+        let mut methods = [Self::Masquerade; 8];
+        let mut bits = 0;
+        while bits < methods.len() {
+            methods[bits] = Self::from_bits(bits as u16);
+            bits += 1;
+        }
+        methods
+    };
+
+    /// The method with IPVS's number `bits`. Compiled to branches: for a `match` that follows at once.
+    #[inline]
     pub const fn from_bits(bits: u16) -> Self {
         match bits & 7 {
             2 => Self::Tunnel,
@@ -30,6 +42,12 @@ impl Method {
             5 => Self::FullNat,
             _ => Self::Masquerade,
         }
+    }
+
+    /// The same as [`Self::from_bits`], read from a table: for a method that is asked several questions.
+    #[inline]
+    pub const fn read(bits: u16) -> Self {
+        Self::BY_BITS[(bits & 7) as usize]
     }
 
     /// Whether replies pass the director and are rewritten.
