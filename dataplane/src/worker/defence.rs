@@ -194,6 +194,11 @@ impl Defence {
         ConnId::new(at)
     }
 
+    /// Puts the hand on a slot chosen by lot, of so many.
+    pub(super) fn leap(&mut self, capacity: u32) {
+        self.hand = self.lots.below_inclusive(u64::from(capacity.max(1) - 1)) as u32;
+    }
+
     /// A number drawn by lot.
     pub(super) fn draw(&mut self) -> u32 {
         self.lots.below_inclusive(u32::MAX.into()) as u32

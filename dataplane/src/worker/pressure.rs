@@ -9,7 +9,9 @@
 //!
 //! A hand goes round the slots of the table and stops where it found one. Vacant slots are used
 //! first in, first out, so a newcomer mostly stands behind the hand, and all others are looked at
-//! before it; and who was heard of a moment ago is passed over if somebody else is near.
+//! before it; and who was heard of a moment ago is passed over if somebody else is near. Those that
+//! stay often lie in long rows, for they are as old as each other: from such a row the hand leaps to
+//! a slot chosen by lot.
 
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
@@ -29,8 +31,12 @@ const NEAR: u32 = 8;
 const NEARBY: u32 = 64;
 /// That moment.
 const MOMENT: u32 = Ticks::PER_SECOND;
-/// Slots looked at for one connection at most, as far as the allowance goes.
+/// Slots looked at in a row before the hand leaps.
+const ROW: u32 = NEARBY + 1;
+/// Slots looked at for one connection at most, as far as the allowance goes; and during a flood, when
+/// packets are lost while the worker searches.
 const MOST: u32 = 4096;
+const MOST_FLOODED: u32 = 256;
 /// Slots ahead of the hand whose lines are sent for.
 const AHEAD: u32 = 8;
 
@@ -61,10 +67,14 @@ impl Flows {
         // Each with its ticks of silence.
         let mut fresh: Option<(ConnId, u32)> = None;
         let mut silent: Option<(ConnId, u32)> = None;
-        for step in 0..MOST.min(capacity) {
+        let most = if self.defence.flooded { MOST_FLOODED } else { MOST };
+        for step in 0..most.min(capacity) {
             let enough = step >= NEAR && fresh.is_some() || step >= NEARBY && silent.is_some();
             if enough || !self.defence.may_look(self.now) {
                 break;
+            }
+            if step % ROW == ROW - 1 {
+                self.defence.leap(capacity);
             }
             let id = self.defence.turn_hand(capacity);
             self.table.prefetch_hot(ConnId::new(id.as_u32().saturating_add(AHEAD)));
