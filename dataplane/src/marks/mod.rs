@@ -89,6 +89,12 @@ pub const MOST: usize = u64::BITS as usize * u64::BITS as usize;
 const NONE: u32 = u32::MAX;
 
 impl Marks {
+    /// Whether no packet bears a mark.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.boxes.is_empty()
+    }
+
     /// The mark of a packet of the flow `key` that came in at `ingress`; 0 for none.
     #[inline]
     pub fn mark(&self, key: FlowKey, ingress: PortId) -> u32 {

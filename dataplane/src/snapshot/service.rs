@@ -67,7 +67,7 @@ impl ServiceKey {
 
     /// The key in one word, no two the same.
     #[inline]
-    const fn word(self) -> u64 {
+    pub(crate) const fn word(self) -> u64 {
         match self {
             Self::Address { protocol, addr, port } => {
                 (addr.to_bits() as u64) << 24 | (port as u64) << 8 | protocol as u64

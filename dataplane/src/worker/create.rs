@@ -43,7 +43,7 @@ use crate::worker::wanted::Intent;
 use crate::worker::wanted::Wanted;
 
 /// Where active FTP's data connections come from: never scheduled.
-const FTP_DATA: u16 = 20;
+pub(super) const FTP_DATA: u16 = 20;
 const FTP: u16 = 21;
 
 impl Flows {
@@ -293,7 +293,7 @@ impl Flows {
 
 /// Whether no station on a network can have this address: Linux drops such senders before IPVS sees
 /// them (`net/ipv4/route.c: ip_route_input_slow`).
-const fn is_nobody(addr: Ipv4Addr) -> bool {
+pub(super) const fn is_nobody(addr: Ipv4Addr) -> bool {
     addr.is_loopback() || addr.is_multicast() || addr.is_broadcast() || addr.octets()[0] == 0
 }
 

@@ -12,6 +12,7 @@ use sched::XorShift;
 use crate::BURST;
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Hot;
+use crate::conn::key::FlowKey;
 use crate::conn::tcp::TcpState;
 use crate::io::PortId;
 use crate::meta::Class;
@@ -21,6 +22,7 @@ use crate::time::Ticks;
 use crate::wire::l4;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
+use crate::worker::shed::Asked;
 
 /// More than one in so many slots half open: a flood, if packets wait.
 const FLOODED: u32 = 8;
@@ -35,7 +37,7 @@ const RELAPSE: u32 = 10 * Ticks::PER_SECOND;
 const REMEMBERED: u32 = Ticks::PER_SECOND / 2;
 /// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied
 /// meanwhile; and if not.
-const BURSTS_FOR_ONE: u32 = 4;
+const BURSTS_FOR_ONE: u32 = 16;
 const BURSTS_BEHIND: u32 = 64;
 /// Packets in a second that want connections, and are a storm whatever the table holds.
 const STORMY: u32 = 65_536;
@@ -80,6 +82,8 @@ pub(super) struct Defence {
     looks: u32,
     tries: u32,
     allowed_at: Ticks,
+    /// Services that floods asked for.
+    pub(super) asked: Asked,
     /// Of its own: whom the schedulers choose must not depend on floods.
     lots: XorShift,
 }
@@ -102,6 +106,7 @@ impl Defence {
             looks: LOOKS,
             tries: TRIES,
             allowed_at: now,
+            asked: Asked::default(),
             lots: XorShift::new(seed),
         }
     }
@@ -152,12 +157,17 @@ impl Defence {
 
     /// Lets one packet of a flood make a connection every so often; whether it is this one.
     fn admits(&mut self) -> bool {
-        let due = if self.behind == 0 { BURSTS_FOR_ONE } else { BURSTS_BEHIND };
-        let admitted = self.waited >= due;
+        let admitted = self.is_due();
         if admitted {
             self.waited = 0;
         }
         admitted
+    }
+
+    /// Whether the next packet of a flood that wants a connection may make one.
+    pub(super) fn is_due(&self) -> bool {
+        let due = if self.behind == 0 { BURSTS_FOR_ONE } else { BURSTS_BEHIND };
+        self.waited >= due
     }
 
     /// Allows a search so many looks more.
@@ -225,14 +235,24 @@ impl Flows {
     /// Whether a packet that was just parsed, of a burst that is part of a flood, is refused: a SYN
     /// to a service that has had its share. That it may belong to a connection is not looked
     /// at: this is the place to save time.
+    #[inline]
     pub(super) fn holds_back(&mut self, snapshot: &Snapshot, meta: &PacketMeta, ingress: PortId) -> bool {
         let opens = meta.class == Class::Flow && meta.tcp_flags & (flag::SYN | flag::RST) == flag::SYN;
-        if !opens || snapshot.services.find(snapshot.marks.mark(meta.key, ingress), meta.key).is_none() {
+        opens && self.holds_back_syn(snapshot, meta, ingress)
+    }
+
+    fn holds_back_syn(&mut self, snapshot: &Snapshot, meta: &PacketMeta, ingress: PortId) -> bool {
+        if !self.has_service(snapshot, meta.key, ingress) {
             return false;
         }
         self.defence.note_attempt(self.now, self.table.capacity());
         self.defence.note_displaced(self.now);
         !self.defence.admits()
+    }
+
+    fn has_service(&mut self, snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
+        self.defence.asked.has_service(snapshot, key, ingress)
+            || snapshot.services.find(snapshot.marks.mark(key, ingress), key).is_some()
     }
 
     /// Whether a datagram that would make a connection is refused, as a flood comes.

@@ -167,8 +167,7 @@ impl Flows {
             }
             Class::Astray => {
                 let options = source::inspect_options(snapshot, frame.bytes(), meta, ingress);
-                let looked =
-                    options.and_then(|()| self.inspect_sender(snapshot, meta, candidate, ingress));
+                let looked = options.and_then(|()| self.inspect_sender(snapshot, meta, candidate, ingress));
                 match looked {
                     Ok(()) => return self.find(snapshot, frame, meta, candidate, ingress),
                     Err(reason) => Verdict::Drop(reason),

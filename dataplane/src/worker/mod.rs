@@ -18,6 +18,7 @@ mod ports;
 mod pressure;
 pub mod replay;
 pub mod report;
+mod shed;
 mod slow;
 mod source;
 mod stage;

@@ -37,6 +37,14 @@ impl<Io: PacketIo> Slow<'_, Io> {
             self.outbox.drop(self.io, &self.flows.stats, frame, reason);
             return;
         }
+        if self.notes.unwanted >> nth & 1 != 0
+            && self.opening.is_empty()
+            && self.flows.table.confirm(meta.key, candidate).is_none()
+            && let Some(reason) = self.flows.shed(meta)
+        {
+            self.outbox.drop(self.io, &self.flows.stats, frame, reason);
+            return;
+        }
         loop {
             match self.flows.handle(self.snapshot, &mut frame, meta, candidate, self.ingress) {
                 Outcome::Done(verdict) => return self.post(frame, verdict),

@@ -40,6 +40,8 @@ pub(super) struct Notes {
     pub(super) candidates: [Candidate; BURST],
     /// Packets whose connection was not where it is looked for first: bit n for packet n.
     away: u32,
+    /// Packets of a flood that are dropped if they belong to no connection, likewise.
+    pub(super) unwanted: u32,
 }
 
 const _: () = assert!(BURST <= 32, "a bit each in `Notes::away`");
@@ -51,6 +53,7 @@ impl<F: Frame> Stage<F> {
             approaches: [Approach::default(); BURST],
             candidates: [Candidate::UNKNOWN; BURST],
             away: 0,
+            unwanted: 0,
         };
         Self { frames: Burst::new(), ingress: PortId::new(0), flooded: false, notes: Box::new(notes) }
     }
@@ -64,6 +67,7 @@ impl<F: Frame> Stage<F> {
             flows.offload.finish(&mut self.frames, self.ingress, flows.now, &flows.stats);
         }
         self.flooded = flows.is_flooded(self.frames.len());
+        self.notes.unwanted = 0;
         if self.flooded {
             self.parse_flood(facts, snapshot, flows);
         } else {
@@ -135,14 +139,15 @@ impl<F: Frame> Stage<F> {
     /// The same for a burst that is part of a flood: most of its SYNs go no further.
     #[inline(never)]
     fn parse_flood(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
-        let Notes { metas, approaches, .. } = &mut *self.notes;
-        for ((frame, meta), approach) in self.frames.iter().zip(metas).zip(approaches) {
+        let Notes { metas, approaches, unwanted, .. } = &mut *self.notes;
+        for (nth, ((frame, meta), approach)) in self.frames.iter().zip(metas).zip(approaches).enumerate() {
             let key = read(meta, frame, facts);
             if flows.holds_back(snapshot, meta, self.ingress) {
                 *meta = PacketMeta::nothing(Class::Drop(DropReason::SynFlood));
                 *approach = Approach::default();
             } else {
                 *approach = flows.table.approach(key);
+                *unwanted |= u32::from(flows.is_unwanted(snapshot, meta, self.ingress)) << nth;
             }
         }
     }

@@ -1,0 +1,108 @@
+//! Packets of a flood that are dropped without a look at anything but the connection table.
+//!
+//! A flood's packets to services belong to no connection, and most of them are dropped: datagrams
+//! that are held back, and TCP packets that may be strays ([`super::create`]). Each of them would
+//! take every step to that end, and the most costly step is the search for its service. So the
+//! services that a flood asks for are remembered. A packet to one of them is marked as it is parsed.
+//! It is dropped when the table does not know it.
+
+use std::boxed::Box;
+
+use crate::conn::key::FlowKey;
+use crate::io::PortId;
+use crate::meta::Class;
+use crate::meta::PacketMeta;
+use crate::snapshot::Snapshot;
+use crate::snapshot::service::ServiceKey;
+use crate::verdict::DropReason;
+use crate::wire::l4;
+use crate::wire::l4::flag;
+use crate::worker::create;
+use crate::worker::flows::Flows;
+use crate::worker::source;
+
+/// Services that are remembered; a power of two.
+const ASKED: usize = 4096;
+const NOBODY: u64 = u64::MAX;
+
+/// Services that a flood asked for under the present rules. A newer one takes the place of an older.
+#[derive(Debug)]
+pub(super) struct Asked {
+    generation: u32,
+    words: Box<[u64; ASKED]>,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { generation: 0, words: Box::new([NOBODY; ASKED]) }
+    }
+}
+
+impl Asked {
+    /// Whether packets of the flow `key` have a service of their own: by address and port, and by
+    /// no mark. No for some that have: those are looked for in the long way.
+    #[inline]
+    pub(super) fn has_service(&mut self, snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
+        let wanted = ServiceKey::Address { protocol: key.protocol(), addr: key.dst(), port: key.dport() };
+        let word = wanted.word();
+        let slot = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % ASKED;
+        if self.words[slot] == word && self.generation == snapshot.generation {
+            return true;
+        }
+        self.look(snapshot, key, ingress, wanted, slot)
+    }
+
+    #[inline(never)]
+    fn look(
+        &mut self,
+        snapshot: &Snapshot,
+        key: FlowKey,
+        ingress: PortId,
+        wanted: ServiceKey,
+        slot: usize,
+    ) -> bool {
+        if self.generation != snapshot.generation {
+            self.generation = snapshot.generation;
+            self.words.fill(NOBODY);
+        }
+        let own = snapshot.marks.is_empty()
+            && snapshot
+                .services
+                .find(snapshot.marks.mark(key, ingress), key)
+                .is_some_and(|service| service.key == wanted);
+        if own {
+            self.words[slot] = wanted.word();
+        }
+        own
+    }
+}
+
+impl Flows {
+    /// Whether a packet of a flood, just parsed, is to be dropped if it belongs to no connection.
+    #[inline]
+    pub(super) fn is_unwanted(&mut self, snapshot: &Snapshot, meta: &PacketMeta, ingress: PortId) -> bool {
+        let key = meta.key;
+        let tcp = key.protocol() == l4::TCP;
+        let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
+        meta.class == Class::Flow
+            && !(tcp && opens && meta.tcp_flags & flag::RST == 0)
+            && !source::has_options(meta)
+            && !create::is_nobody(key.src())
+            && key.sport() != create::FTP_DATA
+            && self.defence.asked.has_service(snapshot, key, ingress)
+    }
+
+    /// Why such a packet is dropped, now that it turned out to belong to no connection. `None` when
+    /// it is to take every step after all.
+    #[inline]
+    pub(super) fn shed(&mut self, meta: &PacketMeta) -> Option<DropReason> {
+        if meta.key.protocol() == l4::TCP {
+            return self.defence.has_displaced(self.now).then_some(DropReason::Stray);
+        }
+        if self.defence.is_due() {
+            return None;
+        }
+        self.defence.note_attempt(self.now, self.table.capacity());
+        Some(DropReason::UdpFlood)
+    }
+}
