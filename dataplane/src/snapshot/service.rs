@@ -135,6 +135,8 @@ type Shard = HashTable<(u64, Arc<Service>)>;
 pub struct Services {
     shards: Vec<Arc<Shard>>,
     by_id: CowArray<Option<Arc<Service>>>,
+    /// How often they have changed.
+    version: u64,
     /// How many services there are.
     count: u32,
     /// How many services go by a mark.
@@ -155,6 +157,7 @@ impl Default for Services {
         Self {
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
             by_id: CowArray::default(),
+            version: 0,
             count: 0,
             marked: 0,
             any_port: 0,
@@ -175,6 +178,7 @@ impl Services {
     pub fn set(&mut self, service: Arc<Service>) {
         let id = service.id;
         self.remove(id);
+        self.version += 1;
         let key = service.key;
         self.count += 1;
         if matches!(service.plan.kind(), Kind::Lblc | Kind::Lblcr | Kind::Lt | Kind::Wlt | Kind::Wrt) {
@@ -198,6 +202,7 @@ impl Services {
     pub fn remove(&mut self, id: ServiceId) {
         let Some(old) = self.by_id(id).map(|service| service.key) else { return };
         *self.by_id.entry(id.index()) = None;
+        self.version += 1;
         self.count -= 1;
         if self.tended.contains(&id) {
             Arc::make_mut(&mut self.tended).retain(|other| *other != id);
@@ -272,6 +277,12 @@ impl Services {
     /// The services whose schedulers want looking after.
     pub fn tended(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.tended.iter().filter_map(|id| self.by_id(*id))
+    }
+
+    /// Another number after each change.
+    #[inline]
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether there are no services at all.

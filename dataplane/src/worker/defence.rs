@@ -49,6 +49,8 @@ const STRAY: u32 = 60 * Ticks::PER_SECOND;
 /// be tried at most: either takes less than a twentieth of the time.
 const LOOKS: u32 = 16_384;
 const TRIES: u32 = 1024;
+/// The hand leaps over one slot in so many at most.
+const LONGEST_LEAP: u32 = 64;
 /// Looks that searches may leave to those that follow: those that stay lie in long rows, being as
 /// old as each other.
 const MOST_LOOKS: u32 = 32_768;
@@ -75,8 +77,10 @@ pub(super) struct Defence {
     storm: Ticks,
     /// When a connection was last ended for another, or not let in.
     displaced: Ticks,
-    /// The slot of the table that is looked at next when room is wanted.
+    /// The slot of the table that is looked at next when room is wanted, and how many the hand
+    /// leaped over when it last did.
     hand: u32,
+    stride: u32,
     /// Slots that may yet be looked at, and local ports that may yet be tried in the tick
     /// `allowed_at`.
     looks: u32,
@@ -103,6 +107,7 @@ impl Defence {
             storm: long_ago,
             displaced: long_ago,
             hand: 0,
+            stride: 0,
             looks: LOOKS,
             tries: TRIES,
             allowed_at: now,
@@ -204,9 +209,16 @@ impl Defence {
         ConnId::new(at)
     }
 
-    /// Puts the hand on a slot chosen by lot, of so many.
+    /// Moves the hand on over slots, of so many, that are likely to stay as well: each time over
+    /// twice as many as the last time. It still goes round, so who came last is looked at last.
     pub(super) fn leap(&mut self, capacity: u32) {
-        self.hand = self.lots.below_inclusive(u64::from(capacity.max(1) - 1)) as u32;
+        self.stride = (self.stride * 2).clamp(1, (capacity / LONGEST_LEAP).max(1));
+        self.hand = ((u64::from(self.hand) + u64::from(self.stride)) % u64::from(capacity.max(1))) as u32;
+    }
+
+    /// The hand is where connections can make room: it goes from slot to slot again.
+    pub(super) const fn walk(&mut self) {
+        self.stride = 0;
     }
 
     /// A number drawn by lot.
@@ -251,7 +263,7 @@ impl Flows {
     }
 
     fn has_service(&mut self, snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
-        self.defence.asked.has_service(snapshot, key, ingress)
+        self.defence.asked.has_service(snapshot, key)
             || snapshot.services.find(snapshot.marks.mark(key, ingress), key).is_some()
     }
 

@@ -10,8 +10,7 @@
 //! A hand goes round the slots of the table and stops where it found one. Vacant slots are used
 //! first in, first out, so a newcomer mostly stands behind the hand, and all others are looked at
 //! before it; and who was heard of a moment ago is passed over if somebody else is near. Those that
-//! stay often lie in long rows, for they are as old as each other: from such a row the hand leaps to
-//! a slot chosen by lot.
+//! stay often lie in long rows, for they are as old as each other: over such a row the hand leaps.
 
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
@@ -31,7 +30,7 @@ const NEAR: u32 = 8;
 const NEARBY: u32 = 64;
 /// That moment.
 const MOMENT: u32 = Ticks::PER_SECOND;
-/// Slots looked at in a row before the hand leaps.
+/// Slots of which none can make room, before the hand leaps.
 const ROW: u32 = NEARBY + 1;
 /// Slots looked at for one connection at most, as far as the allowance goes; and during a flood, when
 /// packets are lost while the worker searches.
@@ -80,6 +79,7 @@ impl Flows {
             self.table.prefetch_hot(ConnId::new(id.as_u32().saturating_add(AHEAD)));
             match self.worth(snapshot, id, kept) {
                 Worth::Nothing(moment) if moment >= MOMENT => {
+                    self.defence.walk();
                     self.displace(snapshot, id, kept);
                     return true;
                 }
@@ -93,6 +93,7 @@ impl Flows {
             }
         }
         let Some((id, _)) = fresh.or(silent) else { return false };
+        self.defence.walk();
         self.stats.displaced_silent.add(u64::from(fresh.is_none()));
         self.displace(snapshot, id, kept);
         true

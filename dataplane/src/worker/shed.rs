@@ -9,11 +9,11 @@
 use std::boxed::Box;
 
 use crate::conn::key::FlowKey;
-use crate::io::PortId;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::snapshot::service::ServiceKey;
+use crate::snapshot::service::Services;
 use crate::verdict::DropReason;
 use crate::wire::l4;
 use crate::wire::l4::flag;
@@ -25,51 +25,44 @@ use crate::worker::source;
 const ASKED: usize = 4096;
 const NOBODY: u64 = u64::MAX;
 
-/// Services that a flood asked for under the present rules. A newer one takes the place of an older.
+/// Services that a flood asked for. A newer one takes the place of an older.
 #[derive(Debug)]
 pub(super) struct Asked {
-    generation: u32,
+    /// [`Services::version`] of those.
+    version: u64,
     words: Box<[u64; ASKED]>,
 }
 
 impl Default for Asked {
     fn default() -> Self {
-        Self { generation: 0, words: Box::new([NOBODY; ASKED]) }
+        Self { version: 0, words: Box::new([NOBODY; ASKED]) }
     }
 }
 
 impl Asked {
-    /// Whether packets of the flow `key` have a service of their own: by address and port, and by
-    /// no mark. No for some that have: those are looked for in the long way.
+    /// Whether packets of the flow `key` have a service of their own: by address and port, while no
+    /// packet bears a mark. No for some that have: those are looked for in the long way.
     #[inline]
-    pub(super) fn has_service(&mut self, snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
+    pub(super) fn has_service(&mut self, snapshot: &Snapshot, key: FlowKey) -> bool {
         let wanted = ServiceKey::Address { protocol: key.protocol(), addr: key.dst(), port: key.dport() };
         let word = wanted.word();
         let slot = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % ASKED;
-        if self.words[slot] == word && self.generation == snapshot.generation {
+        if !snapshot.marks.is_empty() {
+            return false;
+        }
+        if self.words[slot] == word && self.version == snapshot.services.version() {
             return true;
         }
-        self.look(snapshot, key, ingress, wanted, slot)
+        self.look(&snapshot.services, key, wanted, slot)
     }
 
     #[inline(never)]
-    fn look(
-        &mut self,
-        snapshot: &Snapshot,
-        key: FlowKey,
-        ingress: PortId,
-        wanted: ServiceKey,
-        slot: usize,
-    ) -> bool {
-        if self.generation != snapshot.generation {
-            self.generation = snapshot.generation;
+    fn look(&mut self, services: &Services, key: FlowKey, wanted: ServiceKey, slot: usize) -> bool {
+        if self.version != services.version() {
+            self.version = services.version();
             self.words.fill(NOBODY);
         }
-        let own = snapshot.marks.is_empty()
-            && snapshot
-                .services
-                .find(snapshot.marks.mark(key, ingress), key)
-                .is_some_and(|service| service.key == wanted);
+        let own = services.find(0, key).is_some_and(|service| service.key == wanted);
         if own {
             self.words[slot] = wanted.word();
         }
@@ -80,16 +73,16 @@ impl Asked {
 impl Flows {
     /// Whether a packet of a flood, just parsed, is to be dropped if it belongs to no connection.
     #[inline]
-    pub(super) fn is_unwanted(&mut self, snapshot: &Snapshot, meta: &PacketMeta, ingress: PortId) -> bool {
+    pub(super) fn is_unwanted(&mut self, snapshot: &Snapshot, meta: &PacketMeta) -> bool {
         let key = meta.key;
-        let tcp = key.protocol() == l4::TCP;
+        let resets = meta.tcp_flags & flag::RST != 0;
         let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
         meta.class == Class::Flow
-            && !(tcp && opens && meta.tcp_flags & flag::RST == 0)
+            && (key.protocol() != l4::TCP || resets || !opens)
             && !source::has_options(meta)
             && !create::is_nobody(key.src())
             && key.sport() != create::FTP_DATA
-            && self.defence.asked.has_service(snapshot, key, ingress)
+            && self.defence.asked.has_service(snapshot, key)
     }
 
     /// Why such a packet is dropped, now that it turned out to belong to no connection. `None` when

@@ -147,7 +147,7 @@ impl<F: Frame> Stage<F> {
                 *approach = Approach::default();
             } else {
                 *approach = flows.table.approach(key);
-                *unwanted |= u32::from(flows.is_unwanted(snapshot, meta, self.ingress)) << nth;
+                *unwanted |= u32::from(flows.is_unwanted(snapshot, meta)) << nth;
             }
         }
     }

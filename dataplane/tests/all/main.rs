@@ -26,6 +26,7 @@ mod reuse;
 mod rig;
 mod round_trip;
 mod rules;
+mod shed;
 mod sources;
 mod steady;
 mod tcp;
