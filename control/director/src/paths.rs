@@ -179,8 +179,8 @@ impl PathCompiler {
                     }
                     (Some(&port), None) if all.is_empty() => RouteTarget::OnLink { port, mtu: clamp(*mtu) },
                     (Some(&port), None) => RouteTarget::OnLinks { port, mtu: clamp(*mtu), ports: ports() },
-                    // The route leads out of another interface of the machine, or it is an IPv4
-                    // route with an IPv6 next hop.
+                    // The route leads out of another interface, or it is an IPv4 route with an IPv6
+                    // next hop.
                     _ => RouteTarget::Host(ports()),
                 }
             }
@@ -329,15 +329,15 @@ fn base(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -> Opti
     std::iter::successors(Some(ifindex), below).take(STOREYS).find_map(|ifindex| links.get(&ifindex).copied())
 }
 
-/// The port by which the packets that Linux receives on this link come, when they have no tag.
-/// Packets of a VLAN have a tag, and every frame with a tag is left to Linux.
+/// For a link of Linux: the port by which its packets come to the director, if they come without a
+/// tag. Packets of a VLAN have a tag, and every frame with a tag is left to Linux.
 fn taken_from(state: &MirrorState, links: &HashMap<u32, PortId>, ifindex: u32) -> Option<PortId> {
     let below = |ifindex: &u32| state.ifaces.get(ifindex).filter(|iface| !iface.tagged)?.lower;
     std::iter::successors(Some(ifindex), below).take(STOREYS).find_map(|ifindex| links.get(&ifindex).copied())
 }
 
-/// The gateways behind ports, at most [`GATEWAYS`]. When there are more, those that most addresses
-/// are behind are taken.
+/// The gateways that are reached through ports, at most [`GATEWAYS`]. When there are more, the
+/// gateways of the most addresses are taken.
 fn gateways(flat: &[FlatRoute], links: &HashMap<u32, PortId>) -> BTreeSet<(PortId, Ipv4Addr)> {
     let mut behind: HashMap<(PortId, Ipv4Addr), u64> = HashMap::new();
     for FlatRoute { start, end, target } in flat {
