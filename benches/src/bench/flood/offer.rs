@@ -254,13 +254,13 @@ fn anybody(random: &mut XorShift, services: u32) -> Record {
     let [a, b, c, d, e, f, g, h] = drawn.to_be_bytes();
     // Not 0, 127, multicast, nor above. Products and shifts in place of divisions, which would take a
     // good part of the time of a packet.
-    let first = match 1 + (u16::from(a) * 222 >> 8) as u8 {
+    let first = match 1 + ((u16::from(a) * 222) >> 8) as u8 {
         low @ ..127 => low,
         low => low + 1,
     };
     let from = Ipv4Addr::new(first, b, c, d);
     let port = u16::from_be_bytes([e, f]).max(1024);
-    let service = u64::from(u16::from_be_bytes([g, h])) * u64::from(services) >> 16;
+    let service = (u64::from(u16::from_be_bytes([g, h])) * u64::from(services)) >> 16;
     rules::packet((from, port), service as u32)
 }
 
