@@ -13,32 +13,32 @@ expect "an empty director has no notes" "" "$(vipline status --json | sed -n '/"
 rule -A -t "$VIP:80" -s rr
 warned=$(vipline ipvsadm -a -t "$VIP:80" -r "$(rip 1):8080" -b 2>&1)
 expect "FULLNAT without a local address: exit status" 0 $?
-expect "and one warning" "Warning: -t $VIP:80 has no local address" "$(grep -o "Warning: .* local address" <<<"$warned")"
-expect "and a line in the status" 1 "$(notes "TCP $VIP:80: destinations by FULLNAT, but no local address")"
+expect "FULLNAT without a local address: one warning" "Warning: -t $VIP:80 has no local address" "$(grep -o "Warning: .* local address" <<<"$warned")"
+expect "FULLNAT without a local address: a note in the status" 1 "$(notes "TCP $VIP:80: destinations by FULLNAT, but no local address")"
 rule -P -t "$VIP:80" -z "$DIP_LAN"
-expect "no note once it has one" 0 "$(notes "no local address")"
+expect "FULLNAT with a local address: no note" 0 "$(notes "no local address")"
 
 rule -A -t 198.51.100.7:80 -s rr
 expect "a VIP on no interface: a note" 1 "$(notes "198.51.100.7: virtual, but on no interface")"
 owned() { [[ $(notes "on no interface") -eq 0 ]]; }
 in_director ip addr add 198.51.100.7/32 dev wan0
-expect_true "no note once an interface has it" "no such line" "$(vipline status)" \
+expect_true "a VIP on an interface: no note" "no such line" "$(vipline status)" \
     wait_until 5 owned
 
 rule -A -f 9 -s rr
 expect "a mark that no rule gives: a note" 1 "$(notes "FWM 9: no rule gives a packet this mark")"
 vipline mark -A PREROUTING -p tcp -m multiport --dport 9,99 -j MARK --set-m 9
-expect "no note once a rule gives it" 0 "$(notes "no rule gives")"
+expect "a mark that a rule gives: no note" 0 "$(notes "no rule gives")"
 
 expect "no marks by iptables: no note" 0 "$(notes "Linux marks packets")"
 in_director iptables -t mangle -A PREROUTING -p tcp --dport 9 -j MARK --set-mark 9
 expect "marks by iptables: a note" 1 "$(notes "Linux marks packets (chain PREROUTING of table mangle)")"
-expect "and the same in JSON" 1 "$(vipline status --json | grep -c "Linux marks packets")"
+expect "marks by iptables: a note in JSON" 1 "$(vipline status --json | grep -c "Linux marks packets")"
 
 status=0
 vipline conns --state FOO >/dev/null 2>"$LAB_DIR/state.err" || status=$?
 expect "conns --state FOO: exit status" 2 "$status"
-expect_true "and the error lists the states" "ESTABLISHED among them" "$(cat "$LAB_DIR/state.err")" grep -q ESTABLISHED "$LAB_DIR/state.err"
+expect_true "conns --state FOO: the error lists the states" "ESTABLISHED among them" "$(cat "$LAB_DIR/state.err")" grep -q ESTABLISHED "$LAB_DIR/state.err"
 
 accounted() {
     vipline stats | awk '{ n[$2] = $1 } END { exit !(n["created"] > 0 && n["created"] == n["connections"] + n["expired"] + n["displaced"] + n["cut_short"]) }'

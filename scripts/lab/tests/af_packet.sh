@@ -30,7 +30,7 @@ write_rules
 expect "100 requests answered" 100 "$(answered)"
 # shellcheck disable=SC2016
 resets() { in_director awk '/^Tcp: [0-9]/ { print $15 }' /proc/net/snmp; }
-expect "and Linux reset none" 0 "$(resets)"
+expect "Linux reset no connection" 0 "$(resets)"
 check_download
 queries=$(in_client timeout 20 "$PYTHON" "$LAB_HOME/udp_query.py" "$VIP" 53 200 "$(next_ports 200)" 2>/dev/null | wc -l)
 expect "200 UDP queries answered" 200 "$queries"
@@ -39,7 +39,7 @@ expect_true "TCP to the director's own address" director "none" \
     test "$(in_client curl -sS -m 3 "http://$DIP_WAN:$DIRECTOR_TCP_PORT/" 2>&1)" = director
 
 director_end TERM
-expect "exit status" 0 "$DIRECTOR_STATUS"
+expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"
 expect "no nftables rules are left" "" "$(rules)"
 expect_true "Linux receives frames of the interface again" "an answer" "none" linux_hears
 
@@ -48,16 +48,16 @@ expect_true "started again: Linux receives no frames" "a chain on xwan" "$(rules
 director_end KILL
 quiet() { [[ -z $(rules) ]]; }
 expect_true "killed: no nftables rules are left either" "no rules" "$(rules)" wait_until 5 quiet
-expect_true "and Linux receives frames of the interface" "an answer" "none" linux_hears
+expect_true "killed: Linux receives frames of the interface" "an answer" "none" linux_hears
 
 # Older kernels do not remove a table with its owner. A table left by a killed daemon must not keep
 # the next daemon from starting.
 in_director nft 'add table netdev vipline-xwan; add chain netdev vipline-xwan ingress { type filter hook ingress device "xwan" priority -500; policy drop; }'
 start 256
 write_rules
-expect "with an old table: 100 requests answered" 100 "$(answered)"
+expect "with a table from an earlier daemon: 100 requests answered" 100 "$(answered)"
 director_end TERM
-expect "and the table is gone" "" "$(rules)"
+expect "the table from an earlier daemon is gone too" "" "$(rules)"
 
 # Jumbo frames fit the ring.
 for pair in director-xwan client-eth0; do

@@ -60,7 +60,7 @@ rule -e -t "$service" -r "$(rip 2):80" -m -w 8
 a_second_of_requests
 expect "rs2 at weight 8: every request answered, by rs2 too" "200 rs1 200 rs2 200 rs3" "$(answers)"
 read -r heavy all < <(awk '/rs2/ { heavy++ } { all++ } END { print heavy + 0, all + 0 }' "$LAB_DIR/second")
-expect_true "and its share is eight tenths ($heavy of $all)" "70 to 90 %" "$heavy of $all" \
+expect_true "rs2 at weight 8: its share is eight tenths ($heavy of $all)" "70 to 90 %" "$heavy of $all" \
     test $((heavy * 10)) -ge $((all * 7)) -a $((heavy * 10)) -le $((all * 9))
 
 stop requests
@@ -72,5 +72,5 @@ for i in {1..6}; do
     wait_until 30 dead "$(pid_of "download.$i")"
     [[ $(digest "$LAB_DIR/download.$i") != "$wanted" ]] || intact=$((intact + 1))
 done
-expect "long downloads that were not rs1's" 4 "$others"
-expect "were complete, with the right SHA-256" "$others" "$intact"
+expect "long downloads from rs2 and rs3" 4 "$others"
+expect "long downloads from rs2 and rs3 that were complete, with the right SHA-256" "$others" "$intact"

@@ -23,7 +23,7 @@ interrupt() {
     wait "$pid" || status=$?
     expect_true "SIG$1 $3 s after $2: the demo says it was interrupted" "exit 130 or 143" "exit $status" test "$status" -eq 130 -o "$status" -eq 143
     left="$(find /run/netns -name "$name-*" | tr '\n' ' ')$(ls "$VIPLINE_LABS")$(pgrep -f "$VIPLINE_LABS" | tr '\n' ' ')"
-    expect "and left nothing behind" "" "$left"
+    expect "SIG$1 $3 s after $2: the demo left nothing behind" "" "$left"
 }
 
 interrupt TERM client 0

@@ -47,7 +47,7 @@ spawn director viplined unshare -m sh -c 'mount -t tmpfs none /sys/kernel/mm/hug
 wait_ready 20 viplined vipline status
 write_rules
 expect "without huge pages: 10 requests answered" 10 "$(http_requests 10 2>/dev/null | grep -c '^rs')"
-expect_true "and the log says so" "a line about huge pages" "none" \
+expect_true "without huge pages: a line in the log" "a line about huge pages" "none" \
     grep -rq "not enough free huge pages" "$LAB_DIR" --include='*viplined*'
 
 expect "the control socket's mode" 600 "$(stat -c %a "$LAB_DIR/run/control.sock")"
@@ -62,4 +62,4 @@ done
 expect "after bad input on the socket: 10 requests answered" 10 "$(http_requests 10 2>/dev/null | grep -c '^rs')"
 status=0
 vipline status >/dev/null 2>&1 || status=$?
-expect "and status still answers" 0 "$status"
+expect "after bad input on the socket: status answers" 0 "$status"

@@ -12,4 +12,4 @@ expect "a neighbour that nobody uses is not asked for" "" "$(gateway)"
 in_director ip route add 203.0.113.0/24 via "$ROUTER_WAN"
 expect_true "the gateway of a route is resolved without any packet" "$ROUTER_WAN with a MAC" "$(gateway)" wait_until 10 known
 in_director ip neigh flush dev wan0
-expect_true "and again when Linux has forgotten it" "$ROUTER_WAN with a MAC" "$(gateway)" wait_until 10 known
+expect_true "the gateway is resolved again after Linux forgot it" "$ROUTER_WAN with a MAC" "$(gateway)" wait_until 10 known

@@ -28,7 +28,7 @@ sleep 5
 ns=$(($(cpu) - ns)) worker=$(($(sleeps rte-worker) - worker)) pump=$(($(sleeps vl-pump) - pump))
 echo "  --    idle for 5 s: $(awk -v ns="$ns" 'BEGIN { printf "%.1f", ns / 5e7 }') % of a core"
 expect_true "idle for 5 s: the worker woke up $worker times" "1000 to 6500" "$worker" test "$worker" -ge 1000 -a "$worker" -le 6500
-expect_true "and the pump woke up $pump times" "under 500" "$pump" test "$pump" -lt 500
+expect_true "idle for 5 s: the pump woke up $pump times" "under 500" "$pump" test "$pump" -lt 500
 
 ping_ms() { in_client ping -n -c 1 -W 1 "$VIP" | sed -n 's/.*time=\([0-9.]*\).*/\1/p'; }
 

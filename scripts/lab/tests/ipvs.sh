@@ -35,12 +35,12 @@ speak() { timeout 20 python3 "$LAB_DIR/speak.py" "$socket" "$@" 2>&1; }
 list() { speak 4 0x300 | sort | uniq -c | xargs; }
 answered() { [[ $(list) == "1 end"* ]]; }
 
-expect "its mode" 600 "$(stat -c %a "$socket")"
+expect "the IPVS socket's mode" 600 "$(stat -c %a "$socket")"
 expect "a dump lists the services" "1 end $(vipline ipvsadm -Sn | grep -c '^-A') service" "$(list)"
 expect "an unknown command is refused" "errno 95" "$(speak 99 4)"
 rm "$socket"
 expect_true "a deleted socket is made again" "within 8 s" "not" wait_until 8 answered
 expect "the control socket is still there" 0 "$(vipline status >/dev/null; echo $?)"
 expect "a flush is acknowledged" "errno 0" "$(speak 17 4)"
-expect "and the table is empty" "" "$(vipline ipvsadm -Sn)"
-expect "for this socket, too" "1 end" "$(list)"
+expect "after the flush ipvsadm lists no rules" "" "$(vipline ipvsadm -Sn)"
+expect "after the flush a dump lists no services" "1 end" "$(list)"

@@ -29,26 +29,26 @@ print(status["degraded"], port["up"], port["link"])' "$1"
 }
 
 expect "20 requests answered" 20 "$(answered)"
-expect "all is well: exit status" 0 "$(status_code)"
-expect "and in JSON" "False True up" "$(json_of wan)"
+expect "links up: exit status" 0 "$(status_code)"
+expect "links up: JSON" "False True up" "$(json_of wan)"
 # The host interface must have its carrier before the cable is pulled.
 expect_true "the host interface has a carrier" "LOWER_UP" "none" carrier wan0
 
 # Setting the peer of xwan down is like pulling the cable.
 ip -n "$LAB_NAME-switch" link set director-xwan down
 expect_true "cable pulled: the host interface loses its carrier" "no LOWER_UP" "LOWER_UP" wait_until 5 no_carrier wan0
-expect_true "the log tells" "a line with xwan and carrier" "$(tail -n 3 "$LAB_DIR/log/viplined")" wait_until 5 log_says 'port wan: xwan has no carrier'
-expect_true "status tells" "no carrier" "$(vipline status 2>&1)" wait_until 5 port_says wan "no carrier"
-expect "and exits with 3" 3 "$(status_code)"
-expect_true "in one word" "degraded" "$(head -n 1 "$LAB_DIR/status.out")" grep -q '^vipline .*: degraded' "$LAB_DIR/status.out"
-expect "and in JSON" "True False no carrier" "$(json_of wan)"
-expect "the other port is up" "True True up" "$(json_of lan)"
-expect_true "and keeps its carrier" "LOWER_UP" "none" carrier lan0
+expect_true "cable pulled: a line in the log" "a line with xwan and carrier" "$(tail -n 3 "$LAB_DIR/log/viplined")" wait_until 5 log_says 'port wan: xwan has no carrier'
+expect_true "cable pulled: status says so" "no carrier" "$(vipline status 2>&1)" wait_until 5 port_says wan "no carrier"
+expect "cable pulled: vipline status exits with" 3 "$(status_code)"
+expect_true "cable pulled: status is degraded" "degraded" "$(head -n 1 "$LAB_DIR/status.out")" grep -q '^vipline .*: degraded' "$LAB_DIR/status.out"
+expect "cable pulled: JSON" "True False no carrier" "$(json_of wan)"
+expect "cable pulled: the other port is up" "True True up" "$(json_of lan)"
+expect_true "cable pulled: the other host interface keeps its carrier" "LOWER_UP" "none" carrier lan0
 ip -n "$LAB_NAME-switch" link set director-xwan up
-expect_true "cable back: so is the carrier" "LOWER_UP" "none" wait_until 5 carrier wan0
-expect_true "the log tells" "up again" "$(tail -n 3 "$LAB_DIR/log/viplined")" wait_until 5 log_says 'port wan: the link is up again'
+expect_true "cable back: the host interface has its carrier again" "LOWER_UP" "none" wait_until 5 carrier wan0
+expect_true "cable back: a line in the log" "up again" "$(tail -n 3 "$LAB_DIR/log/viplined")" wait_until 5 log_says 'port wan: the link is up again'
 expect "20 requests answered" 20 "$(answered)"
-expect "exit status" 0 "$(status_code)"
+expect "cable back: vipline status exits with" 0 "$(status_code)"
 
 in_director ip link set xlan down
 expect_true "interface set down: status tells" "down" "$(vipline status 2>&1)" wait_until 5 port_says lan down
@@ -71,7 +71,7 @@ last_line() { grep '^viplined: ' "$LAB_DIR/log/viplined" | tail -n 1; }
 in_director ip link del xwan
 ended
 expect "device deleted: the daemon ends with" 1 "${DIRECTOR_STATUS:-still running}"
-expect_true "and says why" "port wan: interface xwan is gone" "$(last_line)" grep -q 'port wan: interface xwan is gone.*start viplined again' <<<"$(last_line)"
+expect_true "device deleted: the last line says why" "port wan: interface xwan is gone" "$(last_line)" grep -q 'port wan: interface xwan is gone.*start viplined again' <<<"$(last_line)"
 plug director xwan clients
 director_start
 write_rules
@@ -81,7 +81,7 @@ DIRECTOR_STATUS=""
 in_director sh -c "ip link del xwan; ip link add xwan type veth peer name xfar"
 ended
 expect "device made again under its name: the daemon ends with" 1 "${DIRECTOR_STATUS:-still running}"
-expect_true "and says so" "deleted" "$(last_line)" grep -qE 'xwan (was deleted and made again|is gone)' <<<"$(last_line)"
+expect_true "device made again under its name: the last line says so" "deleted" "$(last_line)" grep -qE 'xwan (was deleted and made again|is gone)' <<<"$(last_line)"
 in_director ip link del xwan
 plug director xwan clients
 director_start
@@ -91,7 +91,7 @@ DIRECTOR_STATUS=""
 in_director ip link del wan0
 ended
 expect "host interface deleted: the daemon ends with" 1 "${DIRECTOR_STATUS:-still running}"
-expect_true "and says so" "host interface wan0 is gone" "$(last_line)" grep -q 'port wan: host interface wan0 is gone' <<<"$(last_line)"
+expect_true "host interface deleted: the last line says so" "host interface wan0 is gone" "$(last_line)" grep -q 'port wan: host interface wan0 is gone' <<<"$(last_line)"
 director_start
 write_rules
 expect "started again: 20 requests answered" 20 "$(answered)"

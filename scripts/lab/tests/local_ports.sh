@@ -11,7 +11,7 @@ director_start
 write_rules
 
 left() { vipline status | sed -n "s/.*address $LIP is Linux's too: ports \(.*\) are left.* server has \([0-9]*\);.*/\1, \2/p"; }
-expect "what is left to Linux" "1024 to 2023, 63512" "$(left)"
+expect "ports left to Linux, and ports for FULLNAT" "1024 to 2023, 63512" "$(left)"
 
 # Both sides make one connection for each request, at the same time: clients through the VIP, and
 # the director from its local address.
@@ -28,7 +28,7 @@ expect "300 requests of clients meanwhile" "300 rs1" "$(sort "$LAB_DIR/clients" 
 # Now Linux has all ports but 100.
 range "1124 65535"
 followed() { [[ $(left) == "1124 to 65535, 100" ]]; }
-expect_true "the setting is followed" "1124 to 65535, 100" "$(left)" wait_until 8 followed
+expect_true "a changed ip_local_port_range is followed" "1124 to 65535, 100" "$(left)" wait_until 8 followed
 expect "250 health checks beside 250 requests over 100 ports" "250 rs1" "$(
     in_client timeout 60 bash -c "for n in {1..250}; do curl -s -m 3 http://$VIP/ >/dev/null; done" &
     in_director timeout 60 bash -c "for n in {1..250}; do curl -s -m 3 --interface $LIP http://$(rip 1):8080/ || echo none; done" |

@@ -50,7 +50,7 @@ kill -HUP "$(pid_of viplined)"
 director_end TERM
 expect "without the journal each line has a time stamp" 0 "$(grep -vcE '^(\x1b\[2m)?20[0-9]{2}-[0-9-]+T[0-9:.]+Z' "$LAB_DIR/err")"
 expect "a line about a port has the port's name" yes "$(grep -qF 'port wan: af_xdp:xwan (net_af_xdp), ' "$LAB_DIR/err" && echo yes)"
-expect "and the last line says how it ended" yes "$(tail -1 "$LAB_DIR/err" | grep -qE ' ended: SIGTERM, after [0-9]+ s$' && echo yes)"
+expect "the last line says how the daemon ended" yes "$(tail -1 "$LAB_DIR/err" | grep -qE ' ended: SIGTERM, after [0-9]+ s$' && echo yes)"
 touch "$LAB_DIR/journal"
 JOURNAL_STREAM=$(stat -c '%d:%i' "$LAB_DIR/journal")
 export JOURNAL_STREAM

@@ -16,6 +16,6 @@ before=$SECONDS
 in_director timeout 60 "${tool[@]}" -R <"$LAB_DIR/many" || fail "10 000 services" "exit 0" "exit $?"
 expect_true "10 000 services loaded in $((SECONDS - before)) s" "at most 30 s" "$((SECONDS - before)) s" \
     test $((SECONDS - before)) -le 30
-expect "all are listed" 10002 "$(in_director timeout 20 "${tool[@]}" -Ln | grep -cE '^(TCP|UDP)')"
+expect "all 10 002 services are listed" 10002 "$(in_director timeout 20 "${tool[@]}" -Ln | grep -cE '^(TCP|UDP)')"
 expect_true "the download is complete" "$(stat -c %s "$LAB_DIR/www/large") bytes" "$(stat -c %s "$LAB_DIR/download") bytes" \
     wait_until 20 cmp -s "$LAB_DIR/www/large" "$LAB_DIR/download"

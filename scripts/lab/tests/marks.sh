@@ -38,10 +38,10 @@ for last in 21 22 23; do
     servers+="$(head -n 1 <<<"$answers") "
 done
 expect "clients whose both ports reached one server" 3 "$together"
-expect "and each of them its own server" "rs3 rs2 rs1 " "$servers"
+expect "the servers of the three clients" "rs3 rs2 rs1 " "$servers"
 seen() { awk -v port="$1" '$1 ~ /\.2[123]$/ && $3 == port { n++ } END { print n + 0 }' "$LAB_DIR"/rs*/access.log; }
 expect "the servers saw port 80 as 80" 6 "$(seen 80)"
-expect "and port 443 as 443" 9 "$(seen 443)"
+expect "the servers saw port 443 as 443" 9 "$(seen 443)"
 
 expect "one template for each client, named by the mark" "3 IP 0.0.2.154:0" \
     "$(vipline ipvsadm -Lnc | awk '$1 == "IP" { n++; virtual = $5 } END { print n + 0, "IP", virtual }')"
@@ -88,4 +88,4 @@ director_start
 expect "a director started with marks and rules from files has them" \
     "$(cat "$LAB_DIR/marks.saved" "$LAB_DIR/rules.saved")" "$(vipline mark save; vipline ipvsadm -Sn)"
 answers=$(ask "${CLIENT%.*}.22" "http://$VIP/" "http://$VIP:443/" | sort -u)
-expect "and serves both ports of a client by one server" rs3 "$answers"
+expect "and one server serves both ports of a client" rs3 "$answers"

@@ -56,7 +56,7 @@ wait_until 10 dead "$pid"
 DIRECTOR_STATUS=0
 wait "$pid" 2>/dev/null || DIRECTOR_STATUS=$?
 expect "without its XDP program the daemon ends with" 1 "$DIRECTOR_STATUS"
-expect_true "and says why" "XDP program was taken off xwan" "$(tail -n 1 "$LAB_DIR/log/viplined")" log_says '^viplined: port wan: the XDP program was taken off xwan'
+expect_true "without its XDP program: the last line says why" "XDP program was taken off xwan" "$(tail -n 1 "$LAB_DIR/log/viplined")" log_says '^viplined: port wan: the XDP program was taken off xwan'
 
 # memif's driver forgets its counts when the peer goes. The peer here is DPDK's own generator.
 cat >"$LAB_DIR/vipline.toml" <<TOML
@@ -76,10 +76,10 @@ expect_true "memif without its peer: degraded" "no carrier" "$(vipline status 2>
 spawn director generator dpdk-testpmd --lcores=0@0,1@0 --no-pci --no-huge -m 256 --file-prefix="$LAB_NAME-gen" \
     --vdev="net_memif0,id=0,role=client,socket=$LAB_DIR/memif,socket-abstract=no" \
     -- --total-num-mbufs=8192 --forward-mode=txonly --tx-first --stats-period 1 --no-lsc-interrupt
-expect_true "with it: up" "up" "$(vipline status 2>&1)" wait_until 15 status_has '^port wan: .*, up'
-expect_true "and its packets are counted" "at least 1000" "$(of wan "packets in")" wait_until 10 at_least wan "packets in" 1000
+expect_true "memif with its peer: up" "up" "$(vipline status 2>&1)" wait_until 15 status_has '^port wan: .*, up'
+expect_true "memif with its peer: packets are counted" "at least 1000" "$(of wan "packets in")" wait_until 10 at_least wan "packets in" 1000
 bytes() { vipline stats --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["ports"][0]["rx_bytes"])'; }
 stop generator
-expect_true "when it is gone: no carrier again" "no carrier" "$(vipline status 2>&1)" wait_until 10 status_has '^port wan: .*, no carrier,'
-expect_true "and the counts stay" "at least 1000" "$(of wan "packets in")" at_least wan "packets in" 1000
-expect_true "with the bytes" "at least 60000" "$(bytes)" test "$(bytes)" -ge 60000
+expect_true "memif after its peer ended: no carrier" "no carrier" "$(vipline status 2>&1)" wait_until 10 status_has '^port wan: .*, no carrier,'
+expect_true "memif after its peer ended: packets stay counted" "at least 1000" "$(of wan "packets in")" at_least wan "packets in" 1000
+expect_true "memif after its peer ended: bytes stay counted" "at least 60000" "$(bytes)" test "$(bytes)" -ge 60000

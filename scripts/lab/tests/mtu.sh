@@ -45,8 +45,8 @@ set_mtu 1400 director-xlan
 director_start
 write_rules
 expect "the host interface has the device's MTU" 1400 "$(mtu_of lan0)"
-expect "the other one its own" 1500 "$(mtu_of wan0)"
-expect_true "status says so" "MTU 1400" "$(vipline status)" status_has '^port lan: .*MTU 1400'
+expect "the other host interface keeps its own MTU" 1500 "$(mtu_of wan0)"
+expect_true "status shows the MTU of the device" "MTU 1400" "$(vipline status)" status_has '^port lan: .*MTU 1400'
 expect "a datagram of 1500 bytes with DF: the client gets an error" "EMSGSIZE 1400" "$(datagram 1472)"
 expect "20 requests answered" 20 "$(answered)"
 in_client ip route flush cache
@@ -55,24 +55,24 @@ upload() { in_client curl -sS -m 10 -o /dev/null -w '%{http_code}' --data-binary
 expect "an upload of 200 kB comes through" 200 "$(upload)"
 
 set_mtu 1300 director-xlan
-expect_true "lowered while it runs: the host interface follows" 1300 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1300
+expect_true "MTU lowered at run time: the host interface follows" 1300 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1300
 in_client ip route flush cache
-expect "and the client gets an error" "EMSGSIZE 1300" "$(datagram 1472)"
+expect "MTU lowered at run time: the client gets an error" "EMSGSIZE 1300" "$(datagram 1472)"
 set_mtu 1500 director-xlan
-expect_true "raised again: the host interface follows" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
+expect_true "MTU raised again: the host interface follows" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
 in_client ip route flush cache
 expect "20 requests answered" 20 "$(answered)"
 in_director ip link set lan0 mtu 9000
 expect_true "a host interface with a larger MTU than its device gets the device's MTU" 1500 "$(mtu_of lan0)" wait_until 5 has_mtu lan0 1500
 
 set_mtu 3000 director-xlan
-expect_true "more than the buffers hold: status says what to do" "ip link set xlan mtu" "$(vipline status 2>&1)" \
+expect_true "MTU above the buffers: status says what to do" "ip link set xlan mtu" "$(vipline status 2>&1)" \
     wait_until 5 status_has 'xlan has MTU 3000.*ip link set xlan mtu'
 status=0
 vipline status >/dev/null 2>&1 || status=$?
-expect "and exits with 3" 3 "$status"
+expect "MTU above the buffers: vipline status exits with" 3 "$status"
 director_end TERM
-expect "exit status" 0 "$DIRECTOR_STATUS"
+expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"
 
 # A larger MTU from the start: the buffers are made for it. A bridge has the smallest MTU of its
 # ports.
@@ -89,7 +89,7 @@ expect "a ping of 3000 bytes comes back" 2 "$(echoed 2972)"
 expect "20 requests answered" 20 "$(answered)"
 check_download
 missed() { vipline stats | sed -n 's/^port lan: .*(\([0-9]*\) missed.*/\1/p'; }
-expect "and no frame of the real servers was missed" 0 "$(missed)"
+expect "MTU 3000: no frame of the real servers was missed" 0 "$(missed)"
 director_end TERM
 
 # An MTU too large for any buffer of the driver: `vipline check` and the daemon refuse it in one
@@ -102,5 +102,5 @@ expect_true "MTU 9000: the check refuses in one line that says what to do" "ip l
 status=0
 read -ra command < <(director_command)
 in_director timeout 10 "${command[@]}" >/dev/null 2>"$LAB_DIR/refused.err" || status=$?
-expect "and so does the daemon: exit status" 1 "$status"
-expect "in one line" 1 "$(grep -c '^viplined: port wan: xwan has MTU 9000' "$LAB_DIR/refused.err")"
+expect "MTU 9000: the daemon refuses: exit status" 1 "$status"
+expect "MTU 9000: the daemon refuses in one line" 1 "$(grep -c '^viplined: port wan: xwan has MTU 9000' "$LAB_DIR/refused.err")"

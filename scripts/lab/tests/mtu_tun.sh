@@ -14,4 +14,4 @@ expect "an upload of 200 kB comes through" 200 "$(upload)"
 learned() { in_client ip route get "$VIP" | sed -n 's/.* mtu \([0-9]*\).*/\1/p'; }
 expect "the client has learned the MTU minus the outer header" 1380 "$(learned)"
 sent() { vipline stats | awk '$2 == "icmp_sent" { print $1 }'; }
-expect_true "from an ICMP error of the director" "at least 1 icmp_sent" "$(sent)" test "$(sent)" -ge 1
+expect_true "the director sent an ICMP error" "at least 1 icmp_sent" "$(sent)" test "$(sent)" -ge 1

@@ -32,14 +32,14 @@ expect "500 UDP queries answered" 500 "$queries"
 
 in_director ethtool -L xwan rx 4 tx 4
 in_ns switch ethtool -L director-xwan rx 4 tx 4
-expect_true "two more queues while it runs: status says what to do" "ethtool -L xwan rx 2 tx 2" "$(vipline status 2>&1)" \
+expect_true "two more queues at run time: status says what to do" "ethtool -L xwan rx 2 tx 2" "$(vipline status 2>&1)" \
     wait_until 6 status_has 'ethtool -L xwan rx 2 tx 2'
 in_ns switch ethtool -L director-xwan rx 2 tx 2
 in_director ethtool -L xwan rx 2 tx 2
 well() { vipline status >/dev/null 2>&1; }
-expect_true "and reports nothing more after that" "exit 0" "$(vipline status 2>&1)" wait_until 6 well
+expect_true "after the command: status reports nothing" "exit 0" "$(vipline status 2>&1)" wait_until 6 well
 director_end TERM
-expect "exit status" 0 "$DIRECTOR_STATUS"
+expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"
 
 # Queues that do not exist, and more queues than the worker can serve.
 director_config
@@ -55,6 +55,6 @@ expect_true "16 queues: the check names the command" "ethtool -L" "$(check)" \
 status=0
 read -ra command < <(director_command)
 in_director timeout 10 "${command[@]}" >/dev/null 2>"$LAB_DIR/refused.err" || status=$?
-expect "and so does the daemon" "1, 1 line" "$status, $(grep -c '^viplined: port wan: .*ethtool -L xwan rx 8 tx 8' "$LAB_DIR/refused.err") line"
+expect "16 queues: the daemon refuses in one line with the command" "1, 1 line" "$status, $(grep -c '^viplined: port wan: .*ethtool -L xwan rx 8 tx 8' "$LAB_DIR/refused.err") line"
 in_director ethtool -L xwan rx 8 tx 8
-expect_true "the command helps" "2 ports" "$(check)" grep -q '2 ports' <<<"$(check)"
+expect_true "16 queues, after the command: the check passes" "2 ports" "$(check)" grep -q '2 ports' <<<"$(check)"

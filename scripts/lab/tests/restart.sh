@@ -28,23 +28,23 @@ for round in 1 2; do
     expect "killed ($round): its host interfaces are gone" "" "$(taps)"
     serve
     expect "started again ($round): 30 requests answered" 30 "$(answered)"
-    expect "and the route of its configuration exists" "10.99.0.0/16 via $(rip 1) dev lan0 proto static" "$(route)"
+    expect "started again ($round): the route of the configuration exists" "10.99.0.0/16 via $(rip 1) dev lan0 proto static" "$(route)"
 done
 
 read -ra command < <(director_command)
 status=0
 in_director timeout 10 "${command[@]}" 2>"$LAB_DIR/second.err" >&2 || status=$?
 expect_true "a second daemon in the same place refuses" "exit 1 or 2" "exit $status" test "$status" -eq 1 -o "$status" -eq 2
-expect "and says why in one line" 1 "$(wc -l <"$LAB_DIR/second.err")"
-expect "the first one goes on: 30 requests answered" 30 "$(answered)"
+expect "a second daemon in the same place says why in one line" 1 "$(wc -l <"$LAB_DIR/second.err")"
+expect "the first daemon goes on: 30 requests answered" 30 "$(answered)"
 
 files=$(huge_files)
 director_end TERM
 expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"
-expect "its host interfaces are gone" "" "$(taps)"
-expect "its sockets are gone" "" "$(sockets)"
+expect "SIGTERM: its host interfaces are gone" "" "$(taps)"
+expect "SIGTERM: its sockets are gone" "" "$(sockets)"
 # shellcheck disable=SC2086 # one word a file
-expect "its hugepage files are gone" "" "${files:+$(ls -d $files 2>/dev/null)}"
+expect "SIGTERM: its hugepage files are gone" "" "${files:+$(ls -d $files 2>/dev/null)}"
 status=0
 vipline status >/dev/null 2>&1 || status=$?
 expect "vipline status without a daemon: exit status" 3 "$status"

@@ -21,9 +21,9 @@ expect_true "rp_filter 1: refused, and counted" "rp_filter above 0" "$(vipline s
     wait_until 10 refused
 before=$(created)
 knock 10.2.0.77
-expect "and no more connections" "$before" "$(created)"
-expect "a client of its own network is served" rs1 "$(in_client curl -sS -m 3 "http://$VIP/" 2>&1)"
+expect "rp_filter 1: no new connection" "$before" "$(created)"
+expect "rp_filter 1: a client with an address of the clients' network is served" rs1 "$(in_client curl -sS -m 3 "http://$VIP/" 2>&1)"
 before=$(created)
 knock "$DIP_LAN"
 expect "the director's own address: no connection" "$before" "$(created)"
-expect_true "and counted" "martian above 0" "$(vipline stats | sed -n '/^Dropped/,/^port/p')" test "$(count_of martian)" -gt 0
+expect_true "the director's own address: counted as martian" "martian above 0" "$(vipline stats | sed -n '/^Dropped/,/^port/p')" test "$(count_of martian)" -gt 0

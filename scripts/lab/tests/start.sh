@@ -54,7 +54,7 @@ device af_xdp:xwan 'memory_mb = 100000000'
 sed -i '/^memory_mb = 256/d' "$LAB_DIR/vipline.toml"
 refused "more memory than there is" 2 "\`memory_mb\` is 100000000, but .* has [0-9]* MB in all"
 down "more memory than there is"
-expect "and check says the same" 1 "$(vipline check "$LAB_DIR/vipline.toml" 2>&1 | grep -c 'MB in all')"
+expect "more memory than there is: the check says the same" 1 "$(vipline check "$LAB_DIR/vipline.toml" 2>&1 | grep -c 'MB in all')"
 
 device af_xdp:xwan
 refused "sysfs hidden" 1 "mount sysfs on /sys" unshare -m sh -c 'mount -t tmpfs none /sys && exec "$@"' --
@@ -80,7 +80,7 @@ spawn director first "${command[@]}"
 wait_until 20 grep -q serving "$LAB_DIR/log/first"
 sed -i 's/wan0/wan1/; s/lan0/lan1/' "$LAB_DIR/vipline.toml"
 refused "a device that another program uses" 1 "Device or resource busy.*another program has this queue of xwan"
-expect "and that program keeps it" 1 "$(in_director ip link show dev xwan | grep -c prog/xdp)"
+expect "a device that another program uses: that program keeps it" 1 "$(in_director ip link show dev xwan | grep -c prog/xdp)"
 stop first
 
 # --- a table that takes long to make ---------------------------------------------------------------------------------
@@ -91,4 +91,4 @@ spawn director viplined "${command[@]}"
 wait_until 10 grep -q 'needs [0-9]* MB' "$LAB_DIR/log/viplined"
 director_end TERM
 expect "SIGTERM while the tables are made: exit status" 0 "$DIRECTOR_STATUS"
-expect "and it ended before it served" 1 "$(grep -c 'ended: SIGTERM, before it served' "$LAB_DIR/log/viplined")"
+expect "SIGTERM while the tables are made: the daemon ended before it served" 1 "$(grep -c 'ended: SIGTERM, before it served' "$LAB_DIR/log/viplined")"

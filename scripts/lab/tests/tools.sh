@@ -35,11 +35,11 @@ expect_true "the tool works again when the daemon goes on" "exit 0" "another" qu
 
 rm -rf "$LAB_DIR/run"
 expect_true "a deleted runtime directory is made again" "within 8 s" "not" wait_until 8 quiet vipline status
-expect_true "status reports it" "a line" "none" noted
-expect "and the log reports it" 1 "$(grep -c 'somebody has deleted the runtime directory' "$LAB_DIR/log/viplined")"
+expect_true "a deleted runtime directory: a line in the status" "a line" "none" noted
+expect "a deleted runtime directory: a line in the log" 1 "$(grep -c 'somebody has deleted the runtime directory' "$LAB_DIR/log/viplined")"
 rm "$LAB_DIR/run/control.sock"
-expect_true "and a deleted socket" "within 8 s" "not" wait_until 8 quiet vipline status
-expect "its rules are as before" "$rules" "$(vipline ipvsadm -Sn)"
+expect_true "a deleted socket is made again" "within 8 s" "not" wait_until 8 quiet vipline status
+expect "the daemon has the same rules as before" "$rules" "$(vipline ipvsadm -Sn)"
 expect "30 requests answered" 30 "$(answered)"
 
 rm "$LAB_DIR/run/viplined.pid"
@@ -47,7 +47,7 @@ read -ra command < <(director_command)
 status=0
 in_director timeout 10 "${command[@]}" 2>"$LAB_DIR/err" >&2 || status=$?
 expect "without its pid file, still no second daemon starts: exit status" 1 "$status"
-expect "it says that one runs" 1 "$(grep -c 'already runs' "$LAB_DIR/err")"
+expect "the error says that a daemon already runs" 1 "$(grep -c 'already runs' "$LAB_DIR/err")"
 director_end TERM
 expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"
 expect "nothing is left in the runtime directory" "" "$(ls -A "$LAB_DIR/run")"

@@ -33,13 +33,13 @@ for less in "${granted[@]}"; do
     expect "without $less: exit status" 1 "$status"
     expect "without $less: says so in one line" "1 1" "$(wc -l <"$LAB_DIR/err") $(grep -c "^viplined: Permission denied: viplined lacks CAP_${less^^} (" "$LAB_DIR/err")"
 done
-expect "and has not even brought the device up" 1 "$(in_director ip link show dev xwan | grep -c 'state DOWN')"
+expect "the refusals left the device down" 1 "$(in_director ip link show dev xwan | grep -c 'state DOWN')"
 
 command_with "${granted[@]}"
 spawn director viplined prlimit --memlock=65536:65536 "${command[@]}"
 wait_ready 20 viplined vipline status
 write_rules
-expect "it runs as nobody" 65534 "$(awk '/^Uid:/ { print $2 }' "/proc/$(pid_of viplined)/status")"
+expect "the daemon runs as user nobody" 65534 "$(awk '/^Uid:/ { print $2 }' "/proc/$(pid_of viplined)/status")"
 expect "30 requests answered" 30 "$(http_requests 30 2>/dev/null | grep -c '^rs')"
 director_end TERM
 expect "SIGTERM: exit status" 0 "$DIRECTOR_STATUS"

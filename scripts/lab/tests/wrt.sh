@@ -78,9 +78,9 @@ expect "$all connections, each held by the server with the least time by connect
 expect "the servers hold as many as the director says" "${loads[*]}" "${seen[*]}"
 expect_true "shares follow the reciprocals of the response times: ${loads[*]}" \
     "$(printf '%s, ' "${wanted[@]// / to }")within a tenth" "${loads[*]}" in_proportion
-expect_true "the times are not below the delays: ${micros[*]} us" "${LATE[*]:1} ms" "${micros[*]} us" slow_enough
+expect_true "the response times are not below the delays: ${micros[*]} us" "${LATE[*]:1} ms" "${micros[*]} us" slow_enough
 if ! not_too_slow && [[ $waited -gt $((5 * HELD)) ]]; then
-    not_judged "how far the times are above the delays" "viplined and the delay waited $waited ms for CPUs that others held"
+    not_judged "how far the response times are above the delays" "viplined and the delay waited $waited ms for CPUs that others held"
 else
-    expect_true "and not far above" "under ${MOST[*]:1} ms, in order" "${micros[*]} us" not_too_slow
+    expect_true "the response times are not far above the delays" "under ${MOST[*]:1} ms, in order" "${micros[*]} us" not_too_slow
 fi
