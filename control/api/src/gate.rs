@@ -1,7 +1,7 @@
 //! A socket in the runtime directory, with a thread for each client.
 //!
-//! One thread accepts clients. Each client gets a thread of its own, so a slow client delays no other
-//! client. The number of clients is limited.
+//! One thread accepts clients. Each client gets a thread of its own, so a slow client delays no
+//! other client. The number of clients is limited.
 
 use std::collections::HashMap;
 use std::net::Shutdown;

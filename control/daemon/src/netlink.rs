@@ -5,9 +5,9 @@
 //! socket, only the daemon's user can open it.
 //!
 //! The thread of a client splits datagrams into messages, hands them to the control loop as
-//! [`NetlinkJob`]s, and writes the answers. The control loop never waits for a client. It handles one
-//! message, or one page of a dump, at a time. The datagrams of a page are made by the thread of the
-//! client.
+//! [`NetlinkJob`]s, and writes the answers. The control loop never waits for a client. It handles
+//! one message, or one page of a dump, at a time. The datagrams of a page are made by the thread of
+//! the client.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;

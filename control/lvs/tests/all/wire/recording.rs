@@ -1,6 +1,6 @@
 //! Reads the recordings of `scripts/record-wire`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A recorded request with its answer.
 #[derive(Clone, Debug)]
@@ -20,10 +20,11 @@ pub(crate) enum Said {
     Get { option: i32, before: Vec<u8>, result: i32, after: Vec<u8> },
 }
 
-/// All exchanges in a file of `recorded`.
+/// All exchanges in a file of `recorded`, or of the directory `VIPLINE_WIRE_RECORDED`.
 pub(crate) fn read(file: &str) -> Vec<Exchange> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/wire/recorded").join(file);
-    let text = std::fs::read_to_string(&path).unwrap();
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/wire/recorded");
+    let dir = std::env::var_os("VIPLINE_WIRE_RECORDED").map_or_else(ours, PathBuf::from);
+    let text = std::fs::read_to_string(dir.join(file)).unwrap();
     let mut exchanges: Vec<Exchange> = Vec::new();
     let mut name = "";
     for (number, line) in text.lines().enumerate() {

@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 
-use api::{ListQuery, Request, Response};
+use api::{ListQuery, Load, Request, Response, Traffic};
 use lvs::wire::netlink::Explain;
-use model::{Change, DestSpec, Family, ForwardingMethod, ModelOptions, ServiceSpec, Tunnel};
+use model::{
+    Change, Counters, DestKey, DestSpec, Family, ForwardingMethod, ModelOptions, Rates, ServiceKey,
+    ServiceSpec, Tunnel,
+};
 use proptest::prelude::*;
 
 use super::replay_sockopt::{ask, say};
 use super::speech::{ACK, DUMP, attribute, converse, request, result, split};
-use super::world::{World, attributes, u32_at};
+use super::world::{World, attributes, traffic, u32_at, u64_at};
 use crate::round_trip::table;
 
 const NEW_SERVICE: u8 = 1;
@@ -97,6 +100,73 @@ proptest! {
         }
         prop_assert_eq!(forget_slots(listed(&mut to)), forget_slots(listed(&mut from)));
     }
+}
+
+#[test]
+fn counts_are_whole_where_there_are_64_bits_and_cut_where_there_are_32() {
+    let mut world = World::new(ModelOptions::all());
+    let key = ServiceKey::tcp([10, 0, 0, 100].into(), 80);
+    let dest = DestSpec::new(DestKey::new([10, 0, 1, 11].into(), 80), ForwardingMethod::FullNat, 1);
+    let changes = [
+        Change::AddService(ServiceSpec::new(key, "rr")),
+        Change::AddDestination(key, dest),
+        Change::AddLocalAddress(key, [10, 0, 2, 1].into()),
+    ];
+    world.model.apply_all(changes.into()).unwrap();
+    // The halves differ, so that no other half would do.
+    let number = |n: u64| (0x1000 + n) << 32 | (0x2000 + n);
+    let counted = Traffic {
+        counters: Counters {
+            conns: number(1),
+            inpkts: number(2),
+            outpkts: number(3),
+            inbytes: number(4),
+            outbytes: number(5),
+        },
+        rates: Rates {
+            cps: number(6),
+            inpps: number(7),
+            outpps: number(8),
+            inbps: number(9),
+            outbps: number(10),
+        },
+    };
+    let load = Load { active: 11, inactive: 12, persistent: 13 };
+    let id = world.model.find(&key).unwrap();
+    world.services.insert(id, counted);
+    let dest_id = world.model.find_destination(id, dest.key).unwrap();
+    world.destinations.insert(dest_id, (counted, load));
+
+    let service = dump(&mut world, GET_SERVICE, &[], SERVICE).remove(0);
+    let named = attribute(SERVICE, &service);
+    let dest = dump(&mut world, GET_DEST, &named, DEST).remove(0);
+    for nest in [&service, &dest] {
+        let all = attributes(nest);
+        assert_eq!(traffic(all[&12]), counted);
+        let narrow = attributes(all[&10]);
+        for kind in [1, 2, 3, 6, 7, 8, 9, 10] {
+            assert_eq!(narrow[&kind], (0x2000 + u32::from(kind)).to_ne_bytes(), "{kind}");
+        }
+        for kind in [4, 5] {
+            assert_eq!(narrow[&kind], number(kind.into()).to_ne_bytes(), "{kind}");
+        }
+    }
+    let all = attributes(&dest);
+    assert_eq!([7, 8, 9].map(|kind| u32_at(all[&kind], 0)), [11, 12, 13]);
+    // NAT for those that do not know the attribute of FULLNAT.
+    assert_eq!((u32_at(all[&3], 0), all[&0x2000]), (0, &[][..]));
+    let local = dump(&mut world, GET_LOCAL_ADDRESS, &named, LOCAL_ADDRESS).remove(0);
+    let local = attributes(&local);
+    assert_eq!((u64_at(local[&2], 0), u64_at(local[&3], 0)), (3, 1 << 40));
+
+    let mut entry = [0; 104];
+    entry[..16].copy_from_slice(&[6, 0, 0, 0, 10, 0, 0, 100, 0, 80, 0, 0, 0, 0, 0, 0]);
+    let entry = ask(&mut world, 1155, &entry).unwrap();
+    assert_eq!(
+        [48, 52, 56, 80, 84, 88, 92, 96].map(|at| u32_at(&entry, at) - 0x2000),
+        [1, 2, 3, 6, 7, 8, 9, 10]
+    );
+    assert_eq!([64, 72].map(|at| u64_at(&entry, at)), [number(4), number(5)]);
 }
 
 /// The table without everything that socket options do not support.
