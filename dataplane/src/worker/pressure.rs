@@ -3,8 +3,9 @@
 //! First whoever never led to anything: handshakes that were not completed, or led to no packet
 //! more; datagrams that nobody answered, or a single one that was; what is closed; templates on
 //! which nothing hangs that ever did. When there is none of those nearby, timeouts shorten: whoever
-//! has been silent for longest beyond the shorter time goes. All others stay: connections with
-//! traffic are never touched. Linux's `drop_entry` has the same in mind
+//! has been silent for longest beyond the shorter time goes. When there is none of those either,
+//! whoever has had little traffic and has been silent for ten seconds. All others stay: connections
+//! with traffic are never touched. Linux's `drop_entry` has the same in mind
 //! (`net/netfilter/ipvs/ip_vs_conn.c: ip_vs_random_dropentry`).
 //!
 //! A hand goes round the slots of the table and stops where it found one. Vacant slots are used
@@ -28,6 +29,8 @@ use crate::worker::flows::Flows;
 const NEAR: u32 = 8;
 /// And before one that did lead to something, but is silent.
 const NEARBY: u32 = 64;
+/// And before one that has had little traffic.
+const NOT_FAR: u32 = 4 * NEARBY;
 /// That moment.
 const MOMENT: u32 = Ticks::PER_SECOND;
 /// Slots of which none can make room, before the hand leaps.
@@ -53,6 +56,8 @@ pub(super) enum Worth {
     Nothing(u32),
     /// It has been silent for so many ticks more than it may while there is no room.
     Silent(u32),
+    /// It has had little traffic, and has been silent for so many ticks.
+    Little(u32),
     /// It stays.
     Much,
 }
@@ -66,9 +71,12 @@ impl Flows {
         // Each with its ticks of silence.
         let mut fresh: Option<(ConnId, u32)> = None;
         let mut silent: Option<(ConnId, u32)> = None;
+        let mut little: Option<(ConnId, u32)> = None;
         let most = if self.defence.flooded { MOST_FLOODED } else { MOST };
         for step in 0..most.min(capacity) {
-            let enough = step >= NEAR && fresh.is_some() || step >= NEARBY && silent.is_some();
+            let enough = step >= NEAR && fresh.is_some()
+                || step >= NEARBY && silent.is_some()
+                || step >= NOT_FAR && little.is_some();
             if enough || !self.defence.may_look(self.now) {
                 break;
             }
@@ -89,10 +97,13 @@ impl Flows {
                 Worth::Silent(beyond) if silent.is_none_or(|(_, most)| beyond > most) => {
                     silent = Some((id, beyond));
                 }
+                Worth::Little(moment) if little.is_none_or(|(_, most)| moment > most) => {
+                    little = Some((id, moment));
+                }
                 _ => {}
             }
         }
-        let Some((id, _)) = fresh.or(silent) else { return false };
+        let Some((id, _)) = fresh.or(silent).or(little) else { return false };
         self.defence.walk();
         self.stats.displaced_silent.add(u64::from(fresh.is_none()));
         self.displace(snapshot, id, kept);
@@ -174,7 +185,11 @@ fn worth(hot: &Hot, tunables: &Tunables, now: Ticks) -> Worth {
     let silent = silence(hot, tunables.tcp_timeouts[state as usize], now);
     match state {
         TcpState::Established if !has_led_somewhere(hot) => Worth::Nothing(silent),
-        TcpState::Established => beyond(silent, if little { 60 } else { 300 }),
+        TcpState::Established if little => match beyond(silent, 60) {
+            Worth::Much if silent >= 10 * Ticks::PER_SECOND => Worth::Little(silent),
+            worth => worth,
+        },
+        TcpState::Established => beyond(silent, 300),
         TcpState::FinWait | TcpState::CloseWait | TcpState::LastAck => beyond(silent, 10),
         TcpState::None
         | TcpState::SynSent
