@@ -88,8 +88,8 @@ check_http_shares() {
     turns "$REQUESTS" "${order[@]}" >"$wanted"
     expect "$REQUESTS HTTP requests answered" "$REQUESTS" "$(wc -l <"$got")$(first_error "$LAB_DIR/http.errors")"
     show_shares "$got"
-    expect "their shares follow the weights" "$(shares "$wanted")" "$(shares "$got")"
-    expect "each answered by the server whose turn it was" "every turn as in Linux" "$(first_difference "$wanted" "$got")"
+    expect "HTTP: the shares follow the weights" "$(shares "$wanted")" "$(shares "$got")"
+    expect "HTTP: each request went to the server whose turn it was" "every turn as in Linux" "$(first_difference "$wanted" "$got")"
 }
 
 check_udp_shares() {
@@ -98,8 +98,8 @@ check_udp_shares() {
     mapfile -t order < <(rr_turns)
     turns "$UDP_QUERIES" "${order[@]}" >"$wanted"
     expect "$UDP_QUERIES UDP queries answered" "$UDP_QUERIES" "$(wc -l <"$got")$(first_error "$LAB_DIR/udp.errors")"
-    expect "in equal shares" "$(shares "$wanted")" "$(shares "$got")"
-    expect "each by the server whose turn it was" "every turn as in Linux" "$(first_difference "$wanted" "$got")"
+    expect "UDP: the shares are equal" "$(shares "$wanted")" "$(shares "$got")"
+    expect "UDP: each query went to the server whose turn it was" "every turn as in Linux" "$(first_difference "$wanted" "$got")"
 }
 
 check_download() {
@@ -146,7 +146,7 @@ check_sources() {
     got=$(cut -d ' ' -f 1 "$LAB_DIR"/rs*/access.log | grep -v '^127\.' | sort -u | tr '\n' ' ')
     expect "the real servers saw $whose" "$wanted" "${got% }"
     got=$(awk '$1 !~ /^127\./ { print $3 }' "$LAB_DIR"/rs*/access.log | sort -u | tr '\n' ' ')
-    expect "on their port $(rs_http_port)" "$(rs_http_port)" "${got% }"
+    expect "the real servers saw port $(rs_http_port)" "$(rs_http_port)" "${got% }"
 }
 
 # stats_of ADDRESS: Conns InPkts OutPkts InBytes OutBytes of the HTTP service or of one of its destinations
@@ -206,10 +206,10 @@ offloading() {
         "$(in_client "$PYTHON" "$LAB_HOME/udp_query.py" "$VIP" 53 5 30000 2>/dev/null | grep -c '^rs')"
     expect "the machine's own services" director \
         "$(in_client curl -sS -m 3 "http://$DIP_WAN:$DIRECTOR_TCP_PORT/" 2>&1)"
-    expect_true "stats count them" "unfinished above 0" "$(vipline stats | grep unfinished)" \
+    expect_true "stats count the unfinished checksums" "unfinished above 0" "$(vipline stats | grep unfinished)" \
         test "$(vipline stats | awk '$2 == "unfinished" { print $1 }')" -gt 0
-    expect_true "status reports it" "a note about port wan" "$(vipline status)" \
+    expect_true "status reports the unfinished checksums" "a note about port wan" "$(vipline status)" \
         grep -q "^note: port wan: .*transmit offload" <(vipline status)
-    expect_true "the log reports it" "a line about port wan" "$(tail -n 5 "$LAB_DIR/log/viplined")" \
+    expect_true "the log reports the unfinished checksums" "a line about port wan" "$(tail -n 5 "$LAB_DIR/log/viplined")" \
         grep -q "port wan: senders leave checksums" "$LAB_DIR/log/viplined"
 }
