@@ -1,7 +1,7 @@
 //! Packets of a flood that are dropped without a look at anything but the connection table.
 //!
 //! A flood's packets to services belong to no connection, and most of them are dropped: datagrams
-//! that are held back, and TCP packets that may be strays ([`super::create`]). Each of them would
+//! that are held back, and TCP packets that may be strays ([`super::stranger`]). Each of them would
 //! take every step to that end, and the most costly step is the search for its service. So the
 //! services that a flood asks for are remembered. A packet to one of them is marked as it is parsed.
 //! It is dropped when the table does not know it.
@@ -17,9 +17,9 @@ use crate::snapshot::service::Services;
 use crate::verdict::DropReason;
 use crate::wire::l4;
 use crate::wire::l4::flag;
-use crate::worker::create;
 use crate::worker::flows::Flows;
 use crate::worker::source;
+use crate::worker::stranger;
 
 /// Services that are remembered; a power of two.
 const ASKED: usize = 4096;
@@ -80,8 +80,8 @@ impl Flows {
         meta.class == Class::Flow
             && (key.protocol() != l4::TCP || resets || !opens)
             && !source::has_options(meta)
-            && !create::is_nobody(key.src())
-            && key.sport() != create::FTP_DATA
+            && !stranger::is_nobody(key.src())
+            && key.sport() != stranger::FTP_DATA
             && self.defence.asked.has_service(snapshot, key)
     }
 

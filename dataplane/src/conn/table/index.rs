@@ -13,8 +13,8 @@
 
 use arrayvec::ArrayVec;
 
-use crate::conn::entry::{ConnId, Direction};
-use crate::conn::table::arch::{LANES, Tags, prefetch};
+use crate::conn::table::arch::{LANES, prefetch};
+use crate::conn::table::bucket::{Bucket, Slot};
 use crate::conn::table::hash::Hash;
 use crate::conn::table::pages::Pages;
 
@@ -22,101 +22,6 @@ use crate::conn::table::pages::Pages;
 const LOAD_PERCENT: usize = 80;
 /// Keys that may wait for a lane.
 const STASH: usize = 32;
-const EMPTY: u16 = 0;
-
-/// A slot of the table and the direction of one of its keys, in 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub(super) struct Slot(u32);
-
-impl Slot {
-    /// No slot; the largest capacity keeps clear of it.
-    pub(super) const NONE: Self = Self(u32::MAX);
-    const REPLY: u32 = 1 << 31;
-
-    #[inline]
-    pub(super) const fn new(id: ConnId, direction: Direction) -> Self {
-        Self(id.as_u32() | (direction as u32) << 31)
-    }
-
-    #[inline]
-    pub(super) const fn id(self) -> ConnId {
-        ConnId::new(self.0 & !Self::REPLY)
-    }
-
-    #[inline]
-    pub(super) const fn parts(self) -> (ConnId, Direction) {
-        let direction = if self.0 & Self::REPLY == 0 { Direction::Request } else { Direction::Reply };
-        (self.id(), direction)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Bucket {
-    tags: Tags,
-    slots: [Slot; LANES],
-    /// Stays at its largest value once it has come to that.
-    away: u16,
-    /// Bit n for lane n.
-    guests: u16,
-}
-
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-impl Bucket {
-    const EMPTY: Self = Self { tags: Tags([EMPTY; LANES]), slots: [Slot::NONE; LANES], away: 0, guests: 0 };
-
-    /// The slots of the lanes with this tag.
-    #[inline]
-    fn slots_with(&self, tag: u16) -> impl Iterator<Item = Slot> + '_ {
-        lanes(self.tags.lanes_with(tag)).map(|lane| self.slots[lane])
-    }
-
-    fn lane_of(&self, tag: u16, slot: Slot) -> Option<usize> {
-        lanes(self.tags.lanes_with(tag)).find(|lane| self.slots[*lane] == slot)
-    }
-
-    fn empty_lane(&self) -> Option<usize> {
-        lanes(self.tags.lanes_with(EMPTY)).next()
-    }
-
-    fn set(&mut self, lane: usize, tag: u16, slot: Slot, guest: bool) {
-        self.tags.0[lane] = tag;
-        self.slots[lane] = slot;
-        self.guests = self.guests & !(1 << lane) | u16::from(guest) << lane;
-    }
-
-    fn clear(&mut self, lane: usize) {
-        self.set(lane, EMPTY, Slot::NONE, false);
-    }
-
-    /// A key that has its home here lives elsewhere from now on.
-    const fn key_leaves(&mut self) {
-        self.away = self.away.saturating_add(1);
-    }
-
-    /// One that lived elsewhere does so no longer.
-    const fn key_returns(&mut self) {
-        if self.away != u16::MAX {
-            self.away -= 1;
-        }
-    }
-
-    fn has_guest(&self, lane: usize) -> bool {
-        self.guests >> lane & 1 != 0
-    }
-}
-
-/// The numbers of the bits set, lowest first.
-#[inline]
-fn lanes(mut bits: u16) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let lane = bits.trailing_zeros() as usize;
-        bits &= bits.wrapping_sub(1);
-        (lane < LANES).then_some(lane)
-    })
-}
 
 /// Where a key belongs. Good for the index that made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,6 +155,8 @@ impl Index {
     /// Checks the invariants; how many keys there are, and how many of them wait.
     #[cfg(test)]
     pub(super) fn audit(&self, hash_of: impl Fn(Slot) -> Hash) -> (usize, usize) {
+        use crate::conn::table::bucket::EMPTY;
+
         let mut away = vec![0; self.buckets.len()];
         let mut keys = self.stash.len();
         for waiting in &self.stash {
@@ -339,24 +246,4 @@ impl Index {
 #[inline]
 fn scale(word: u64, to: usize) -> usize {
     ((word * to as u64) >> 32) as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_that_lost_count_says_for_ever_that_keys_are_away() {
-        let mut bucket = Bucket { away: u16::MAX - 1, ..Bucket::EMPTY };
-        for away in [u16::MAX, u16::MAX] {
-            bucket.key_leaves();
-            assert_eq!(bucket.away, away);
-        }
-        bucket.key_returns();
-        assert_eq!(bucket.away, u16::MAX);
-        let mut bucket = Bucket::EMPTY;
-        bucket.key_leaves();
-        bucket.key_returns();
-        assert_eq!(bucket.away, 0);
-    }
 }

@@ -1,10 +1,9 @@
-//! Handing workers what control makes: whole versions of shared data, and cells of their own within
-//! it.
+//! Versions of a value that control replaces while workers look at it.
 //!
-//! **Versions.** Control holds the [`Publisher`], each worker a [`Reader`]. A publisher puts a new
-//! value in place of the current one; a reader switches to it at a burst boundary and says so; the
+//! Control holds the [`Publisher`], each worker holds a [`Reader`]. A publisher replaces the current
+//! value. A reader moves to the new value between two bursts and reports that it has moved. The
 //! publisher frees an old value when no reader can still look at it. Workers never wait, never run
-//! a destructor, and never see half of a change (quiescent-state reclamation).
+//! a destructor and never see half of a change (quiescent-state reclamation).
 //!
 //! ```text
 //!   publisher                                reader
@@ -15,28 +14,21 @@
 //! ```
 //!
 //! * **R2 before R3**: "use the old version" and "report the new epoch" in [`Reader::refresh_with`]
-//!   are the two lines that must not be swapped. Reported first, the old version may be freed under
-//!   its reader.
-//! * A version that a reader is about to take (between R1 and R3) is newer than what it last
-//!   reported, and nothing newer than a report is freed.
-//! * A reader's address for a version is never reused while it holds it, so comparing addresses in
-//!   R1 finds every change.
+//!   are the two lines that must not be swapped. The publisher frees the old version as soon as all
+//!   readers have reported. So a reader that reported first could look at freed memory.
+//! * Between R1 and R3 a reader takes a version that is newer than its last report. Nothing newer
+//!   than a report is freed.
+//! * While a reader holds a version, no other version gets the same address. So comparing addresses
+//!   in R1 finds every change.
 //!
-//! **End.** A reader that is dropped holds up nothing. What is left when publisher and readers are
-//! all gone is freed by the last of them on its own thread: end the workers first and that is
-//! control.
-//!
-//! **Cells.** [`PerWorker`] is worker-private state inside shared objects, such as the cursor of a
-//! scheduler inside a version. Cell n of all of them is reached with the one [`WorkerToken`] n
-//! only.
+//! **End.** A dropped reader holds nothing back. When the publisher and all readers are gone, the
+//! last of them frees the remaining versions on its own thread. Control ends the workers first, so
+//! that this thread is its own.
 
-#![allow(unsafe_code, reason = "readers hold plain pointers into versions; workers reach cells behind &")]
+#![allow(unsafe_code, reason = "readers hold plain pointers into versions")]
 
-use core::cell::{Cell, UnsafeCell};
 use core::fmt;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU64 as StaticAtomicU64;
 use std::sync::OnceLock;
 
 #[cfg(not(loom))]
@@ -300,133 +292,5 @@ impl<T> Drop for Reader<T> {
 impl<T> fmt::Debug for Reader<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("index", &self.index).field("epoch", &self.epoch()).finish()
-    }
-}
-
-/// The workers of one director: what [`PerWorker`] cells are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Workers {
-    /// Unlike that of any other director in this process.
-    director: u64,
-    count: usize,
-}
-
-/// A worker's key to its cells: made once, moved into the worker, never copied.
-#[derive(Debug)]
-pub struct WorkerToken {
-    workers: Workers,
-    index: usize,
-    /// Not `Sync`: a shared token on two threads would share cells that need not be.
-    not_sync: PhantomData<Cell<()>>,
-}
-
-impl Workers {
-    /// `count` workers and the token of each.
-    pub fn new(count: usize) -> (Self, Vec<WorkerToken>) {
-        static DIRECTORS: StaticAtomicU64 = StaticAtomicU64::new(0);
-        let director = DIRECTORS.fetch_add(1, Ordering::Relaxed);
-        let workers = Self { director, count };
-        let token = |index| WorkerToken { workers, index, not_sync: PhantomData };
-        (workers, (0..count).map(token).collect())
-    }
-
-    /// How many.
-    pub fn count(self) -> usize {
-        self.count
-    }
-}
-
-impl WorkerToken {
-    /// Which of the workers this is, from 0.
-    #[inline]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-}
-
-/// A value for each worker, reached by that worker alone, from behind a shared reference.
-///
-/// Cells lie two cache lines apart; put many small things into one cell rather than in many. A
-/// token lends one cell at a time to be changed:
-///
-/// ```compile_fail,E0499
-/// # use dataplane::epoch::{PerWorker, Workers};
-/// let (workers, mut tokens) = Workers::new(1);
-/// let cells = PerWorker::new(workers, |_| 0);
-/// let (one, two) = (cells.get_mut(&mut tokens[0]), cells.get_mut(&mut tokens[0]));
-/// assert_eq!(one, two);
-/// ```
-pub struct PerWorker<T> {
-    workers: Workers,
-    cells: Box<[CachePadded<UnsafeCell<T>>]>,
-}
-
-// SAFETY: a cell is reached through its worker's token alone, by one thread at a time: the token is
-// not `Clone` and not `Sync`. Going from thread to thread with it wants `T: Send`.
-unsafe impl<T: Send> Sync for PerWorker<T> {}
-
-impl<T> PerWorker<T> {
-    /// A cell for each worker, made by `cell` from the worker's index.
-    pub fn new(workers: Workers, mut cell: impl FnMut(usize) -> T) -> Self {
-        let cells = (0..workers.count).map(|index| CachePadded::new(UnsafeCell::new(cell(index))));
-        Self { workers, cells: cells.collect() }
-    }
-
-    /// The worker's own cell.
-    ///
-    /// # Panics
-    /// When the token is another director's.
-    #[inline]
-    pub fn get<'a>(&'a self, token: &'a WorkerToken) -> &'a T {
-        // SAFETY: whoever holds the only token of this cell lends it for as long, so that `get_mut`
-        // cannot be called meanwhile; no other thread has the token (see `Sync` above).
-        unsafe { &*self.cell(token) }
-    }
-
-    /// The worker's own cell, to change.
-    ///
-    /// # Panics
-    /// When the token is another director's.
-    #[inline]
-    #[allow(clippy::mut_from_ref, reason = "exclusive by the borrow of the token")]
-    pub fn get_mut<'a>(&'a self, token: &'a mut WorkerToken) -> &'a mut T {
-        // SAFETY: the only token of this cell is borrowed mutably for as long as the result lives.
-        unsafe { &mut *self.cell(token) }
-    }
-
-    /// The worker's own cell here and in `other`, both to change; `None` when they are the same
-    /// cell.
-    #[allow(clippy::mut_from_ref, reason = "exclusive by the borrow of the token")]
-    pub fn pair_mut<'a>(
-        &'a self,
-        other: &'a Self,
-        token: &'a mut WorkerToken,
-    ) -> Option<(&'a mut T, &'a mut T)> {
-        let (mine, others) = (self.cell(token), other.cell(token));
-        if mine == others {
-            return None;
-        }
-        // SAFETY: as in `get_mut`; the two cells were just found to be different ones.
-        let mine = unsafe { &mut *mine };
-        // SAFETY: as above.
-        let others = unsafe { &mut *others };
-        Some((mine, others))
-    }
-
-    /// All cells, by worker, before the value is shared.
-    pub fn each_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.cells.iter_mut().map(|cell| cell.get_mut())
-    }
-
-    #[inline]
-    fn cell(&self, token: &WorkerToken) -> *mut T {
-        assert!(self.workers == token.workers, "a worker token of another director");
-        self.cells[token.index].get()
-    }
-}
-
-impl<T> fmt::Debug for PerWorker<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PerWorker").field("workers", &self.workers.count).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,118 @@
+//! ICMP errors: those of others about our connections, and our own to senders of dropped packets.
+
+use core::net::Ipv4Addr;
+
+use sched::DestId;
+
+use crate::conn::entry::Direction;
+use crate::conn::entry::Flags;
+use crate::forward;
+use crate::forward::Refusal;
+use crate::forward::icmp;
+use crate::forward::quoted;
+use crate::io::Frame;
+use crate::io::PortId;
+use crate::meta::PacketMeta;
+use crate::snapshot::Snapshot;
+use crate::verdict::DropReason;
+use crate::verdict::Egress;
+use crate::verdict::Verdict;
+use crate::wire::icmp::IcmpError;
+use crate::worker::flows::Flows;
+use crate::worker::outcome::Outcome;
+
+impl Flows {
+    /// An ICMP error from somebody else, perhaps about one of our connections.
+    #[cold]
+    pub(super) fn icmp_error<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        ingress: PortId,
+    ) -> Outcome {
+        let quote = match quoted::read(frame.bytes(), meta) {
+            Ok(Some(quote)) => quote,
+            Ok(None) => return self.tunnel_error(snapshot, frame, meta).into(),
+            Err(reason) => return Verdict::Drop(reason).into(),
+        };
+        let Some((id, direction)) = self.table.find(quote.key.reversed()) else {
+            return Outcome::Unknown;
+        };
+        if self.is_opening(id) {
+            return Outcome::Early;
+        }
+        if let Err(reason) = snapshot.paths.admit(meta.key.src(), ingress) {
+            return Verdict::Drop(reason).into();
+        }
+        if !quoted::intact(frame.bytes(), meta) {
+            return Verdict::Drop(DropReason::BadIcmp).into();
+        }
+        if self.table.hot(id).rules != snapshot.generation {
+            self.judge(snapshot, id);
+        }
+        let hot = self.table.hot_mut(id);
+        if let Some(stats) = self.stats.dest(DestId::new(hot.dest)).filter(|_| !hot.flags.has(Flags::GONE)) {
+            let (packets, bytes) = match direction {
+                Direction::Request => (&stats.in_pkts, &stats.in_bytes),
+                Direction::Reply => (&stats.out_pkts, &stats.out_bytes),
+            };
+            packets.add(1);
+            bytes.add(u64::from(meta.total_len));
+        }
+        match quoted::forward(snapshot, frame, meta, &quote, hot, direction) {
+            Ok(egress) => Verdict::Forward(egress).into(),
+            // No error is ever sent about an error.
+            Err(Refusal::Drop(reason) | Refusal::Tell(reason, _)) => Verdict::Drop(reason).into(),
+        }
+    }
+
+    /// Drops a packet, telling its sender when that is due and allowed. `dest` is the destination
+    /// as whose packet the error counts: in Linux errors about DR and TUN connections meet them
+    /// on their way out.
+    #[cold]
+    pub(crate) fn refuse<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        refusal: Refusal,
+        source: Ipv4Addr,
+        dest: u32,
+    ) -> Verdict {
+        let (reason, error) = match refusal {
+            Refusal::Drop(reason) => return Verdict::Drop(reason),
+            Refusal::Tell(reason, error) => (reason, error),
+        };
+        match self.tell(snapshot, frame, meta, error, source) {
+            Some((egress, len)) => {
+                if let Some(stats) = self.stats.dest(DestId::new(dest)) {
+                    stats.out_pkts.add(1);
+                    stats.out_bytes.add(u64::from(len));
+                }
+                Verdict::Answer(reason, egress)
+            }
+            None => Verdict::Drop(reason),
+        }
+    }
+
+    /// Makes the frame the ICMP error about itself; where it goes and its IP length.
+    pub(crate) fn tell<F: Frame>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        meta: &PacketMeta,
+        error: IcmpError,
+        source: Ipv4Addr,
+    ) -> Option<(Egress, u16)> {
+        if !self.limiter.allow(meta.key.src(), error, self.now) {
+            self.stats.icmp_suppressed.add(1);
+            return None;
+        }
+        self.icmp_id = self.icmp_id.wrapping_add(1);
+        let (receiver, len) = icmp::error_about(frame, meta, error, source, self.icmp_id)?;
+        let egress = forward::address(snapshot, frame, receiver)?;
+        self.stats.icmp_sent.add(1);
+        Some((egress, len))
+    }
+}
