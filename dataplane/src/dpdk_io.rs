@@ -42,14 +42,14 @@ impl Frame for Mbuf {
     fn shrink_front(&mut self, n: usize) {
         if n != 0 {
             let cut = self.trim_front(n);
-            debug_assert!(cut, "the caller has checked the length");
+            debug_assert!(cut, "the caller must have checked the length");
         }
     }
 
     #[inline]
     fn truncate(&mut self, len: usize) {
         let cut = Mbuf::truncate(self, len);
-        debug_assert!(cut || self.len() <= len, "one segment holds it all");
+        debug_assert!(cut || self.len() <= len, "the frame must be one segment");
     }
 
     #[inline]
@@ -76,7 +76,8 @@ impl Frame for Mbuf {
 impl HostBuffer for Mbuf {
     fn space(&mut self) -> &mut [u8] {
         let room = self.tailroom();
-        // There is as much, and an empty slice would only mean that nothing fits.
+        // This cannot fail: the length is the tailroom. After a failure the space would only be
+        // empty.
         let _ = self.append(room);
         self.data_mut()
     }
@@ -86,20 +87,20 @@ impl HostBuffer for Mbuf {
 #[derive(Debug)]
 pub struct DpdkPort {
     rx: Vec<RxQueue>,
-    /// The receive queue whose turn it is, where there are several.
+    /// Index of the receive queue that was read last, if there are several.
     turn: usize,
     tx: TxQueue,
     counts: Arc<PortCounts>,
 }
 
 impl DpdkPort {
-    /// Receives from all of `rx`, which are not none, and sends through `tx`.
+    /// Receives from all of `rx` and sends through `tx`. Returns `None` if `rx` is empty.
     pub fn new(rx: Vec<RxQueue>, tx: TxQueue, counts: Arc<PortCounts>) -> Option<Self> {
         (!rx.is_empty()).then_some(Self { rx, turn: 0, tx, counts })
     }
 
-    /// Fills the burst from the queues in turn: a connection's packets are all in one queue and
-    /// stay in order.
+    /// Fills the burst from the queues in turn. All packets of a connection are in one queue, so
+    /// they stay in order.
     fn receive_in_turn(&mut self, burst: &mut Burst<Mbuf>) {
         for _ in 0..self.rx.len() {
             self.turn = if self.turn + 1 < self.rx.len() { self.turn + 1 } else { 0 };
@@ -111,7 +112,7 @@ impl DpdkPort {
     }
 }
 
-/// A worker's queues.
+/// A worker's ports and its rings to the host.
 pub struct DpdkIo {
     ports: Vec<DpdkPort>,
     host: WorkerEnd<Mbuf>,
@@ -125,7 +126,7 @@ impl DpdkIo {
         Self { ports, host, pool }
     }
 
-    /// Frees what the host is done with and gives it empty buffers, a burst of each at most.
+    /// Frees buffers that the host has used and gives the host empty ones. At most a burst of each.
     fn restock(&mut self) {
         let mut spent = Burst::new();
         while !spent.is_full() {
@@ -136,7 +137,7 @@ impl DpdkIo {
         let wanted = self.host.blank.slots().min(BURST);
         for _ in 0..wanted {
             let Some(frame) = self.pool.alloc() else { break };
-            // There is room: counted above, and only this side adds.
+            // The ring has room: its slots were counted above, and only this side adds to it.
             let _ = self.host.blank.push(frame);
         }
     }

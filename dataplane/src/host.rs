@@ -1,10 +1,11 @@
 //! The rings between a worker and the host pump.
 //!
-//! The pump reads and writes host interfaces, which takes system calls, so it runs on a control
-//! thread. It never touches a packet pool: frames for the host come back as spent buffers, and
-//! frames from the host are written into blank buffers that the worker supplies. Single-producer
-//! single-consumer rings, six of them: what waits for a neighbour has one of its own, so that it
-//! cannot keep ARP from Linux, and what waited in vain comes back by another.
+//! The pump reads and writes host interfaces. That takes system calls, so the pump runs on a
+//! control thread. It never touches a packet pool: frames for the host come back to the worker as
+//! spent buffers, and frames from the host are written into blank buffers that the worker supplies.
+//! There are six single-producer single-consumer rings. Packets that wait for a neighbour have a
+//! ring of their own, so that they cannot keep ARP frames from Linux. Packets whose neighbour did
+//! not answer come back by another ring.
 
 use rtrb::Consumer;
 use rtrb::Producer;
@@ -16,10 +17,10 @@ use crate::io::PortId;
 
 /// A buffer that the pump can fill.
 pub trait HostBuffer: Frame + Send {
-    /// All the room there is for a frame, to be filled and then cut to length with
+    /// The whole room for a frame. Fill it, and then cut it to length with
     /// [`set_len`](Self::set_len).
     fn space(&mut self) -> &mut [u8];
-    /// Makes the first `len` bytes of the space the frame. `len` is no more than the space.
+    /// Makes the first `len` bytes of the space the frame. `len` must not be more than the space.
     fn set_len(&mut self, len: usize) {
         self.truncate(len);
     }
@@ -30,11 +31,11 @@ pub trait HostBuffer: Frame + Send {
 pub struct WorkerEnd<F> {
     /// Frames for the host.
     pub to_host: Producer<HostFrame<F>>,
-    /// Frames whose next hop the host shall resolve.
+    /// Frames whose next hop Linux must resolve.
     pub to_resolve: Producer<HostFrame<F>>,
     /// Frames whose next hop did not answer.
     pub failed: Consumer<F>,
-    /// Buffers the host is done with.
+    /// Buffers that the host has used.
     pub spent: Consumer<F>,
     /// Empty buffers for the host to fill.
     pub blank: Producer<F>,
@@ -51,7 +52,7 @@ pub struct PumpEnd<F> {
     pub to_resolve: Consumer<HostFrame<F>>,
     /// Frames whose next hop did not answer.
     pub failed: Producer<F>,
-    /// Buffers the host is done with.
+    /// Buffers that the host has used.
     pub spent: Producer<F>,
     /// Empty buffers to fill.
     pub blank: Consumer<F>,
@@ -59,12 +60,12 @@ pub struct PumpEnd<F> {
     pub from_host: Producer<(PortId, F)>,
 }
 
-/// Part of the room for frames to the host that there is for those to be resolved.
+/// The ring of frames to be resolved has this fraction of the room of the ring to the host.
 const RESOLVE_SHARE: usize = 4;
 
-/// Both ends; `frames` is the room of each ring. A frame handed to the host may also come back
-/// through `from_host`, so that ring and `spent` never lack room for what the pump holds when they
-/// are as large as the others together.
+/// Returns both ends. `frames` is the room of `to_host`, `failed` and `blank`, in frames. The pump
+/// can return each frame that it holds by `spent` or by `from_host`. So each of these two has room
+/// for `2 * frames`, and they never lack room.
 pub fn channel<F>(frames: usize) -> (WorkerEnd<F>, PumpEnd<F>) {
     let (to_host, host_takes) = RingBuffer::new(frames);
     let (to_resolve, host_resolves) = RingBuffer::new(frames / RESOLVE_SHARE);

@@ -1,8 +1,7 @@
-//! What a worker needs of the outside: frames in, frames out, and a way to the host interface.
+//! The input and output of a worker: frames in, frames out, and a way to the host interface.
 //!
 //! The packet path is generic over [`PacketIo`]: DPDK in production, [`crate::mem::MemIo`] in tests
-//! and fuzzing. An implementation belongs to one worker; its other ends (a device's queues, the
-//! rings to the host pump) are its own business.
+//! and fuzzing. An implementation belongs to one worker.
 
 use core::net::IpAddr;
 
@@ -20,7 +19,7 @@ impl PortId {
         Self(index)
     }
 
-    /// The port's number, for indexing per-port arrays.
+    /// The port's number, as an index into arrays of ports.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -34,14 +33,14 @@ impl PortId {
 /// Frames that travel through the stages together.
 pub type Burst<F> = ArrayVec<F, BURST>;
 
-/// What the device found of the IPv4 header checksum.
+/// What the device says about the IPv4 header checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RxChecksum {
     /// Wrong.
     Bad,
     /// Right.
     Good,
-    /// The device did not look.
+    /// The device did not check it.
     #[default]
     Unknown,
 }
@@ -50,18 +49,19 @@ pub enum RxChecksum {
 pub trait Frame: Sized {
     /// The bytes, from the Ethernet header on.
     fn bytes(&self) -> &[u8];
-    /// The bytes, to be changed in place.
+    /// The bytes. The caller may change them in place.
     fn bytes_mut(&mut self) -> &mut [u8];
-    /// Makes room for `n` bytes in front (their content is arbitrary); false when there is none.
+    /// Makes room for `n` bytes in front. Their content is arbitrary. Returns false if there is no
+    /// room.
     #[must_use]
     fn grow_front(&mut self, n: usize) -> bool;
-    /// Cuts `n` bytes off the front; the caller has checked that there are as many.
+    /// Cuts `n` bytes off the front. The frame must have as many.
     fn shrink_front(&mut self, n: usize);
-    /// Cuts the frame to `len` bytes when it is longer.
+    /// Cuts the frame to `len` bytes if it is longer.
     fn truncate(&mut self, len: usize);
-    /// Makes room for `n` bytes in front (their content is arbitrary) and cuts what is behind, so
-    /// that the frame is `len` bytes then, or shorter if it was. False, and no change, when
-    /// there is no such room.
+    /// Makes room for `n` bytes in front and then cuts the frame to `len` bytes if it is longer.
+    /// The content of the `n` bytes is arbitrary. If there is no room, changes nothing and returns
+    /// false.
     #[must_use]
     fn reframe(&mut self, n: usize, len: usize) -> bool {
         let grown = self.grow_front(n);
@@ -70,63 +70,62 @@ pub trait Frame: Sized {
         }
         grown
     }
-    /// What the device says of the IPv4 header checksum.
+    /// What the device says about the IPv4 header checksum.
     fn l3_checksum(&self) -> RxChecksum {
         RxChecksum::Unknown
     }
-    /// Asks for the first header line to be brought near.
+    /// Has the first cache line of the headers fetched.
     fn prefetch(&self) {}
 }
 
-/// What a worker hands to control for a host interface.
+/// A frame that a worker hands to the host pump.
 #[derive(Debug)]
 pub struct HostFrame<F> {
-    /// The port whose host interface is meant, or through which the frame shall leave.
+    /// The port whose host interface shall receive the frame, or the port by which the frame
+    /// leaves.
     pub port: PortId,
-    /// What is wanted.
+    /// What the host shall do with the frame.
     pub request: HostRequest,
     /// The frame.
     pub frame: F,
 }
 
-/// What is wanted of the host.
+/// What the host shall do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostRequest {
     /// Linux shall receive the frame on the host interface.
     Deliver,
-    /// Complete but for the destination MAC: Linux shall resolve `next_hop`, then the frame leaves
-    /// by the port.
+    /// The frame lacks only its destination MAC. Linux shall resolve `next_hop`, then the frame
+    /// leaves by the port.
     Resolve {
-        /// The address whose MAC is wanted.
+        /// The address whose MAC is needed.
         next_hop: IpAddr,
     },
 }
 
-/// A worker's queues.
+/// A worker's input and output.
 pub trait PacketIo {
-    /// A frame as this I/O holds it.
+    /// The type of its frames.
     type Frame: Frame;
 
-    /// How many ports there are; their numbers are 0 to one less.
+    /// The number of ports. They are numbered from 0.
     fn ports(&self) -> u16;
     /// Takes waiting frames from `port` until `burst` is full or the queue is empty.
     fn receive(&mut self, port: PortId, burst: &mut Burst<Self::Frame>);
-    /// Gives `burst` to `port`'s device: takes what it accepts, in order, and leaves the rest.
+    /// Gives `burst` to `port`'s device. The frames that the device accepts leave the burst, from
+    /// its front; the others stay in it.
     fn transmit(&mut self, port: PortId, burst: &mut Burst<Self::Frame>);
-    /// Hands a frame to the host, or to be resolved; gives it back when the ring for that is full.
+    /// Hands a frame to the host. Returns the frame if the ring for it is full.
     fn to_host(&mut self, frame: HostFrame<Self::Frame>) -> Result<(), Self::Frame>;
-    /// Takes a frame that Linux sent on a host interface, or that was waiting for a MAC: it leaves
-    /// by the port named.
-    #[allow(
-        clippy::wrong_self_convention,
-        reason = "from the host, as the rings call it; nothing is converted"
-    )]
+    /// Takes a frame that Linux sent on a host interface, or one that was waiting for a MAC. It
+    /// shall leave by the port that is returned with it.
+    #[allow(clippy::wrong_self_convention, reason = "the name of the ring; nothing is converted")]
     fn from_host(&mut self) -> Option<(PortId, Self::Frame)>;
-    /// Takes a frame back whose next hop did not answer.
+    /// Takes back a frame whose next hop did not answer.
     fn failed(&mut self) -> Option<Self::Frame> {
         None
     }
-    /// Whatever the I/O wants done once a poll.
+    /// Does the I/O's own work of a poll. Called once a poll.
     fn housekeep(&mut self) {}
     /// Frees frames in bulk.
     fn release(&mut self, burst: &mut Burst<Self::Frame>) {

@@ -1,11 +1,12 @@
 //! The packet path of a layer-4 load balancer that behaves as Linux IPVS does.
 //!
-//! Everything below runs on a worker: one poll-mode core that owns its connections alone.
-//! Nothing allocates, locks, logs, reads a clock or calls the kernel once a worker runs.
+//! Everything here runs on workers. A worker is one poll-mode core, and only it touches its
+//! connections. Nothing allocates, locks, logs, reads a clock or calls the kernel once a worker
+//! runs.
 
 #![deny(unsafe_code)]
 
-/// Packets taken from a queue and carried through the stages together.
+/// How many packets are at most taken from a queue and carried through the stages together.
 pub const BURST: usize = 32;
 
 pub mod conn;

@@ -1,8 +1,8 @@
-//! What a frame is, read once.
+//! The headers of a frame, read once.
 //!
-//! [`PacketMeta::parse`] walks L2 to L4 with one length check a layer. The stages after it rely on
-//! what it found: for [`Class::Flow`] the fixed IPv4 header lies at `l3`, a whole TCP or UDP header
-//! at `l4`, and the frame is at least `l3 + total_len` bytes long.
+//! [`PacketMeta::parse`] walks L2 to L4 with one length check a layer. Later stages rely on this
+//! for [`Class::Flow`]: the fixed IPv4 header is at `l3`, a whole TCP or UDP header is at `l4`, and
+//! the frame has at least `l3 + total_len` bytes.
 
 use zerocopy::FromBytes;
 
@@ -18,22 +18,22 @@ use crate::wire::ipv4;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 
-/// What kind of frame this is to a director.
+/// What kind of frame this is for a director.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Never to go further.
+    /// The frame is dropped.
     Drop(DropReason),
-    /// TCP or UDP over IPv4, whole: may belong to a connection or a service.
+    /// TCP or UDP over IPv4, not a fragment. It may belong to a connection or a service.
     Flow,
-    /// The same, whose sender is to be looked at: its port may not be the one that leads back.
-    /// Parsing gives none of these.
+    /// As `Flow`, but the sender must be checked: the way back to it may lead through another port
+    /// than the one that the packet came by. Parsing never gives this class.
     Astray,
-    /// The first fragment of a TCP or UDP packet, which has its ports.
+    /// The first fragment of a TCP or UDP packet. It has the ports.
     FirstFragment,
-    /// A later fragment of a TCP or UDP packet; `key` has the addresses, and the ports are 0. Also
-    /// a first one that is too short for ports.
+    /// A later fragment of a TCP or UDP packet, or a first one that is too short for ports. `key`
+    /// has the addresses, and its ports are 0.
     LaterFragment,
-    /// Linux's: ARP, IPv6, multicast, other protocols.
+    /// The frame is for Linux: ARP, IPv6, multicast, other protocols.
     Host,
     /// An ICMP error over IPv4.
     IcmpError,
@@ -42,33 +42,34 @@ pub enum Class {
 /// A frame's headers, read once.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMeta {
-    /// The flow it belongs to, as the packet says; the ports are 0 unless [`Class::Flow`] or
-    /// [`Class::FirstFragment`].
+    /// Addresses, ports and protocol of the packet. The ports are 0 unless the class is
+    /// [`Class::Flow`], [`Class::Astray`] or [`Class::FirstFragment`].
     pub key: FlowKey,
-    /// Length of the IP packet, header included.
+    /// Length of the IP packet with its header, in bytes.
     pub total_len: u16,
-    /// Offset of the IP header in the frame.
+    /// Offset of the IP header in the frame, in bytes.
     pub l3: u8,
-    /// Offset of the L4 header in the frame.
+    /// Offset of the L4 header in the frame, in bytes.
     pub l4: u8,
     /// TCP flags; 0 for UDP.
     pub tcp_flags: u8,
-    /// What kind of frame.
+    /// The kind of frame.
     pub class: Class,
 }
 
 impl PacketMeta {
-    /// Reads `frame`, received on a port whose MAC is `mac`. `checksum` is what the device found of
-    /// the IPv4 header; `verify` asks for a check in software when the device did not look.
+    /// Reads `frame`, received on a port whose MAC is `mac`. `checksum` is what the device says
+    /// about the IPv4 header checksum. If the device did not check it and `verify` is set, it is
+    /// checked in software.
     pub fn parse(frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> Self {
         let mut meta = Self::nothing(Class::Host);
         meta.read(frame, mac, checksum, verify);
         meta
     }
 
-    /// As [`Self::parse`], into a place that there is already; gives the key. The key is handed on
-    /// in registers: read back from where it was written just before, in pieces of another
-    /// size, it would cost more than the parsing.
+    /// As [`Self::parse`], but writes into `self`. Returns the key. So the caller has the key in
+    /// registers. Reading it back from memory would cost more than the parsing, because it was just
+    /// written there in pieces of another size.
     #[inline(always)]
     pub(crate) fn read(&mut self, frame: &[u8], mac: Mac, checksum: RxChecksum, verify: bool) -> FlowKey {
         let looked_at = checksum == RxChecksum::Good || checksum == RxChecksum::Unknown && !verify;
@@ -92,14 +93,15 @@ impl PacketMeta {
         }
     }
 
-    /// A frame of which nothing is known but its class.
+    /// A frame of this class about which nothing else is known.
     pub(crate) const fn nothing(class: Class) -> Self {
         Self { key: FlowKey::ZERO, total_len: 0, l3: 0, l4: 0, tcp_flags: 0, class }
     }
 }
 
-/// What nearly all frames are: TCP or UDP over IPv4 without options or fragments, for us, of at
-/// least 54 bytes. Finds what [`walk`] finds, or nothing.
+/// Reads the frames that nearly all are: TCP or UDP over IPv4 without options, not a fragment, to
+/// our MAC, at least 54 bytes long. Returns `None` for all others. Its result is the same as that
+/// of [`walk`].
 #[inline(always)]
 fn plain(frame: &[u8], mac: Mac) -> Option<PacketMeta> {
     const L4: usize = ether::ETHER_LEN + ipv4::IPV4_LEN;
@@ -136,7 +138,7 @@ fn walk(frame: &[u8], mac: Mac, rx: RxChecksum, verify: bool) -> Result<PacketMe
         let group = ether.dst.is_group();
         return Err(if group { Class::Host } else { Class::Drop(DropReason::OtherMac) });
     }
-    // Tagged frames are Linux's: its VLAN interfaces stand on the host interface.
+    // Tagged frames are for Linux: its VLAN interfaces are on top of the host interface.
     if ether.ethertype.get() != ether::IPV4 {
         return Err(Class::Host);
     }

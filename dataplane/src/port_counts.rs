@@ -1,4 +1,4 @@
-//! What a worker counts of a port, for drivers that do not.
+//! Counts of a port by the worker, for drivers that do not count.
 
 use crate::io::Frame;
 use crate::stats::Counter;
@@ -10,20 +10,20 @@ pub struct PortCounts {
     pub rx_packets: Counter,
     /// Bytes received; 0 unless bytes are counted.
     pub rx_bytes: Counter,
-    /// Packets that the device took.
+    /// Packets that the device accepted.
     pub tx_packets: Counter,
-    /// Bytes that the device took; 0 unless bytes are counted.
+    /// Bytes that the device accepted; 0 unless bytes are counted.
     pub tx_bytes: Counter,
     bytes: bool,
 }
 
 impl PortCounts {
-    /// Counters that count bytes too, which takes a look at each packet.
+    /// Counters that count bytes too. For that the worker must look at each packet.
     pub fn with_bytes() -> Self {
         Self { bytes: true, ..Self::default() }
     }
 
-    /// The worker: these were received.
+    /// The worker received these frames.
     #[inline]
     pub fn received<F: Frame>(&self, frames: &[F]) {
         self.rx_packets.add(frames.len() as u64);
@@ -32,7 +32,8 @@ impl PortCounts {
         }
     }
 
-    /// The worker: of `before` frames, whose bytes were `bytes_before`, these were not taken.
+    /// The worker offered `before` frames of `bytes_before` bytes to the device. The device did not
+    /// accept the frames in `left`.
     #[inline]
     pub fn sent<F: Frame>(&self, before: usize, bytes_before: u64, left: &[F]) {
         self.tx_packets.add((before - left.len()) as u64);
@@ -41,7 +42,7 @@ impl PortCounts {
         }
     }
 
-    /// The bytes of frames that are about to be sent; 0 unless bytes are counted.
+    /// The bytes of frames that the worker is about to send; 0 unless bytes are counted.
     #[inline]
     pub fn bytes_of<F: Frame>(&self, frames: &[F]) -> u64 {
         if self.bytes { bytes(frames) } else { 0 }
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_device_left_was_not_sent() {
+    fn frames_that_the_device_left_are_not_counted_as_sent() {
         let counts = PortCounts::with_bytes();
         counts.received(&frames(&[60, 100]));
         let burst = frames(&[60, 70, 80]);
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_cost_nothing_where_the_driver_counts() {
+    fn bytes_are_not_counted_unless_asked_for() {
         let counts = PortCounts::default();
         counts.received(&frames(&[60]));
         assert_eq!((counts.rx_packets.get(), counts.rx_bytes.get()), (1, 0));

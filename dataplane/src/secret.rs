@@ -1,28 +1,28 @@
-//! What a worker must not let anybody guess: a number for each use.
+//! Secret numbers of a worker, one for each use.
 //!
-//! Clients see some of what is made of them: which real server a drawn lot falls on, the IP id of
-//! an ICMP error. So each is drawn by itself, and what one gives away says nothing of the others,
-//! least of all of the table's hash, whose secret is what keeps clients from choosing keys that
-//! collide.
+//! Clients see some results of these numbers: which real server a random choice falls on, the IP id
+//! of an ICMP error. So each number is drawn independently, and a client that learns one of them
+//! knows nothing about the others. The most important one is the secret of the table's hash: it
+//! keeps clients from choosing keys that collide.
 
-/// One worker's secrets, drawn anew at every start.
+/// One worker's secrets. They are drawn again at every start.
 #[derive(Clone, Copy)]
 pub struct Secrets {
-    /// Of the connection table's hash.
+    /// Seed of the connection table's hash.
     pub table: u64,
-    /// Of the lots that schedulers draw.
+    /// Seed of the schedulers' random choices.
     pub choices: u64,
-    /// Of the lots that the defence draws, for local ports and against floods.
+    /// Seed of the defence's random choices: local ports, and packets in a flood.
     pub lots: u64,
-    /// Where FULLNAT begins among the local ports.
+    /// The local port with which FULLNAT begins.
     pub ports: u32,
-    /// The IP id before that of the first ICMP error.
+    /// The number before the IP id of the first ICMP error.
     pub icmp_id: u16,
 }
 
 impl Secrets {
-    /// Secrets that each come from numbers of their own: `random` gives one after the other and
-    /// must not be guessed.
+    /// Draws each secret from a number of its own. `random` returns one number after the other, and
+    /// nobody must be able to guess them.
     pub fn draw<E>(mut random: impl FnMut() -> Result<u64, E>) -> Result<Self, E> {
         Ok(Self {
             table: random()?,
@@ -33,7 +33,8 @@ impl Secrets {
         })
     }
 
-    /// The same for the same seed, and no secrets: for tests and measurements.
+    /// Numbers that depend only on the seed. They are not secret: use them for tests and
+    /// measurements.
     pub const fn repeatable(seed: u64) -> Self {
         Self { table: seed, choices: seed, lots: !seed, ports: 0, icmp_id: seed as u16 }
     }

@@ -1,7 +1,7 @@
-//! Counters: written by one worker, read by anybody.
+//! Counters. One worker writes them, and everybody may read them.
 //!
-//! A [`Counter`] has one writer, so adding is a load and a store, not a locked read-modify-write; a
-//! reader may see the value of a moment ago, never a torn one. Each worker has its own
+//! A [`Counter`] has one writer, so adding is a load and a store, not a locked read-modify-write. A
+//! reader may see a value that is a moment old, but never half of a value. Each worker has its own
 //! [`WorkerStats`]; control adds them up.
 
 use core::sync::atomic::AtomicU32;
@@ -18,19 +18,19 @@ use self::rates::DestRates;
 
 mod rates;
 
-/// A count with one writing thread.
+/// A count that one thread writes.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`; only the owning worker may call this.
+    /// Adds `n`. Only the worker that owns the counter may call this.
     #[inline]
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Takes back what was added for something that came to nothing.
+    /// Subtracts `n` that was added for something that did not happen.
     pub fn take_back(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
     }
@@ -41,7 +41,7 @@ impl Counter {
     }
 }
 
-/// A number that goes up and down, with one writing thread.
+/// A number that goes up and down. One thread writes it.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Gauge(AtomicU32);
@@ -59,7 +59,7 @@ impl Gauge {
         self.set(self.get().wrapping_sub(1));
     }
 
-    /// Replaces the number.
+    /// Sets the number.
     #[inline]
     pub fn set(&self, n: u32) {
         self.0.store(n, Relaxed);
@@ -72,7 +72,7 @@ impl Gauge {
     }
 }
 
-/// One destination's numbers on one worker: a cache line.
+/// One destination's numbers on one worker, in one cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct DestStats {
@@ -92,9 +92,9 @@ pub struct DestStats {
     pub inactive: Gauge,
     /// Persistence templates.
     pub persistent: Gauge,
-    /// 1 while the upper threshold counts as reached.
+    /// 1 while the destination counts as overloaded: its upper threshold was reached.
     pub overloaded: Gauge,
-    /// FULLNAT: local ports taken in turn so far, modulo 2^32.
+    /// FULLNAT: how many local ports were taken in turn so far, modulo 2^32.
     pub next_port: Gauge,
 }
 
@@ -109,22 +109,23 @@ pub struct WorkerStats {
     pub transmitted: Counter,
     /// Frames handed to host interfaces.
     pub host: Counter,
-    /// Packets handed to control for want of a MAC.
+    /// Packets handed to the host pump because the MAC of their next hop is not known.
     pub resolve: Counter,
     /// Frames that Linux sent through host interfaces.
     pub from_host: Counter,
     /// ICMP errors sent.
     pub icmp_sent: Counter,
-    /// Frames whose TCP or UDP checksum their sender had left unfinished, and that were finished.
+    /// Frames whose TCP or UDP checksum the sender had left unfinished and the worker finished.
     pub unfinished: Counter,
-    /// The ports that bring such frames again and again: bit n for port n. A port without any for a
-    /// minute is taken out when the next burst comes.
+    /// The ports that bring such frames again and again: bit n stands for port n. If a port brings
+    /// none for a minute, its next burst clears the bit.
     pub unfinished_ports: Gauge,
     /// ICMP errors not sent because of the rate limit.
     pub icmp_suppressed: Counter,
-    /// Connections ended because a new one wanted their room in a full table, or their local port.
+    /// Connections that ended because a new one took their slot in a full table, or their local
+    /// port.
     pub displaced: Counter,
-    /// Those among them that had led to something, and were silent.
+    /// How many of these had led to something and were silent.
     pub displaced_silent: Counter,
     /// TCP connections that were never established.
     pub half_open: Gauge,
@@ -132,8 +133,8 @@ pub struct WorkerStats {
     pub created: Counter,
     /// Connections that timed out.
     pub expired: Counter,
-    /// Connections that ended, for whatever reason: what was created and has not ended is in the
-    /// table. Templates count too, here and there.
+    /// Connections that ended, for any reason. Every connection that was created and has not ended
+    /// is in the table. Templates count in both numbers.
     pub ended: Counter,
     /// Connections in the table now, templates included.
     pub connections: Gauge,
@@ -144,7 +145,7 @@ pub struct WorkerStats {
     drops: [Counter; DropReason::COUNT],
     dests: Box<[DestStats]>,
     rates: Box<[DestRates]>,
-    /// Estimator ticks; control counts them.
+    /// How many estimator ticks there were. Control writes it.
     rate_ticks: AtomicU32,
 }
 
@@ -183,19 +184,19 @@ impl WorkerStats {
         &self.drops[reason as usize]
     }
 
-    /// One destination's numbers; `None` for a slot beyond the limit.
+    /// One destination's numbers. `None` if its slot is beyond `max_dests`.
     #[inline]
     pub fn dest(&self, dest: DestId) -> Option<&DestStats> {
         self.dests.get(dest.index())
     }
 
-    /// Has a destination's line fetched.
+    /// Has the cache line of a destination's numbers fetched.
     #[inline]
     pub fn prefetch(&self, dest: DestId) {
         prefetch(&self.dests, dest.index());
     }
 
-    /// Frames dropped for any reason.
+    /// Frames dropped, for all reasons together.
     pub fn dropped(&self) -> u64 {
         self.drops.iter().map(Counter::get).sum()
     }

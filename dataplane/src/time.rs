@@ -1,12 +1,12 @@
-//! Director time: what the packet path knows of clocks.
+//! The director's time.
 //!
-//! A worker is told the time once a poll; nothing below reads a clock. One tick is 10 ms, Linux's
-//! own `HZ=100`, so that timeouts round as IPVS users see them round.
+//! A worker is told the time once a poll. Nothing on the packet path reads a clock. One tick is 10
+//! ms, as in a Linux with `HZ=100`, so that timeouts are rounded as IPVS users know it.
 
 /// A moment in ticks of 10 ms since the director started.
 ///
-/// The counter wraps after 497 days: moments are compared by their signed difference, which is
-/// right as long as no two compared moments lie more than 248 days apart.
+/// The counter wraps after 497 days. Moments are compared by their signed difference. That is right
+/// if no two compared moments are more than 248 days apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Ticks(u32);
@@ -15,8 +15,8 @@ impl Ticks {
     /// Ticks in a second.
     pub const PER_SECOND: u32 = 100;
 
-    /// The longest time, in ticks, over which moments should be set: half of what can be compared,
-    /// 124 days.
+    /// The longest time that should be added to a moment, in ticks: 124 days, half of the longest
+    /// time that can be compared.
     pub const FARTHEST: u32 = u32::MAX / 4;
 
     /// The moment `raw` ticks after the start.
@@ -39,18 +39,18 @@ impl Ticks {
         self.0 as u64 * (1000 / Self::PER_SECOND as u64)
     }
 
-    /// The moment whose [`Self::millis`] these are, rounded down.
+    /// The moment `millis` milliseconds after the start, rounded down.
     pub const fn from_millis(millis: u64) -> Self {
         Self((millis / (1000 / Self::PER_SECOND as u64)) as u32)
     }
 
-    /// This moment and `ticks` more.
+    /// The moment `ticks` after this one.
     #[must_use]
     pub const fn plus(self, ticks: u32) -> Self {
         Self(self.0.wrapping_add(ticks))
     }
 
-    /// Ticks from `earlier` to this moment; negative when `earlier` is the later one.
+    /// Ticks from `earlier` to this moment. Negative if `earlier` is later than this moment.
     pub const fn since(self, earlier: Self) -> i32 {
         self.0.wrapping_sub(earlier.0).cast_signed()
     }
@@ -61,17 +61,17 @@ impl Ticks {
     }
 }
 
-/// What a worker is told of the time, once a poll.
+/// The time that a worker is told once a poll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// For timeouts.
     pub ticks: Ticks,
-    /// Microseconds since the start, modulo 2^32: for measuring how long real servers take.
+    /// Microseconds since the start, modulo 2^32. For measuring the response times of real servers.
     pub micros: u32,
 }
 
 impl From<Ticks> for Moment {
-    /// The beginning of a tick.
+    /// The moment at which a tick begins.
     fn from(ticks: Ticks) -> Self {
         Self { ticks, micros: ticks.raw().wrapping_mul(1_000_000 / Ticks::PER_SECOND) }
     }

@@ -1,16 +1,16 @@
-//! One connection: two cache lines.
+//! A connection's entry in the table: two cache lines.
 //!
-//! The hot line is all that a packet of an established connection reads and writes; the cold line
-//! holds what creation, expiry, persistence and listing want.
+//! A packet of an established connection reads and writes only the hot line. The cold line is for
+//! creation, expiry, persistence and listing.
 //!
 //! **Two keys, one rewrite.** A connection is known by the packet that comes from the client
-//! (`request`) and the packet that comes from the real server (`reply`). Forwarding a request means
-//! making the packet look like the reverse of `reply`; forwarding a reply means making it look like
-//! the reverse of `request`. For NAT `reply` is RIP:port → CIP:port, for FULLNAT RIP:port →
-//! LIP:port, for DR and TUN VIP:port → CIP:port, which makes the rewrite the identity. The checksum
-//! deltas of both rewrites are computed once, when the connection is made.
+//! (`request`) and the packet that comes from the real server (`reply`). To forward a request is to
+//! make the packet look like the reverse of `reply`. To forward a reply is to make it look like the
+//! reverse of `request`. `reply` is RIP:port → CIP:port with NAT, RIP:port → LIP:port with FULLNAT,
+//! and VIP:port → CIP:port with DR and TUN. So with DR and TUN the rewrite changes nothing. The
+//! checksum deltas of both rewrites are computed once, when the connection is made.
 //!
-//! Entries belong to one worker and are never seen by another thread.
+//! Entries belong to one worker. No other thread sees them.
 
 use core::ops::{Deref, DerefMut};
 
@@ -18,7 +18,7 @@ use crate::conn::key::{FlowKey, FlowKey6, Key};
 use crate::conn::track::Track;
 use crate::time::Ticks;
 
-/// Index meaning "none" in any field that holds an index.
+/// Stands for "none" in every field that holds an index.
 pub const NONE: u32 = u32::MAX;
 
 /// Which way a packet of a connection travels.
@@ -37,7 +37,7 @@ pub enum Direction {
 pub struct ConnId(u32);
 
 impl ConnId {
-    /// The slot numbered `index`; less than 2^31.
+    /// The slot numbered `index`, which must be less than 2^31.
     pub const fn new(index: u32) -> Self {
         Self(index)
     }
@@ -47,53 +47,57 @@ impl ConnId {
         self.0 as usize
     }
 
-    /// The slot's number as stored in other entries and in the wheel.
+    /// The slot's number, as other entries and the wheel store it.
     pub const fn as_u32(self) -> u32 {
         self.0
     }
 }
 
-/// What every packet of an established connection touches: one cache line for IPv4, two for IPv6.
+/// The hot line: every packet of an established connection touches it. One cache line for IPv4, two
+/// for IPv6.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Hot<K = FlowKey> {
-    /// The client's packet.
+    /// The key of the client's packets.
     pub request: K,
-    /// The real server's packet.
+    /// The key of the real server's packets.
     pub reply: K,
-    /// What is kept of the connection, whatever its keys look like.
+    /// The connection's state, which is the same for all kinds of keys.
     pub track: Track,
 }
 
-/// What only creation, expiry, persistence and listing touch: one cache line.
+/// The cold line: only creation, expiry, persistence and listing touch it. One cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Cold {
-    /// The template (or FTP control connection) that this one hangs on, or [`NONE`].
+    /// Slot of the template (or FTP control connection) that this connection hangs on, or [`NONE`].
     pub control: u32,
     /// How many connections hang on this one.
     pub controlled: u32,
-    /// The timeout in ticks that was last set; a template's own timeout.
+    /// The timeout that was last set, in ticks; for a template its own timeout.
     pub timeout: u32,
-    /// Due time of a later record that the hot line's `wheel_at` came before. It still lies in the
-    /// wheel until then, and belongs to the slot like that one.
+    /// Due time of a second record of this slot in the timer wheel, while [`Flags::FAR`] is set. It
+    /// is later than the hot line's `wheel_at`. Both belong to the slot, not to the connection in
+    /// it.
     pub wheel_far: Ticks,
     /// Slot of the service, or [`NONE`].
     pub service: u32,
     /// The firewall mark of the packet that made the connection.
     pub fwmark: u32,
-    /// RIP, network byte order as in the packet; DR and TUN have it nowhere else.
+    /// RIP, in network byte order as in the packet. With DR and TUN no other field holds it.
     pub daddr: [u8; 4],
-    /// Real-server port, host order.
+    /// Port of the real server, host byte order.
     pub dport: u16,
     /// FULLNAT: slot of the local address in the worker's pool, or [`NONE`].
     pub local: u32,
-    /// When the first packet was forwarded, in microseconds, while [`Flags::MEASURED`] is set.
+    /// When the connection was made, in microseconds of director time; valid while
+    /// [`Flags::MEASURED`] is set.
     pub asked: u32,
 }
 
-/// Bits of a connection, numbered as IPVS numbers them: the low 16 go over the wire in
-/// synchronisation (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`).
+/// Bits of a connection, numbered as in IPVS (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`). IPVS
+/// sends the low 16 bits to its backup when it synchronises connections. Bits called "ours" mean
+/// something else in IPVS, or nothing; they are never shown or sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Flags(u16);
@@ -101,46 +105,45 @@ pub struct Flags(u16);
 impl Flags {
     /// The forwarding method's bits.
     pub const METHOD: Self = Self(0x0007);
-    /// How long the real server takes to answer is being measured. Ours alone, never sent.
+    /// The response time of the real server is being measured. Ours.
     pub const MEASURED: Self = Self(0x0008);
-    /// It hangs on another one: the cold line's `control`. Ours alone, never sent.
+    /// The connection hangs on another one: the cold line's `control`. Ours.
     pub const CONTROLLED: Self = Self(0x0010);
-    /// Its reply key is not in the index yet. Ours alone, and of no connection between two bursts.
+    /// The reply key is not in the index yet. No connection has this bit between two bursts. Ours.
     pub const OPENING: Self = Self(0x0020);
-    /// Its end concerns more than its destination: the cold line says what hangs on it or it on,
-    /// and whose port it has. Without this the cold line need not be read then. Ours alone,
-    /// never sent.
+    /// The end of the connection concerns more than its destination: a template, a connection that
+    /// hangs on it, or a local port. The cold line names them. Without this bit the end of the
+    /// connection does not read the cold line. Ours.
     pub const TIED: Self = Self(0x0040);
-    /// The slot has a second record in the timer wheel: the cold line's `wheel_far`. The slot's and
-    /// not its tenant's, like `wheel_at`. Ours alone, never sent.
+    /// The slot has a second record in the timer wheel: the cold line's `wheel_far`. Like
+    /// `wheel_at`, this bit belongs to the slot, not to the connection in it. Ours.
     pub const FAR: Self = Self(0x0200);
-    /// The reply direction has not been seen (and for DR and TUN is not expected).
+    /// No reply has been seen. With DR and TUN none is expected.
     pub const NOOUTPUT: Self = Self(0x0080);
-    /// Counted among the inactive connections.
+    /// The connection is counted as inactive.
     pub const INACTIVE: Self = Self(0x0100);
     /// A persistence template.
     pub const TEMPLATE: Self = Self(0x1000);
     /// One-packet scheduling.
     pub const ONE_PACKET: Self = Self(0x2000);
-    /// The destination was deleted; looked up again whenever the rules change. Ours alone, never
-    /// sent.
+    /// The destination was deleted. It is looked up again whenever the rules change. Ours.
     pub const GONE: Self = Self(0x4000);
-    /// A persistence template whose connection was established (IPVS keeps this as the template's
-    /// state).
+    /// A persistence template, one of whose connections was established. IPVS keeps this in the
+    /// template's state.
     pub const ASSURED: Self = Self(0x8000);
 
-    /// Those that nobody else knows, whatever IPVS means by their numbers.
+    /// The bits that are ours.
     const OWN: Self = Self(
         Self::MEASURED.0 | Self::CONTROLLED.0 | Self::OPENING.0 | Self::TIED.0 | Self::FAR.0 | Self::GONE.0,
     );
 
-    /// Without what is ours alone: to be shown or sent.
+    /// Without the bits that are ours. Shows or sends these.
     #[must_use]
     pub const fn shared(self) -> Self {
         self.without(Self::OWN)
     }
 
-    /// These bits alone.
+    /// Exactly these bits.
     pub const fn from_bits(bits: u16) -> Self {
         Self(bits)
     }
@@ -173,7 +176,7 @@ impl<K: Key> Hot<K> {
     /// An empty slot.
     pub const VACANT: Self = Self { request: K::ZERO, reply: K::ZERO, track: Track::VACANT };
 
-    /// The key of packets that travel in `direction`.
+    /// The key of packets that go in `direction`.
     #[inline]
     pub fn key(&self, direction: Direction) -> K {
         match direction {
@@ -214,8 +217,8 @@ impl Cold {
         asked: 0,
     };
 
-    /// Takes a new tenant's values, but keeps what is the slot's: a record in the wheel outlives
-    /// tenants. Reads nothing.
+    /// Takes the values of a new connection, but keeps the slot's own field `wheel_far`: a record
+    /// in the wheel outlives connections. Does not read the line.
     #[inline]
     pub const fn succeed(&mut self, new: &Self) {
         let Self { control, controlled, timeout, wheel_far: _, service, fwmark, daddr, dport, local, asked } =

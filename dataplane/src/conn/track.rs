@@ -1,5 +1,5 @@
-//! What is kept of a connection, whatever its keys look like: half of an IPv4 connection's hot
-//! line.
+//! The state of a connection without its keys. It is half of an IPv4 connection's hot line, and the
+//! same for both address families.
 
 use crate::conn::entry::{Direction, Flags, NONE};
 use crate::time::Ticks;
@@ -8,33 +8,33 @@ use crate::time::Ticks;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Track {
-    /// When the connection dies unless another packet comes.
+    /// When the connection ends if no other packet comes.
     pub expires: Ticks,
-    /// The rules' generation under which the destination was last judged.
+    /// The generation of the rules under which the connection was last judged.
     pub rules: u32,
-    /// [`sched::DestId`], or [`NONE`] when unknown (learned from a peer).
+    /// The destination's [`sched::DestId`], or [`NONE`] if it is not known.
     pub dest: u32,
-    /// Adjacency that requests leave by, or [`NONE`] while unknown; indexed by [`Direction`] with
-    /// `hop`.
+    /// The adjacencies by which packets leave, indexed by [`Direction`]; [`NONE`] while one is not
+    /// known.
     pub hops: [u32; 2],
-    /// One's-complement sum to add to the IPv4 header checksum of a request (RFC 1624); a reply's
-    /// is its inverse.
+    /// The one's-complement sum that a request adds to its IPv4 header checksum (RFC 1624). A reply
+    /// adds the inverse.
     pub l3_delta: u16,
     /// The same for the TCP or UDP checksum.
     pub l4_delta: u16,
-    /// Due time of this slot's valid record in the timer wheel, which outlives the slot's tenant; 0
-    /// while it never had one.
+    /// Due time of this slot's valid record in the timer wheel; 0 if the slot never had one. The
+    /// record belongs to the slot and outlives the connection.
     pub wheel_at: Ticks,
-    /// Forwarding method and marks.
+    /// The forwarding method and further bits.
     pub flags: Flags,
-    /// Number of the protocol's state (`conn::tcp::TcpState`).
+    /// For TCP the number of its state (`conn::tcp::TcpState`). For UDP 1 once a reply was seen.
     pub state: u8,
-    /// Request packets seen, staying at 255.
+    /// How many request packets were seen; stays at 255.
     pub in_pkts: u8,
 }
 
 impl Track {
-    /// Of an empty slot.
+    /// The state of an empty slot.
     pub const VACANT: Self = Self {
         expires: Ticks::new(0),
         rules: 0,
@@ -48,8 +48,8 @@ impl Track {
         in_pkts: 0,
     };
 
-    /// What is the slot's and outlives its tenants, taken over from `slot`: all about records in
-    /// the wheel.
+    /// With the values of `slot` that belong to the slot and outlive its connections: those about
+    /// records in the wheel.
     #[must_use]
     #[inline]
     pub const fn in_slot_of(self, slot: &Self) -> Self {
@@ -57,13 +57,13 @@ impl Track {
         Self { wheel_at: slot.wheel_at, flags: self.flags.without(Flags::FAR).with(far), ..self }
     }
 
-    /// What a packet in `direction` adds to its IPv4 header checksum.
+    /// The sum that a packet in `direction` adds to its IPv4 header checksum.
     #[inline]
     pub const fn l3_delta(&self, direction: Direction) -> u16 {
         self.l3_delta ^ (direction as u16).wrapping_neg()
     }
 
-    /// What a packet in `direction` adds to its TCP or UDP checksum.
+    /// The sum that a packet in `direction` adds to its TCP or UDP checksum.
     #[inline]
     pub const fn l4_delta(&self, direction: Direction) -> u16 {
         self.l4_delta ^ (direction as u16).wrapping_neg()

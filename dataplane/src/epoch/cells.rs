@@ -13,25 +13,26 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-/// The workers of one director: what [`PerWorker`] cells are made for.
+/// The workers of one director. Each [`PerWorker`] belongs to one director's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workers {
-    /// Unlike that of any other director in this process.
+    /// Number of the director; no other director in this process has the same.
     director: u64,
     count: usize,
 }
 
-/// A worker's key to its cells: made once, moved into the worker, never copied.
+/// A worker's key to its cells. It is made once, moved into the worker and never copied.
 #[derive(Debug)]
 pub struct WorkerToken {
     workers: Workers,
     index: usize,
-    /// Not `Sync`: a shared token on two threads would share cells that need not be.
+    /// Makes the token not `Sync`. Two threads that share a token would share cells, whose type
+    /// need not be `Sync`.
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl Workers {
-    /// `count` workers and the token of each.
+    /// Makes `count` workers. Returns them and a token for each.
     pub fn new(count: usize) -> (Self, Vec<WorkerToken>) {
         static DIRECTORS: AtomicU64 = AtomicU64::new(0);
         let director = DIRECTORS.fetch_add(1, Ordering::Relaxed);
@@ -40,24 +41,24 @@ impl Workers {
         (workers, (0..count).map(token).collect())
     }
 
-    /// How many.
+    /// The number of workers.
     pub fn count(self) -> usize {
         self.count
     }
 }
 
 impl WorkerToken {
-    /// Which of the workers this is, from 0.
+    /// The worker's number, from 0.
     #[inline]
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
-/// A value for each worker, reached by that worker alone, from behind a shared reference.
+/// A value for each worker. Only that worker reaches it, through a shared reference.
 ///
-/// Cells lie two cache lines apart; put many small things into one cell rather than in many. A
-/// token lends one cell at a time to be changed:
+/// Cells are two cache lines apart, so put many small things into one cell and not into many. With
+/// one token only one cell at a time can be borrowed mutably:
 ///
 /// ```compile_fail,E0499
 /// # use dataplane::epoch::{PerWorker, Workers};
@@ -71,12 +72,13 @@ pub struct PerWorker<T> {
     cells: Box<[CachePadded<UnsafeCell<T>>]>,
 }
 
-// SAFETY: a cell is reached through its worker's token alone, by one thread at a time: the token is
-// not `Clone` and not `Sync`. Going from thread to thread with it wants `T: Send`.
+// SAFETY: a cell is reached only with its worker's token, so by one thread at a time: the token is
+// not `Clone` and not `Sync`. The token can move to another thread, and the cell's value with it;
+// so `T: Send`.
 unsafe impl<T: Send> Sync for PerWorker<T> {}
 
 impl<T> PerWorker<T> {
-    /// A cell for each worker, made by `cell` from the worker's index.
+    /// A cell for each worker. `cell` makes its value from the worker's number.
     pub fn new(workers: Workers, mut cell: impl FnMut(usize) -> T) -> Self {
         let cells = (0..workers.count).map(|index| CachePadded::new(UnsafeCell::new(cell(index))));
         Self { workers, cells: cells.collect() }
@@ -88,12 +90,12 @@ impl<T> PerWorker<T> {
     /// When the token is another director's.
     #[inline]
     pub fn get<'a>(&'a self, token: &'a WorkerToken) -> &'a T {
-        // SAFETY: whoever holds the only token of this cell lends it for as long, so that `get_mut`
-        // cannot be called meanwhile; no other thread has the token (see `Sync` above).
+        // SAFETY: the only token of this cell is borrowed while the result lives, so `get_mut`
+        // cannot be called meanwhile. No other thread has the token (see `Sync` above).
         unsafe { &*self.cell(token) }
     }
 
-    /// The worker's own cell, to change.
+    /// The worker's own cell, mutable.
     ///
     /// # Panics
     /// When the token is another director's.
@@ -104,8 +106,8 @@ impl<T> PerWorker<T> {
         unsafe { &mut *self.cell(token) }
     }
 
-    /// The worker's own cell here and in `other`, both to change; `None` when they are the same
-    /// cell.
+    /// The worker's own cell in `self` and its cell in `other`, both mutable. `None` if they are
+    /// the same cell.
     #[allow(clippy::mut_from_ref, reason = "exclusive by the borrow of the token")]
     pub fn pair_mut<'a>(
         &'a self,
@@ -116,14 +118,14 @@ impl<T> PerWorker<T> {
         if mine == others {
             return None;
         }
-        // SAFETY: as in `get_mut`; the two cells were just found to be different ones.
+        // SAFETY: as in `get_mut`; the comparison above shows that the two cells are different.
         let mine = unsafe { &mut *mine };
         // SAFETY: as above.
         let others = unsafe { &mut *others };
         Some((mine, others))
     }
 
-    /// All cells, by worker, before the value is shared.
+    /// All cells, in the order of the workers, before the value is shared.
     pub fn each_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.cells.iter_mut().map(|cell| cell.get_mut())
     }

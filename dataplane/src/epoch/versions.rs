@@ -42,18 +42,18 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-/// A value and its number. Made by `Box`, owned by the publisher (then by [`Shared`]), read by all.
+/// A value and its number. A `Box` makes it. The publisher owns it, later [`Shared`]. All read it.
 struct Version<T> {
     epoch: u64,
     value: T,
 }
 
-/// What a reader last reported: the epoch of the version that it looks at, or [`Seen::GONE`].
+/// The last report of a reader: the epoch of the version that it looks at, or [`Seen::GONE`].
 #[derive(Clone, Copy)]
 struct Seen(u64);
 
 impl Seen {
-    /// Looks at nothing any more.
+    /// The reader is gone and looks at no version.
     const GONE: Self = Self(u64::MAX);
 
     /// Whether the reader may hold, or come to hold, the retired version `epoch`.
@@ -69,14 +69,14 @@ impl Seen {
 
 struct Shared<T> {
     current: AtomicPtr<Version<T>>,
-    /// By reader; each written by that reader alone.
+    /// The report of each reader. Only that reader writes it.
     seen: Box<[CachePadded<AtomicU64>]>,
-    /// What the publisher left unfreed when it went.
+    /// The versions that the publisher had not freed when it was dropped.
     orphans: OnceLock<Vec<NonNull<Version<T>>>>,
 }
 
 impl<T> Shared<T> {
-    /// What each reader reports. An old report only holds more back.
+    /// The reports of all readers. A report that is out of date only keeps more versions.
     fn reports(&self) -> impl Iterator<Item = Seen> + '_ {
         self.seen.iter().map(|seen| Seen(seen.load(Ordering::Acquire)))
     }
@@ -86,9 +86,9 @@ impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         let current = NonNull::new(self.current.load(Ordering::Relaxed));
         for version in self.orphans.take().unwrap_or_default().into_iter().chain(current) {
-            // SAFETY: publisher and readers are gone, they hold the counted references to `self`.
-            // The current version is never among the retired, and those were not freed:
-            // `Publisher::drop`.
+            // SAFETY: publisher and readers hold the counted references to `self`, and all are
+            // gone. The current version is never among the retired ones. `Publisher::drop` hands
+            // over only versions that are not freed.
             unsafe { free(version) };
         }
     }
@@ -97,9 +97,9 @@ impl<T> Drop for Shared<T> {
 /// Frees a version.
 ///
 /// # Safety
-/// It came from [`version`], nobody looks at it, and it is freed once.
+/// It comes from [`version`], nobody looks at it, and it is freed only once.
 unsafe fn free<T>(version: NonNull<Version<T>>) {
-    // SAFETY: from `Box::into_raw` in `version`, and owned by the caller.
+    // SAFETY: it comes from `Box::leak` in `version`, and the caller owns it.
     drop(unsafe { Box::from_raw(version.as_ptr()) });
 }
 
@@ -107,19 +107,19 @@ fn version<T>(epoch: u64, value: T) -> NonNull<Version<T>> {
     NonNull::from(Box::leak(Box::new(Version { epoch, value })))
 }
 
-/// Control's side: replaces the value and frees the old ones, on the thread it is called on.
+/// Control's side. Replaces the value and frees the old ones, on the thread that calls it.
 pub struct Publisher<T> {
     shared: Arc<Shared<T>>,
     current: NonNull<Version<T>>,
     retired: Vec<NonNull<Version<T>>>,
 }
 
-// SAFETY: it owns values that it may drop (`T: Send`) and that others look at meanwhile (`T:
+// SAFETY: it owns values that it may drop (`T: Send`) and that readers look at meanwhile (`T:
 // Sync`).
 unsafe impl<T: Send + Sync> Send for Publisher<T> {}
 
 impl<T> Publisher<T> {
-    /// Publishes `value` as epoch 1 to that many readers.
+    /// Publishes `value` as epoch 1 and makes this many readers.
     pub fn new(value: T, readers: usize) -> (Self, Vec<Reader<T>>) {
         let first = version(1, value);
         let seen = || CachePadded::new(AtomicU64::new(1));
@@ -133,8 +133,8 @@ impl<T> Publisher<T> {
         (Self { shared, current: first, retired: Vec::new() }, readers)
     }
 
-    /// Puts `value` in place of the current one and gives its epoch back. The old value is freed by
-    /// [`Self::reclaim`], some time.
+    /// Replaces the current value by `value` and returns its epoch. A later [`Self::reclaim`] frees
+    /// the old value.
     pub fn publish(&mut self, value: T) -> u64 {
         let epoch = self.epoch() + 1;
         let new = version(epoch, value);
@@ -143,7 +143,7 @@ impl<T> Publisher<T> {
         epoch
     }
 
-    /// Frees the old values that every reader has left behind; how many.
+    /// Frees the old values that no reader can look at any more. Returns how many were freed.
     pub fn reclaim(&mut self) -> usize {
         if self.retired.is_empty() {
             return 0;
@@ -151,12 +151,12 @@ impl<T> Publisher<T> {
         let reports: Vec<Seen> = self.shared.reports().collect(); // P2
         let before = self.retired.len();
         self.retired.retain(|version| {
-            // SAFETY: retired versions live until freed just below.
+            // SAFETY: a retired version lives until it is freed a few lines below.
             let epoch = unsafe { version.as_ref() }.epoch;
             let held = reports.iter().any(|seen| seen.may_hold(epoch));
             if !held {
-                // SAFETY: no reader holds it or can come by it (the diagram above); `retain` lets
-                // go of it.
+                // SAFETY: no reader holds it or can still get it (see the diagram above). `retain`
+                // removes it from the list.
                 unsafe { free(*version) }; // P3
             }
             held
@@ -169,29 +169,29 @@ impl<T> Publisher<T> {
         &self.version().value
     }
 
-    /// The current value's number: 1 at first, one more each time.
+    /// The current value's number: 1 at first, and one more with each publication.
     pub fn epoch(&self) -> u64 {
         self.version().epoch
     }
 
-    /// Old values not freed yet.
+    /// How many old values are not freed yet.
     pub fn retired(&self) -> usize {
         self.retired.len()
     }
 
-    /// Whether every reader has moved on to `epoch` or a later one, so that it has done what its
-    /// `migrate` is for. Ask again later; do not spin on it.
+    /// Whether every reader has moved on to `epoch` or a later one. Then its `migrate` has run. If
+    /// not, ask again later; do not wait in a loop.
     pub fn is_seen(&self, epoch: u64) -> bool {
         self.waits_for(epoch).is_none()
     }
 
-    /// The first reader that has not moved on to `epoch`.
+    /// The number of the first reader that has not moved on to `epoch` or a later one.
     pub fn waits_for(&self, epoch: u64) -> Option<usize> {
         self.shared.reports().position(|seen| !seen.is_past(epoch))
     }
 
     fn version(&self) -> &Version<T> {
-        // SAFETY: the current version is retired by `publish` alone, which wants `&mut self`.
+        // SAFETY: only `publish` retires the current version, and it takes `&mut self`.
         unsafe { self.current.as_ref() }
     }
 }
@@ -199,8 +199,8 @@ impl<T> Publisher<T> {
 impl<T> Drop for Publisher<T> {
     fn drop(&mut self) {
         self.reclaim();
-        // Set nowhere else, so there is room. `Shared` frees them when the readers are gone as
-        // well.
+        // This cannot fail: `orphans` is set only here. `Shared` frees the versions when the
+        // readers are gone too.
         let _ = self.shared.orphans.set(core::mem::take(&mut self.retired));
     }
 }
@@ -212,9 +212,9 @@ impl<T> fmt::Debug for Publisher<T> {
     }
 }
 
-/// A worker's side: looks at one version at a time, and decides when to move on.
+/// A worker's side. It looks at one version at a time and decides when to move on.
 ///
-/// What [`Self::get`] gives cannot be kept across a move:
+/// The reference that [`Self::get`] returns cannot be kept across a move:
 ///
 /// ```compile_fail,E0502
 /// # let (_publisher, mut readers) = dataplane::epoch::Publisher::new(1, 1);
@@ -228,18 +228,19 @@ pub struct Reader<T> {
     index: usize,
 }
 
-// SAFETY: it looks at values that others look at (`T: Sync`) and may be the last to drop them (`T:
-// Send`).
+// SAFETY: it looks at values that others look at too (`T: Sync`), and it may drop them as the last
+// owner (`T: Send`).
 unsafe impl<T: Send + Sync> Send for Reader<T> {}
 
 impl<T> Reader<T> {
-    /// Moves on to the newest version; whether that is another one. Once a burst.
+    /// Moves on to the newest version. Returns whether that is another one. Call it between bursts.
     #[inline]
     pub fn refresh(&mut self) -> bool {
         self.refresh_with(|_, _| ()).is_some()
     }
 
-    /// As [`Self::refresh`]; shows the old and the new value to `migrate` first, if they differ.
+    /// As [`Self::refresh`]. If the newest version is another one, it first calls `migrate` with
+    /// the old and the new value, and returns its result.
     #[inline]
     pub fn refresh_with<R>(&mut self, migrate: impl FnOnce(&T, &T) -> R) -> Option<R> {
         let newest = self.shared.current.load(Ordering::Acquire); // R1
@@ -247,7 +248,8 @@ impl<T> Reader<T> {
             return None;
         }
         let newest = NonNull::new(newest)?;
-        // SAFETY: current when loaded, and not freed while `seen` reports an earlier epoch.
+        // SAFETY: it was current when it was loaded, and it is not freed while `seen` reports an
+        // earlier epoch.
         let new = unsafe { newest.as_ref() };
         let migrated = migrate(self.get(), &new.value); // R2
         self.held = newest;
@@ -267,14 +269,15 @@ impl<T> Reader<T> {
         self.version().epoch
     }
 
-    /// Which of the readers this is, from 0.
+    /// The reader's number, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
     #[inline]
     fn version(&self) -> &Version<T> {
-        // SAFETY: `seen` reports this version's epoch from when it was taken to when it is left.
+        // SAFETY: `seen` reports this version's epoch, or an earlier one, while the reader holds
+        // it.
         unsafe { self.held.as_ref() }
     }
 

@@ -10,40 +10,41 @@ use crate::stats::Gauge;
 use crate::stats::WorkerStats;
 use crate::time::Ticks;
 
-/// What only schedulers by traffic or response time read of a destination. Control writes the first
-/// two, every estimator tick, and `forgotten`; the worker writes all others.
+/// Numbers of a destination that only the schedulers by traffic and by response time read. Control
+/// writes the first two at every estimator tick, and it writes `forgotten`. The worker writes all
+/// others.
 #[derive(Debug, Default)]
 pub(super) struct DestRates {
     /// Bytes a second in both directions, all workers together.
     traffic: AtomicU64,
-    /// This worker's connections made up to the last estimator tick.
+    /// How many connections this worker had made at the last estimator tick.
     conns_then: AtomicU64,
-    /// Smoothed response time in microseconds; 0 while nothing was measured.
+    /// Smoothed response time in microseconds; 0 while nothing has been measured.
     response: Gauge,
-    /// When the last connection was made that measures it, in ticks; 0 while there was none.
+    /// When the last connection was made that measures the response time, in ticks; 0 if there was
+    /// none.
     asked: Gauge,
     /// When the last sample was taken, in ticks.
     answered: Gauge,
-    /// How often control had what was measured forgotten.
+    /// How often control has declared the measured response time void.
     forgotten: AtomicU32,
-    /// What `forgotten` was when the worker last took a sample: it stands for nothing when there is
-    /// another number now.
+    /// The value of `forgotten` at the last sample. If the two differ, the response time is void.
     known_since: Gauge,
 }
 
 impl DestRates {
-    /// The smoothed response time in microseconds, 0 when there is none or it is to be forgotten.
+    /// The smoothed response time in microseconds; 0 if there is none or it is void.
     fn response(&self) -> u32 {
         if self.known_since.get() == self.forgotten.load(Relaxed) { self.response.get() } else { 0 }
     }
 }
 
-/// How many ticks what was measured of a real server is good for when no connection renews it: then
-/// it is to be probed, and what the probe finds stands for itself.
+/// How long a measured response time is good if no connection renews it, in ticks. After that the
+/// real server may be probed, and the next sample replaces the old response time.
 const STALE: i32 = 5 * Ticks::PER_SECOND as i32;
 
 impl WorkerStats {
-    /// Control: what the estimator found of a destination, in bytes a second.
+    /// Control sets a destination's traffic as its estimator measured it, in bytes a second.
     pub fn set_traffic(&self, dest: DestId, bytes_per_second: u64) {
         if let (Some(rates), Some(stats)) = (self.rates.get(dest.index()), self.dest(dest)) {
             rates.traffic.store(bytes_per_second, Relaxed);
@@ -51,22 +52,21 @@ impl WorkerStats {
         }
     }
 
-    /// Control: the destination is gone and its slot is free; whoever gets the slot was not
-    /// measured yet.
+    /// Control frees the slot of a deleted destination. The next destination in the slot has not
+    /// been measured.
     pub fn forget_rates(&self, dest: DestId) {
         self.set_traffic(dest, 0);
         self.forget_response(dest);
     }
 
-    /// Control: what was measured of the real server's answers counts no more; the next one stands
-    /// for itself.
+    /// Control declares the measured response time void. The next sample replaces it.
     pub fn forget_response(&self, dest: DestId) {
         if let Some(rates) = self.rates.get(dest.index()) {
             rates.forgotten.fetch_add(1, Relaxed);
         }
     }
 
-    /// Control: all traffic of this estimator tick has been set.
+    /// Control has set the traffic of all destinations for this estimator tick.
     pub fn tick_rates(&self) {
         self.rate_ticks.fetch_add(1, Relaxed);
     }
@@ -76,15 +76,16 @@ impl WorkerStats {
         self.rate_ticks.load(Relaxed)
     }
 
-    /// The worker: a connection was made at `now` that will measure its real server.
+    /// The worker made a connection at `now` that will measure its real server.
     pub(crate) fn asks(&self, dest: DestId, now: Ticks) {
         if let Some(rates) = self.rates.get(dest.index()) {
             rates.asked.set(now.raw().max(1));
         }
     }
 
-    /// The worker: a real server took `micros` to answer. The first sample stands for itself, and
-    /// so does one after a long time without; others count an eighth. Whether it was the first.
+    /// The worker measured that a real server took `micros` to answer. The first sample, and one
+    /// after [`STALE`] ticks without a sample, replaces the old response time; all others count an
+    /// eighth. Returns whether there was no response time before.
     pub(crate) fn answered_after(&self, dest: DestId, micros: u32, now: Ticks) -> bool {
         let Some(rates) = self.rates.get(dest.index()) else { return false };
         let (old, sample) = (i64::from(rates.response()), i64::from(micros.max(1)));

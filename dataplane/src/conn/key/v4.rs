@@ -1,7 +1,7 @@
 //! The key of an IPv4 flow: two words.
 //!
-//! Making a key is two loads, and rewriting a packet to a key is two stores. Turning a key round is
-//! two rotations in either byte order.
+//! To make a key takes two loads; to rewrite a packet to a key takes two stores. To reverse a key
+//! takes two rotations, in either byte order.
 
 use core::net::Ipv4Addr;
 
@@ -14,18 +14,18 @@ use crate::conn::key::KeyKind;
 pub struct FlowKey {
     /// Bytes 12..20 of the IPv4 header: source, then destination.
     addrs: u64,
-    /// Bytes 0..4 of the L4 header (source port, destination port) in the low half, then the
-    /// protocol in bits 32..40, the [`KeyKind`] in bits 40..48 and a serial number, 0 but for
-    /// invalidated templates, in bits 48..64.
+    /// Bytes 0..4 of the L4 header (source port, destination port) are in the low half. The
+    /// protocol is in bits 32..40, the [`KeyKind`] in bits 40..48. A serial number is in bits
+    /// 48..64; only invalidated templates have one, all other keys have 0.
     rest: u64,
 }
 
 impl FlowKey {
-    /// All bits zero: protocol 0, which no packet has.
+    /// All bits zero. No packet has this key, because no packet has protocol 0.
     pub const ZERO: Self = Self { addrs: 0, rest: 0 };
 
-    /// The key made of `addrs` (source, destination) and `ports` (source, destination), all in
-    /// network byte order as they lie in the packet.
+    /// The key of a packet with `addrs` (source, destination) and `ports` (source, destination),
+    /// all in network byte order as they are in the packet.
     #[inline]
     pub fn from_wire(addrs: [u8; 8], ports: [u8; 4], protocol: u8) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl FlowKey {
         }
     }
 
-    /// The key of a packet from `src:sport` to `dst:dport`; ports in host order.
+    /// The key of a packet from `src:sport` to `dst:dport`; ports in host byte order.
     pub fn new(protocol: u8, src: Ipv4Addr, sport: u16, dst: Ipv4Addr, dport: u16) -> Self {
         let [a, b, c, d] = src.octets();
         let [e, f, g, h] = dst.octets();
@@ -48,7 +48,8 @@ impl FlowKey {
         Self { addrs: self.addrs, rest: self.rest & !(0xff << 40) | u64::from(kind as u8) << 40 }
     }
 
-    /// The same key told apart by `serial`: several invalidated templates may look alike.
+    /// The same key with a serial number. It distinguishes invalidated templates that are otherwise
+    /// equal.
     #[must_use]
     pub fn with_serial(self, serial: u16) -> Self {
         Self { addrs: self.addrs, rest: self.rest & !(0xffff << 48) | u64::from(serial) << 48 }
@@ -62,13 +63,13 @@ impl FlowKey {
         Self { addrs: self.addrs.rotate_left(32), rest: self.rest & !0xffff_ffff | u64::from(ports) }
     }
 
-    /// Source and destination address as they lie in an IPv4 header.
+    /// Source and destination address, as they are in an IPv4 header.
     #[inline]
     pub fn wire_addrs(self) -> [u8; 8] {
         self.addrs.to_ne_bytes()
     }
 
-    /// Source and destination port as they lie in a TCP or UDP header.
+    /// Source and destination port, as they are in a TCP or UDP header.
     #[inline]
     pub fn wire_ports(self) -> [u8; 4] {
         (self.rest as u32).to_ne_bytes()
@@ -92,13 +93,13 @@ impl FlowKey {
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// Source port, host order.
+    /// Source port, host byte order.
     pub fn sport(self) -> u16 {
         let [a, b, ..] = self.wire_ports();
         u16::from_be_bytes([a, b])
     }
 
-    /// Destination port, host order.
+    /// Destination port, host byte order.
     pub fn dport(self) -> u16 {
         let [.., a, b] = self.wire_ports();
         u16::from_be_bytes([a, b])
@@ -110,7 +111,7 @@ impl FlowKey {
         (self.rest >> 32) as u8
     }
 
-    /// Whether this names a template.
+    /// Whether this is the key of a template.
     pub const fn is_template(self) -> bool {
         (self.rest >> 40) as u8 == KeyKind::Template as u8
     }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_gives_back_what_it_was_made_of() {
+    fn a_key_returns_the_values_that_it_was_made_from() {
         let key = FlowKey::new(6, Ipv4Addr::new(10, 0, 0, 2), 5000, Ipv4Addr::new(10, 0, 0, 100), 80);
         assert_eq!((key.src(), key.sport()), (Ipv4Addr::new(10, 0, 0, 2), 5000));
         assert_eq!((key.dst(), key.dport()), (Ipv4Addr::new(10, 0, 0, 100), 80));

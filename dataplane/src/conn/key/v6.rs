@@ -13,13 +13,13 @@ pub struct FlowKey6 {
     src: [u64; 2],
     /// Bytes 24..40 of the IPv6 header.
     dst: [u64; 2],
-    /// Bytes 0..4 of the L4 header (source port, destination port) in the low half, then the
-    /// protocol in bits 32..40 and the [`KeyKind`] in bits 40..48.
+    /// Bytes 0..4 of the L4 header (source port, destination port) are in the low half. The
+    /// protocol is in bits 32..40, the [`KeyKind`] in bits 40..48.
     rest: u64,
 }
 
 impl FlowKey6 {
-    /// The key of a packet from `src:sport` to `dst:dport`; ports in host order.
+    /// The key of a packet from `src:sport` to `dst:dport`; ports in host byte order.
     pub fn new(protocol: u8, src: Ipv6Addr, sport: u16, dst: Ipv6Addr, dport: u16) -> Self {
         let ([i, j], [k, l]) = (sport.to_be_bytes(), dport.to_be_bytes());
         let ports = u32::from_ne_bytes([i, j, k, l]);
@@ -82,7 +82,7 @@ mod tests {
     const TWO: Ipv6Addr = Ipv6Addr::new(0xfd00, 7, 6, 5, 4, 3, 2, 1);
 
     #[test]
-    fn a_key_gives_back_what_it_was_made_of() {
+    fn a_key_returns_the_values_that_it_was_made_from() {
         let key = FlowKey6::new(6, ONE, 5000, TWO, 80);
         assert_eq!((key.src(), key.dst()), (ONE, TWO));
         assert!(!key.is_template() && key.with_kind(KeyKind::Template).is_template());
