@@ -1,16 +1,16 @@
-//! The flow table: finds the connection a packet belongs to, in either direction.
+//! The flow table: finds the connection of a packet, in both directions.
 //!
 //! It holds the index (`index`: buckets of short tags), the hot and the cold lines of all entries,
-//! and the queue of vacant slots (`vacant`). One worker makes it, owns it and alone touches it. All
-//! memory is taken and written to when it is made; it never grows.
+//! and the queue of vacant slots (`vacant`). One worker makes it and owns it, and only this worker
+//! touches it. All memory is taken and written when the table is made. The table never grows.
 //!
-//! **Invariants.** A slot is live exactly when its `hot.request` is not [`Key::ZERO`]. Each key of
-//! a live slot that `keys_of` names is in the index exactly once, and nothing else is. No key is
-//! in the index twice.
+//! **Invariants.** A slot is live exactly if its `hot.request` is not [`Key::ZERO`]. The index
+//! holds the keys of the live slots that `keys_of` names, each exactly once, and nothing else.
 //!
-//! **Reuse.** Vacant slots queue up first in, first out: an id comes back as late as can be, never
-//! in the burst that freed it unless the table is all but full. Whoever keeps ids (the wheel,
-//! `control` of another entry) must still be able to tell that the slot has another tenant.
+//! **Reuse.** Vacant slots wait in a queue, first in, first out. So an id is used again as late as
+//! possible, and not in the burst that freed it, unless the table is nearly full. Code that keeps
+//! ids (the wheel, `control` of another entry) must still notice that the slot has another
+//! connection.
 
 use crate::conn::entry::{Cold, ConnId, Direction, Flags, Hot};
 use crate::conn::key::{FlowKey, Key};
@@ -34,15 +34,16 @@ pub mod pages;
 mod tests;
 mod vacant;
 
-/// Vacant slots whose lines are sent for ahead of their use.
+/// The lines of a vacant slot are fetched this many insertions before the slot is used.
 const VACANT_AHEAD: usize = 6;
 
 /// Why an entry was not inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertError {
-    /// No slot is vacant, or (all but impossible) the index has no room for the keys.
+    /// No slot is vacant, or the index has no room for the keys (which is nearly impossible).
     Full,
-    /// One of the keys is another connection's, or both are the same, or the request key is zero.
+    /// One of the keys belongs to another connection, or both keys are the same, or the request key
+    /// is zero.
     Duplicate,
 }
 
@@ -58,11 +59,11 @@ pub struct FlowTable<K: Key = FlowKey> {
 }
 
 impl<K: Key> FlowTable<K> {
-    /// The largest possible capacity: a slot number and a direction share 32 bits.
+    /// The largest possible capacity, in slots. A slot number and a direction share 32 bits.
     pub const MAX_CAPACITY: u32 = (1 << 31) - 1;
 
     /// A table of `capacity` slots (at most [`Self::MAX_CAPACITY`]); `seed` should differ at each
-    /// start so that nobody can choose colliding keys.
+    /// start, so that nobody can choose keys that collide.
     pub fn new(capacity: u32, seed: u64) -> Self {
         let capacity = capacity.min(Self::MAX_CAPACITY);
         Self {
@@ -75,7 +76,7 @@ impl<K: Key> FlowTable<K> {
         }
     }
 
-    /// Inserts an entry under its keys (see `keys_of`), or changes nothing.
+    /// Inserts an entry under its keys (see `keys_of`). An error changes nothing.
     pub fn insert(&mut self, hot: Hot<K>, cold: Cold) -> Result<ConnId, InsertError> {
         if self.find(hot.request).is_some() {
             return Err(InsertError::Duplicate);
@@ -90,9 +91,9 @@ impl<K: Key> FlowTable<K> {
         }
     }
 
-    /// The first half of [`Self::insert`], or no change: inserts the entry under its request key,
-    /// which must not be in the table, has the line fetched that its reply key goes to, and
-    /// marks it as opening when it has one. [`Self::complete`] does the rest.
+    /// The first half of [`Self::insert`]: inserts the entry under its request key, which must not
+    /// be in the table. If the entry has a reply key, has the bucket of that key fetched and marks
+    /// the entry as opening. An error changes nothing. [`Self::complete`] is the second half.
     pub fn begin(&mut self, hot: Hot<K>, cold: Cold) -> Result<ConnId, InsertError> {
         let [request, reply] = keys_of(&hot);
         let Some(request) = request else { return Err(InsertError::Duplicate) };
@@ -102,7 +103,7 @@ impl<K: Key> FlowTable<K> {
             flags = flags.with(Flags::OPENING);
         }
         let home = self.place(request);
-        debug_assert!(self.find_at(request, home).is_none(), "the caller has looked");
+        debug_assert!(self.find_at(request, home).is_none(), "the request key must be new");
         if reply == Some(request) {
             return Err(InsertError::Duplicate);
         }
@@ -133,8 +134,8 @@ impl<K: Key> FlowTable<K> {
         self.index.prefetch_away(self.place(self.hot(id).reply));
     }
 
-    /// The second half of [`Self::insert`]: has the entry found by its reply key too. An error
-    /// changes nothing: the entry stays, and is opening still.
+    /// The second half of [`Self::insert`]: inserts the entry under its reply key too. An error
+    /// changes nothing: the entry stays and is still opening.
     pub fn complete(&mut self, id: ConnId) -> Result<(), InsertError> {
         let hot = &self.hot[id.index()];
         if !hot.flags.has(Flags::OPENING) {
@@ -154,7 +155,7 @@ impl<K: Key> FlowTable<K> {
         Ok(())
     }
 
-    /// Takes an entry and its keys out. A vacant `id` is left as it is.
+    /// Removes an entry and its keys. Does nothing if the slot is vacant.
     pub fn remove(&mut self, id: ConnId) {
         if !self.is_live(id) {
             return;
@@ -172,8 +173,8 @@ impl<K: Key> FlowTable<K> {
         self.vacant.put(id);
     }
 
-    /// Gives the entry another request key of the same kind, or changes nothing. A vacant `id` is
-    /// left as it is.
+    /// Gives the entry another request key of the same kind. An error changes nothing. Does nothing
+    /// if the slot is vacant.
     pub fn rekey_request(&mut self, id: ConnId, request: K) -> Result<(), InsertError> {
         if !self.is_live(id) {
             return Ok(());
@@ -186,12 +187,12 @@ impl<K: Key> FlowTable<K> {
         if request == K::ZERO || self.find(request).is_some() {
             return Err(InsertError::Duplicate);
         }
-        // Out first: its room is then free for the new key.
+        // The old key leaves first: then its lane is free for the new key.
         let (slot, place) = (Slot::new(id, Direction::Request), self.place(old));
         self.leave(place, slot);
         if !self.index.enter(self.place(request), slot) {
-            // Fits: the stash is full, so nothing came out of it into the lane that the old key
-            // left.
+            // The old key fits again: the stash is full, so no key came out of it into the lane
+            // that the old key left.
             let back = self.index.enter(place, slot);
             debug_assert!(back);
             return Err(InsertError::Full);
@@ -201,17 +202,16 @@ impl<K: Key> FlowTable<K> {
         Ok(())
     }
 
-    /// The hot line, to change. Its keys must stay as they are ([`Self::rekey_request`] changes
-    /// one).
+    /// The hot line, mutable. Do not change its keys; [`Self::rekey_request`] changes one.
     ///
     /// # Panics
-    /// When `id` is not below the capacity; so do the three below.
+    /// If `id` is not below the capacity. The next three functions panic too.
     #[inline]
     pub fn hot_mut(&mut self, id: ConnId) -> &mut Hot<K> {
         &mut self.hot[id.index()]
     }
 
-    /// The cold line, to change.
+    /// The cold line, mutable.
     #[inline]
     pub fn cold_mut(&mut self, id: ConnId) -> &mut Cold {
         &mut self.cold[id.index()]
@@ -229,25 +229,25 @@ impl<K: Key> FlowTable<K> {
         &self.cold[id.index()]
     }
 
-    /// Whether `id` is a connection at present.
+    /// Whether the slot holds a connection.
     #[inline]
     pub fn is_live(&self, id: ConnId) -> bool {
         self.hot.get(id.index()).is_some_and(|hot| hot.request != K::ZERO)
     }
 
-    /// The live ones among the `n` slots from `cursor` on. To list all, page by page, go on at
-    /// `cursor + n` until the capacity is reached.
+    /// The live slots among the `n` slots from `cursor` on. To list all slots page by page,
+    /// continue at `cursor + n` until the capacity is reached.
     pub fn iter_from(&self, cursor: u32, n: u32) -> impl Iterator<Item = ConnId> + '_ {
         let end = cursor.saturating_add(n).min(self.capacity());
         (cursor..end).map(ConnId::new).filter(|id| self.is_live(*id))
     }
 
-    /// Slots in all.
+    /// The number of slots.
     pub fn capacity(&self) -> u32 {
         self.hot.len() as u32
     }
 
-    /// Live slots.
+    /// The number of live slots.
     pub fn len(&self) -> u32 {
         self.capacity() - self.vacant.len() as u32
     }
@@ -257,7 +257,7 @@ impl<K: Key> FlowTable<K> {
         self.len() == 0
     }
 
-    /// Memory taken when the table was made.
+    /// The memory of the table, in bytes. It was taken when the table was made.
     pub fn memory_bytes(&self) -> usize {
         let lines = self.hot.memory_bytes() + self.cold.memory_bytes();
         size_of::<Self>() + self.index.memory_bytes() + lines + self.vacant.memory_bytes()
@@ -267,9 +267,9 @@ impl<K: Key> FlowTable<K> {
     fn leave(&mut self, place: Place, slot: Slot) {
         let moves = self.index.has_waiting();
         let left = self.index.leave(place, slot);
-        debug_assert!(left, "a key was changed behind the table's back");
+        debug_assert!(left, "the key was not in the index: somebody changed it in the hot line");
         if moves {
-            // A key that waited may have a lane now, where a guess has not seen it.
+            // A key from the stash may now be in a lane, where an earlier guess did not find it.
             self.bump();
         }
     }
@@ -279,8 +279,8 @@ impl<K: Key> FlowTable<K> {
     }
 }
 
-/// The request and the reply key under which an entry is found: those that are not zero, and of a
-/// template or of what is opening the request key alone.
+/// The request key and the reply key under which an entry is found. A key that is zero is left out.
+/// So is the reply key of a template and of an opening connection.
 fn keys_of<K: Key>(hot: &Hot<K>) -> [Option<K>; 2] {
     let some = |key| (key != K::ZERO).then_some(key);
     let alone = hot.request.is_template() || hot.flags.has(Flags::OPENING);

@@ -1,60 +1,60 @@
-//! The TCP state machine of IPVS: a pure table.
+//! The TCP state machine of IPVS, a pure table.
 //!
-//! Must agree with `net/netfilter/ipvs/ip_vs_proto_tcp.c: set_tcp_state` and its tables. The
-//! director sees only one direction with DR and TUN, which is why there are three rows of every
-//! event.
+//! Must agree with `net/netfilter/ipvs/ip_vs_proto_tcp.c: set_tcp_state` and its tables. With DR
+//! and TUN the director sees only one direction, so there are three rows for each event.
 
 use crate::wire::l4::flag;
 
-/// States as IPVS numbers them; the numbers go over the wire in synchronisation.
+/// TCP states, numbered as in IPVS. IPVS sends the numbers to its backup when it synchronises
+/// connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TcpState {
-    /// Nothing seen yet.
+    /// No packet seen yet.
     None = 0,
-    /// Data flows.
+    /// The handshake is complete; data flows.
     Established = 1,
-    /// The server's SYN came first.
+    /// The server's SYN was seen first.
     SynSent = 2,
     /// The client's SYN was forwarded.
     SynRecv = 3,
-    /// One side is done.
+    /// One side has sent its FIN.
     FinWait = 4,
-    /// Both sides are done.
+    /// Both sides have sent their FIN.
     TimeWait = 5,
-    /// Reset or finished.
+    /// The connection was reset or is finished.
     Close = 6,
-    /// The client is done (NAT).
+    /// The client has sent its FIN (NAT).
     CloseWait = 7,
     /// Waiting for the last acknowledgement.
     LastAck = 8,
     /// An FTP data connection is expected.
     Listen = 9,
-    /// Under SYN defence: waiting for the client's acknowledgement.
+    /// With the SYN defence of IPVS: waiting for the client's acknowledgement.
     SynAck = 10,
 }
 
 use TcpState::{Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait};
 
-/// Which row of the table applies.
+/// Which rows of the table apply to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Row {
-    /// From the client, replies pass here too.
+    /// A packet from the client; replies pass the director too.
     Input = 0,
-    /// From the real server.
+    /// A packet from the real server.
     Output = 1,
-    /// From the client, replies pass elsewhere.
+    /// A packet from the client; replies do not pass the director.
     InputOnly = 2,
 }
 
 impl TcpState {
-    /// How many states there are.
+    /// The number of states.
     pub const COUNT: usize = 11;
-    /// Default timeouts in seconds, by state (`ip_vs_proto_tcp.c: tcp_timeouts`).
+    /// Default timeouts in seconds, indexed by state (`ip_vs_proto_tcp.c: tcp_timeouts`).
     pub const TIMEOUTS: [u32; Self::COUNT] = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120];
 
-    /// Every state, by its number.
+    /// All states, indexed by their number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::None,
         Established,
@@ -69,7 +69,7 @@ impl TcpState {
         SynAck,
     ];
 
-    /// The state numbered `raw`, [`TcpState::None`] when there is no such.
+    /// The state numbered `raw`, or [`TcpState::None`] if there is no such state.
     pub const fn from_raw(raw: u8) -> Self {
         if (raw as usize) < Self::COUNT { Self::ALL[raw as usize] } else { Self::None }
     }
@@ -114,7 +114,7 @@ impl TcpState {
     }
 }
 
-/// First match of RST, SYN, FIN, ACK as a row of [`TABLE`].
+/// The first of RST, SYN, FIN and ACK that is set, as an index into [`TABLE`].
 const fn event(flags: u8) -> Option<usize> {
     if flags & flag::RST != 0 {
         Some(3)
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn one_direction_alone_waits_in_fin_wait() {
+    fn one_direction_alone_stays_in_fin_wait() {
         use flag::{ACK, FIN, RST, SYN};
         let row = Row::InputOnly;
         let seen = run(&[(row, SYN), (row, ACK), (row, FIN | ACK), (row, ACK), (row, RST)]);
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ack_is_the_clients() {
+    fn only_the_client_sends_the_last_ack() {
         assert_eq!(LastAck.next(Row::Output, flag::ACK), LastAck);
         assert_eq!(LastAck.next(Row::Input, flag::ACK), Close);
     }
 
     #[test]
-    fn no_known_flag_closes() {
+    fn a_packet_without_known_flags_closes_the_connection() {
         assert_eq!(Established.next(Row::Input, 0), Close);
     }
 }

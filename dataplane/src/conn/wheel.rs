@@ -1,34 +1,38 @@
-//! The timer wheel: says which entries to look at, not which are dead.
+//! The timer wheel: says which entries to check, not which have expired.
 //!
-//! A packet never touches it. It only stamps `hot.expires`; when the entry's record comes due the
-//! worker compares, and either ends the connection or records it anew. One worker makes the wheel,
-//! owns it and alone touches it. All memory is taken when it is made; it never grows.
+//! A packet never touches the wheel. It only stamps `hot.expires`. When the entry's record is due,
+//! the worker compares the times: it ends the connection or makes a new record for the entry. One
+//! worker makes the wheel and owns it, and only this worker touches it. All memory is taken when
+//! the wheel is made. The wheel never grows.
 //!
 //! 256 slots of 250 ms make a horizon of 64 s. A record is an id; its due time is that of its slot.
-//! Later times are cut to the horizon and judged again then. Records lie in chunks of four cache
-//! lines: about as many are looked at together, and meanwhile the next chunk is fetched.
+//! Times beyond the horizon are cut to the horizon, and the entry is checked again then. Records
+//! are in chunks of four cache lines. About one chunk of entries is checked at a time, and
+//! meanwhile the next chunk is fetched.
 //!
-//! **The protocol.** Whoever schedules stores the due time that [`Wheel::schedule`] gives back in
-//! `hot.wheel_at`. A record is valid if the slot is live and `hot.wheel_at == due.at`; else it is
-//! stale and dropped. Whoever takes a valid record removes the entry or calls [`Wheel::renew`],
-//! before the next [`Wheel::pop_due`]. When a timeout
+//! **The protocol.** The caller of [`Wheel::schedule`] stores the due time that it returns in
+//! `hot.wheel_at`. A record is valid if the table's slot is live and `hot.wheel_at == due.at`.
+//! Otherwise it is stale, and it is dropped. The caller of [`Wheel::pop_due`] removes the entry of
+//! each valid record or calls [`Wheel::renew`] for it, before the next [`Wheel::pop_due`]. If a
+//! timeout
 //!
-//! * lengthens, nothing is done: the record comes early and the entry is recorded anew;
-//! * shortens to an earlier slot, the entry gets a second record, and the first is stale from then
-//!   on ([`Wheel::hasten`]). When there is no room for it, the entry keeps the later record: it
-//!   ends late, never early. `wheel_at` is rounded up and mostly lies a little after `expires`, so
-//!   comparing the two would add a record with every packet; slots must be compared.
+//! * becomes longer, nothing is done: the record comes early, and the entry gets a new one;
+//! * becomes so much shorter that it ends in an earlier slot, the entry gets a second record, and
+//!   the first is stale from then on ([`Wheel::hasten`]). If there is no room for a second record,
+//!   the entry keeps the first: it ends late, never early. `wheel_at` is rounded up, so it is
+//!   mostly a little later than `expires`. Therefore slots must be compared; comparing the two
+//!   times would add a record with every packet.
 //!
-//! **Why stale records do no harm.** New records only ever go to slots due at `front` or later, and
-//! everything popped was due before `front`. So while a record is at large no later tenant of its
-//! slot id has the same `wheel_at`, unless both were scheduled for the same slot before it came
-//! due. Then the first of the two to be popped is as good as the other, for both say "look at this
-//! id now", and handling it either ends the entry or moves `wheel_at` to `front` or later, which
-//! makes the second stale.
+//! **Why stale records do no harm.** New records go only to slots that are due at `front` or later,
+//! and every popped record was due before `front`. So a stale record can match the `wheel_at` of a
+//! later connection with the same id only if both were scheduled for the same slot of the wheel
+//! before it was due. Then it does not matter which of the two records is popped first: both say
+//! "check this id now". Handling the first one ends the entry or moves `wheel_at` to `front` or
+//! later, and that makes the second one stale.
 //!
-//! **Room.** The pool holds two records for each connection. Records just popped keep their room
-//! until the next [`Wheel::pop_due`], so that renewing one cannot fail; only a new or a second
-//! record can.
+//! **Room.** The pool holds two records for each connection. Popped records keep their room until
+//! the next [`Wheel::pop_due`], so that [`Wheel::renew`] cannot fail for them. Only a new or a
+//! second record can find no room.
 
 use arrayvec::ArrayVec;
 
@@ -48,35 +52,35 @@ const IDS: usize = 61;
 /// Bytes in a cache line.
 const LINE: usize = 64;
 
-/// A record that has come due.
+/// A record that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// The entry to look at, if the record is valid.
+    /// The entry to check, if the record is valid.
     pub id: u32,
-    /// The record's due time: the entry's `wheel_at` if the record is valid.
+    /// The record's due time. If the record is valid, it equals the entry's `wheel_at`.
     pub at: Ticks,
 }
 
-/// Ids due at the same time.
+/// Ids that are due at the same time.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Chunk {
-    /// The next chunk of the same chain, or of the free ones.
+    /// The next chunk of the same chain, or of the list of free chunks.
     next: u32,
     at: Ticks,
-    /// Ids in it, from the front; good once it is part of the backlog.
+    /// How many ids it has, from the front. Valid once the chunk is part of the backlog.
     len: u32,
     ids: [u32; IDS],
 }
 
 const _: () = assert!(size_of::<Chunk>() == 4 * LINE);
 
-/// Chunks in the order they were filled.
+/// A list of chunks, in the order in which they were filled.
 #[derive(Clone, Copy, Debug)]
 struct Chain {
     first: u32,
     last: u32,
-    /// Ids in the last chunk, or [`IDS`] when there is no chunk.
+    /// How many ids the last chunk has, or [`IDS`] if there is no chunk.
     fill: u32,
 }
 
@@ -89,26 +93,27 @@ pub struct Wheel {
     chunks: Pages<Chunk>,
     first_free: u32,
     slots: [Chain; SLOTS],
-    /// The slot that comes due next, at `front`.
+    /// The slot that is due next, at `front`.
     cursor: u8,
     front: Ticks,
-    /// What has come due and was not popped yet; all of it before `front`.
+    /// Records that are due and not popped yet. All of them were due before `front`.
     backlog: Chain,
-    /// Ids already popped from the backlog's first chunk.
+    /// How many ids of the backlog's first chunk are popped.
     popped: usize,
-    /// Records held.
+    /// How many records the wheel holds.
     len: usize,
-    /// Records that `schedule` leaves room for: those popped last and not renewed.
+    /// For how many records `schedule` must leave room: those that were popped last and are not
+    /// renewed.
     owed: usize,
     room: usize,
 }
 
 impl Wheel {
-    /// A wheel for `capacity` entries, ids below `capacity`, that starts at `now`.
+    /// A wheel for `capacity` entries that starts at `now`. Ids are below `capacity`.
     pub fn new(capacity: u32, now: Ticks) -> Self {
         let room = 2 * capacity as usize;
-        // Part-filled are at most: the last chunk of each slot, the last that each brought to the
-        // backlog, and the backlog's first.
+        // At most these chunks are partly filled: the last chunk of each slot, the last chunk that
+        // each slot brought to the backlog, and the backlog's first chunk.
         let chunks = (room.div_ceil(IDS) + 2 * SLOTS + 1) as u32;
         let link = |chunk: u32| if chunk + 1 < chunks { chunk + 1 } else { NONE };
         Self {
@@ -130,9 +135,8 @@ impl Wheel {
         }
     }
 
-    /// Records that `id` is to be looked at when `at` has come. Gives back the record's due time:
-    /// `at` rounded up to a slot, or the horizon if that is earlier. `None` when there is no
-    /// room.
+    /// Makes a record: `id` is to be checked at `at`. Returns the record's due time: `at` rounded
+    /// up to a slot, or the horizon if that is earlier. Returns `None` if there is no room.
     pub fn schedule(&mut self, id: u32, at: Ticks) -> Option<Ticks> {
         if self.len + self.owed >= self.room {
             return None;
@@ -140,29 +144,30 @@ impl Wheel {
         self.record(id, at)
     }
 
-    /// Records anew an entry whose record was popped by the last [`Self::pop_due`]. Has room for
-    /// each of those once; `None` only beyond that, when the wheel is full.
+    /// Makes a new record for an entry whose record was popped by the last [`Self::pop_due`]. There
+    /// is room for one new record for each popped one. Returns `None` only if it is called more
+    /// often and the wheel is full.
     pub fn renew(&mut self, id: u32, at: Ticks) -> Option<Ticks> {
         self.owed = self.owed.saturating_sub(1);
         self.schedule(id, at)
     }
 
-    /// Sees to it that `id`, whose valid record is due at `held`, is looked at by `at`, rounded up:
-    /// makes an earlier record if that takes one. Gives back when the valid record is due from
-    /// now on.
+    /// Ensures that `id` is checked by `at`, rounded up to a slot. Its valid record is due at
+    /// `held`; if that is later, makes a second record. Returns the due time of the valid record
+    /// from now on.
     #[must_use]
     pub fn hasten(&mut self, id: u32, at: Ticks, held: Ticks) -> Ticks {
         let (_, due) = self.slot_for(at);
         if held.not_after(due) { held } else { self.schedule(id, at).unwrap_or(held) }
     }
 
-    /// When a record for `at` would come due.
+    /// The due time of a record for `at`.
     pub fn due_for(&self, at: Ticks) -> Ticks {
         self.slot_for(at).1
     }
 
-    /// Takes the records that are due by `now`, oldest first, until `out` is full: when it is not
-    /// full afterwards, no more are due. What is left over comes first next time.
+    /// Takes the records that are due by `now`, oldest first, until `out` is full. If `out` is not
+    /// full afterwards, no more are due. Remaining records come first next time.
     pub fn pop_due<const N: usize>(&mut self, now: Ticks, out: &mut ArrayVec<Due, N>) {
         self.owed = 0;
         loop {
@@ -191,23 +196,23 @@ impl Wheel {
         }
     }
 
-    /// Records held, valid or stale.
+    /// How many records the wheel holds, valid and stale.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether no record is held.
+    /// Whether the wheel holds no record.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Memory taken when the wheel was made.
+    /// The memory of the wheel, in bytes. It was taken when the wheel was made.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.chunks.memory_bytes()
     }
 
-    /// Moves all slots due by `now` to the backlog, which must be empty. At most one turn of the
-    /// wheel, however far `now` is: after that all slots are empty.
+    /// Moves all slots that are due by `now` to the backlog, which must be empty. Goes at most once
+    /// round the wheel, even if `now` is farther away: then all slots are empty.
     fn turn(&mut self, now: Ticks) {
         let Ok(late) = u32::try_from(now.since(self.front)) else { return };
         let steps = late / SLOT_TICKS + 1;
@@ -229,17 +234,17 @@ impl Wheel {
         self.front = self.front.plus(steps * SLOT_TICKS);
     }
 
-    /// Has a chunk fetched, if there is such a one.
+    /// Has a chunk fetched, if it exists.
     fn prefetch(&self, chunk: u32) {
         let Some(chunk) = self.chunks.get(chunk as usize) else { return };
-        // The header's line, then an id of each other line.
+        // The first line with the header, then one id of each other line.
         prefetch(core::slice::from_ref(chunk), 0);
         for line in 1..4 {
             prefetch(&chunk.ids, line * LINE / size_of::<u32>());
         }
     }
 
-    /// The slot for records at `at`, and when it comes due.
+    /// The slot for a record at `at`, and when this slot is due.
     fn slot_for(&self, at: Ticks) -> (usize, Ticks) {
         let ahead = u32::try_from(at.since(self.front)).unwrap_or(0);
         let ahead = ahead.div_ceil(SLOT_TICKS).min(SLOTS as u32 - 1);
@@ -251,7 +256,7 @@ impl Wheel {
         let chain = &mut self.slots[slot];
         if chain.fill as usize == IDS {
             let fresh = self.first_free;
-            // Always there: see the count of chunks in `new`.
+            // There is always a free chunk: see the number of chunks in `new`.
             let chunk = self.chunks.get_mut(fresh as usize)?;
             self.first_free = core::mem::replace(&mut chunk.next, NONE);
             chunk.at = due;

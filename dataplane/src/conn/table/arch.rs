@@ -1,13 +1,13 @@
-//! What the table asks of the processor: compare the tags of a bucket at once, fetch a line ahead
-//! of time.
+//! Special instructions for the table: one compares the tags of a bucket at once, one fetches a
+//! line ahead of time.
 //!
-//! The only unsafe code of the table; it is safe to call with anything.
+//! This unsafe code is safe to call with any arguments.
 
 #![allow(unsafe_code, reason = "prefetching and the aligned load take raw pointers")]
 
-/// Tags in a bucket.
+/// How many tags a bucket has.
 pub(super) const LANES: usize = 10;
-/// Tags that one load takes.
+/// How many tags one load reads.
 const WIDE: usize = 8;
 
 /// The tags of a bucket.
@@ -42,16 +42,16 @@ fn equal_lanes(tags: &Tags, tag: u16) -> u16 {
     };
     let [wide @ .., a, b] = &tags.0;
     let wide: &[u16; WIDE] = wide;
-    // SAFETY: `wide` is 16 readable bytes; this load wants no boundary.
+    // SAFETY: `wide` is 16 readable bytes; this load needs no alignment.
     let wide = unsafe { _mm_loadu_si128((&raw const *wide).cast::<__m128i>()) };
     let rest = _mm_cvtsi32_si128((u32::from(*a) | u32::from(*b) << 16).cast_signed());
     let wanted = _mm_set1_epi16(tag.cast_signed());
     let equal = _mm_packs_epi16(_mm_cmpeq_epi16(wide, wanted), _mm_cmpeq_epi16(rest, wanted));
-    // What is beyond the last lane is zero, as an empty lane is.
+    // Beyond the last lane the tags are zero, like those of empty lanes.
     _mm_movemask_epi8(equal) as u16 & ((1 << LANES) - 1)
 }
 
-/// Has the line on which `slice[index]` begins fetched; beyond the end, nothing of consequence.
+/// Has the line on which `slice[index]` begins fetched. An index beyond the end does no harm.
 #[inline]
 pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     let _line = slice.as_ptr().wrapping_add(index);

@@ -6,13 +6,14 @@ use crate::conn::table::arch::{LANES, Tags};
 /// The tag of an empty lane.
 pub(super) const EMPTY: u16 = 0;
 
-/// A slot of the table and the direction of one of its keys, in 32 bits.
+/// A slot of the table and the direction of one of its keys: 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(super) struct Slot(u32);
 
 impl Slot {
-    /// No slot; the largest capacity keeps clear of it.
+    /// No slot. [`FlowTable::MAX_CAPACITY`](super::FlowTable::MAX_CAPACITY) ensures that no slot
+    /// has this number.
     pub(super) const NONE: Self = Self(u32::MAX);
     const REPLY: u32 = 1 << 31;
 
@@ -38,9 +39,10 @@ impl Slot {
 pub(super) struct Bucket {
     pub(super) tags: Tags,
     pub(super) slots: [Slot; LANES],
-    /// Stays at its largest value once it has come to that.
+    /// How many keys have their home here but live elsewhere. Once it reaches its largest value, it
+    /// stays there.
     pub(super) away: u16,
-    /// Bit n for lane n.
+    /// Bit n is set if the key in lane n has its home elsewhere.
     guests: u16,
 }
 
@@ -79,7 +81,7 @@ impl Bucket {
         self.away = self.away.saturating_add(1);
     }
 
-    /// One that lived elsewhere does so no longer.
+    /// A key that has its home here no longer lives elsewhere.
     pub(super) const fn key_returns(&mut self) {
         if self.away != u16::MAX {
             self.away -= 1;
@@ -91,7 +93,7 @@ impl Bucket {
     }
 }
 
-/// The numbers of the bits set, lowest first.
+/// The numbers of the bits that are set, lowest first.
 #[inline]
 fn lanes(mut bits: u16) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_that_lost_count_says_for_ever_that_keys_are_away() {
+    fn a_bucket_whose_count_overflowed_always_says_that_keys_are_away() {
         let mut bucket = Bucket { away: u16::MAX - 1, ..Bucket::EMPTY };
         for away in [u16::MAX, u16::MAX] {
             bucket.key_leaves();

@@ -1,11 +1,12 @@
-//! The table's hash: seeded multiply-folds of a key's words.
+//! The table's hash: multiply-folds of a key's words with secret seeds.
 //!
-//! The seed is drawn at each start and tells nobody which keys collide. One fold spreads ordinary
-//! traffic well; another keeps related keys from staying related.
+//! The seed is drawn at each start and is secret, so nobody knows which keys collide. The first
+//! fold spreads ordinary traffic well. The second one ensures that similar keys do not get related
+//! hashes.
 
 use crate::conn::key::{Key, SEEDS, Words};
 
-/// A key's hash. The high half picks the bucket, the low 16 bits make the tag.
+/// A key's hash. The high half selects the bucket; the low 16 bits are the tag.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hash(pub(super) u64);
 
@@ -25,7 +26,7 @@ impl Hasher {
     }
 }
 
-/// Makes an arbitrary seed an odd number with bits all over (the finaliser of `SplitMix64`).
+/// Turns any seed into an odd number with well-mixed bits (the finaliser of `SplitMix64`).
 fn spread(seed: u64) -> u64 {
     let seed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let seed = (seed ^ seed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

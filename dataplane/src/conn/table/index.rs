@@ -1,15 +1,15 @@
-//! The index: from a key's hash to the slots that may hold the key.
+//! The index: finds the slots that may hold a key, from the key's hash.
 //!
-//! A bucket is one cache line of ten lanes, each a 16-bit tag and a slot with a direction. A key
-//! has two buckets: its *home*, given by its hash, and the *other* one, given by home and tag in
-//! such a way that either gives the other. It is put at home when there is room, else into the
-//! other bucket, else a key of one of the two moves to that key's other bucket, else (seen at loads
-//! that a table does not reach) it waits in a small stash.
+//! A bucket is one cache line of ten lanes. A lane holds a 16-bit tag and a slot with a direction.
+//! A key has two buckets. Its hash gives its *home*; home and tag give the *other* one, and in the
+//! same way other and tag give the home. A new key goes into its home if there is room, otherwise
+//! into the other bucket. If both are full, a key in one of them moves to its own other bucket. If
+//! that is not possible either, the new key waits in a small stash; this was seen only at loads
+//! that a table does not reach.
 //!
-//! **Invariants.** A lane is empty exactly when its tag is 0. `away` of a bucket counts the keys
-//! that have their home there and live elsewhere, so that most searches end at home. `guests` says
-//! which lanes hold keys that have their home elsewhere, so that a key can be moved without a look
-//! at it.
+//! **Invariants.** A lane is empty exactly if its tag is 0. `away` of a bucket counts the keys that
+//! have their home there and live elsewhere. So most searches end at home. `guests` says which
+//! lanes hold keys that have their home elsewhere. So a key can be moved without reading its entry.
 
 use arrayvec::ArrayVec;
 
@@ -18,12 +18,12 @@ use crate::conn::table::bucket::{Bucket, Slot};
 use crate::conn::table::hash::Hash;
 use crate::conn::table::pages::Pages;
 
-/// Keys that the index holds when full, out of a hundred lanes.
+/// How many keys the index holds when it is full, in percent of its lanes.
 const LOAD_PERCENT: usize = 80;
-/// Keys that may wait for a lane.
+/// How many keys may wait for a lane.
 const STASH: usize = 32;
 
-/// Where a key belongs. Good for the index that made it.
+/// Where a key belongs. Valid only for the index that made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     home: u32,
@@ -56,7 +56,7 @@ impl Index {
         Self { buckets: Pages::new(buckets, |_| Bucket::EMPTY), stash: ArrayVec::new() }
     }
 
-    /// Adds a key that is not there, at `place`. False when there is no room.
+    /// Adds a key that is not in the index, at `place`. Returns false if there is no room.
     pub(super) fn enter(&mut self, place: Place, slot: Slot) -> bool {
         let key = Waiting { place, slot };
         if self.settle(key) {
@@ -69,7 +69,7 @@ impl Index {
         true
     }
 
-    /// Takes a key out; false when it was not there.
+    /// Removes a key. Returns false if it was not in the index.
     #[inline]
     pub(super) fn leave(&mut self, place: Place, slot: Slot) -> bool {
         let (home, other) = (place.home(), self.other(place));
@@ -85,7 +85,7 @@ impl Index {
         } else {
             return false;
         }
-        // There is a lane now: perhaps one that a waiting key can have.
+        // A lane is free now. A waiting key may be able to use it.
         if let Some(key) = self.stash.pop() {
             self.buckets[key.place.home()].key_returns();
             if !self.settle(key) {
@@ -96,7 +96,7 @@ impl Index {
         true
     }
 
-    /// The first slot of the key's that `is_it` accepts.
+    /// The first slot that may be the key's and that `is_it` accepts.
     #[inline]
     pub(super) fn find(&self, place: Place, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
         let home = &self.buckets[place.home()];
@@ -109,14 +109,14 @@ impl Index {
         self.slots_away(place).find(|slot| is_it(*slot))
     }
 
-    /// Where the key with this hash belongs: the bucket by a multiply and a shift, for any number
-    /// of buckets.
+    /// Where the key with this hash belongs. The home is computed by a multiply and a shift, which
+    /// works for any number of buckets.
     #[inline]
     pub(super) fn place(&self, hash: Hash) -> Place {
         Place { home: scale(hash.0 >> 32, self.buckets.len()) as u32, tag: (hash.0 as u16).max(1) }
     }
 
-    /// Has the key's home fetched.
+    /// Has the key's home bucket fetched.
     #[inline]
     pub(super) fn prefetch_home(&self, place: Place) {
         prefetch(&self.buckets, place.home());
@@ -128,7 +128,7 @@ impl Index {
         self.buckets[place.home()].slots_with(place.tag).next().unwrap_or(Slot::NONE)
     }
 
-    /// Whether a key that is not at home may be elsewhere; if so, has its other bucket fetched.
+    /// Whether a key that is not at home may live elsewhere. If so, has its other bucket fetched.
     #[inline]
     pub(super) fn prefetch_away(&self, place: Place) -> bool {
         let away = self.buckets[place.home()].away != 0;
@@ -143,7 +143,7 @@ impl Index {
         self.slots_away(place).next().unwrap_or(Slot::NONE)
     }
 
-    /// Whether keys wait for a lane: one of them may get it when another key leaves.
+    /// Whether keys wait for a lane. If a key leaves, one of them may get its lane.
     pub(super) fn has_waiting(&self) -> bool {
         !self.stash.is_empty()
     }
@@ -152,7 +152,7 @@ impl Index {
         self.buckets.memory_bytes()
     }
 
-    /// Checks the invariants; how many keys there are, and how many of them wait.
+    /// Checks the invariants. Returns the number of keys, and how many of them wait.
     #[cfg(test)]
     pub(super) fn audit(&self, hash_of: impl Fn(Slot) -> Hash) -> (usize, usize) {
         use crate::conn::table::bucket::EMPTY;
@@ -183,7 +183,8 @@ impl Index {
         (keys, self.stash.len())
     }
 
-    /// Finds a lane for a key, moving one other key if need be. False when that does not do.
+    /// Finds a lane for a key. If both buckets are full, moves one other key. Returns false if no
+    /// key can move.
     fn settle(&mut self, key: Waiting) -> bool {
         let Waiting { place, slot } = key;
         let (home, other) = (place.home(), self.other(place));
@@ -210,8 +211,8 @@ impl Index {
         false
     }
 
-    /// Moves a lane's key to its other bucket, if there is a lane for it; the old one is to be set
-    /// then.
+    /// Moves the key in a lane to its other bucket, if that has an empty lane. Returns whether it
+    /// did. The caller must then set the old lane, which is not cleared.
     fn make_room(&mut self, bucket: usize, lane: usize) -> bool {
         let (tag, moved) = (self.buckets[bucket].tags.0[lane], self.buckets[bucket].slots[lane]);
         let target = self.other(Place { home: bucket as u32, tag });
@@ -232,8 +233,8 @@ impl Index {
         self.buckets[self.other(place)].slots_with(place.tag).chain(waiting)
     }
 
-    /// The second bucket of a key. Its own inverse: the two add up to a number that depends on the
-    /// tag alone, modulo the number of buckets.
+    /// The other bucket of a key. The function is its own inverse: the numbers of the two buckets
+    /// add up to a number that depends only on the tag, modulo the number of buckets.
     #[inline]
     fn other(&self, Place { home, tag }: Place) -> usize {
         let sum = scale(u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32, self.buckets.len());

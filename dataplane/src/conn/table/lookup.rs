@@ -1,11 +1,12 @@
 //! Look-ups in the flow table.
 //!
-//! **Bursts.** Keys are looked for a burst at a time, so that the cache misses of its packets
-//! overlap: all are approached ([`FlowTable::approach`]), then guessed at ([`FlowTable::guess`]),
-//! then those that may be elsewhere ([`FlowTable::guess_away`]). What that finds are guesses:
-//! between it and [`FlowTable::confirm`] earlier packets make and end connections. A guess that
-//! names a slot is checked against that slot's key. A guess that names none holds until something
-//! is inserted, which the table's version tells.
+//! **Bursts.** The keys of a burst are looked up together, so that the cache misses of its packets
+//! overlap. Each step goes over all keys of the burst: [`FlowTable::approach`], then
+//! [`FlowTable::guess`], then [`FlowTable::guess_away`] for the keys that may be in their other
+//! bucket. The results are guesses, because earlier packets make and end connections before
+//! [`FlowTable::confirm`] is called. If a guess names a slot, it is compared with that slot's key.
+//! If a guess names no slot, it is right until something is inserted; the table's version shows
+//! that.
 
 use crate::conn::entry::{ConnId, Direction, Hot};
 use crate::conn::key::{Key, Words};
@@ -14,31 +15,32 @@ use crate::conn::table::arch::prefetch;
 use crate::conn::table::bucket::Slot;
 use crate::conn::table::index::Place;
 
-/// What [`FlowTable::guess`] makes of a key: maybe an entry, maybe outdated by the time it is used.
+/// The guess of [`FlowTable::guess`]: an entry or none. It may be out of date when it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
     slot: Slot,
-    /// The table's version at the time; never 0 in a table.
+    /// The table's version when the guess was made. No table has version 0.
     version: u32,
 }
 
 impl Candidate {
-    /// Nothing is known: confirming it looks the key up.
+    /// No guess. [`FlowTable::confirm`] then looks the key up.
     pub const UNKNOWN: Self = Self { slot: Slot::NONE, version: 0 };
 
-    /// The connection that this may turn out to be.
+    /// The connection that the guess names, if it names one.
     pub fn id(self) -> Option<ConnId> {
         (self.slot != Slot::NONE).then(|| self.slot.id())
     }
 }
 
-/// Where a key may be: what [`FlowTable::approach`] gives and [`FlowTable::guess`] takes.
+/// The place of a key in the index. [`FlowTable::approach`] returns it, and [`FlowTable::guess`]
+/// takes it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Approach(Place);
 
 impl<K: Key> FlowTable<K> {
-    /// The first step of looking a key up: has the line fetched that says where `key` may be. The
-    /// caller does something else meanwhile.
+    /// The first step of a look-up: has the home bucket of `key` fetched. The caller does something
+    /// else meanwhile.
     #[inline]
     pub fn approach(&self, key: K) -> Approach {
         let place = self.place(key);
@@ -46,9 +48,10 @@ impl<K: Key> FlowTable<K> {
         Approach(place)
     }
 
-    /// The second step: looks at the line that was fetched by then, and has the one fetched that
-    /// [`Self::confirm`] will read. The flag says that the key may be elsewhere: that line is
-    /// fetched then, for [`Self::guess_away`].
+    /// The second step: looks at the home bucket, which has arrived. If a tag matches, has that
+    /// entry's hot line fetched for [`Self::confirm`]. If not, the key may be in its other bucket;
+    /// then has that bucket fetched and returns true beside the candidate. The caller then calls
+    /// [`Self::guess_away`].
     #[inline(always)]
     pub fn guess(&self, Approach(place): Approach) -> (Candidate, bool) {
         let slot = self.index.guess_home(place);
@@ -61,8 +64,8 @@ impl<K: Key> FlowTable<K> {
         (Candidate { slot, version: self.version }, away)
     }
 
-    /// The third step, when it takes one: looks at the other line. `candidate` is what the second
-    /// step gave.
+    /// The third step, if [`Self::guess`] returned true: looks at the other bucket. `candidate` is
+    /// the result of the second step.
     pub fn guess_away(&self, Approach(place): Approach, candidate: Candidate) -> Candidate {
         let slot = self.index.guess_away(place);
         if slot != Slot::NONE {
@@ -71,7 +74,8 @@ impl<K: Key> FlowTable<K> {
         Candidate { slot, ..candidate }
     }
 
-    /// What `key` is now, given what [`Self::guess`] or [`Self::guess_away`] made of it.
+    /// The connection that packets with `key` belong to now, and their direction. `candidate` is
+    /// the guess about `key`.
     #[inline]
     pub fn confirm(&self, key: K, candidate: Candidate) -> Option<(ConnId, Direction)> {
         if candidate.slot == Slot::NONE {
@@ -84,8 +88,9 @@ impl<K: Key> FlowTable<K> {
         self.find(key)
     }
 
-    /// The entry that a guess names, if it is `key`'s (which is not zero): what [`Self::confirm`]
-    /// finds without looking further. Of a template it may name the wrong key.
+    /// The entry that a guess names, if the entry has this key, and the direction. `key` must not
+    /// be zero. [`Self::confirm`] would return the same entry. For a template the answer may be
+    /// wrong: the table finds a template only under its request key, and that is not checked here.
     #[inline(always)]
     pub fn guessed(&mut self, key: K, candidate: Candidate) -> Option<(&mut Hot<K>, Direction)> {
         let (id, direction) = candidate.slot.parts();
@@ -97,7 +102,8 @@ impl<K: Key> FlowTable<K> {
         same(own, key).then_some((hot, direction))
     }
 
-    /// The destination and the adjacency that a guess leads to, without a look whether it is right.
+    /// The destination and the adjacency of the entry that a guess names. Does not check whether
+    /// the guess is right.
     #[inline(always)]
     pub fn leads_to(&self, candidate: Candidate) -> Option<(u32, u32)> {
         let (id, direction) = candidate.slot.parts();
@@ -128,17 +134,17 @@ impl<K: Key> FlowTable<K> {
         self.index.prefetch_home(self.place(key));
     }
 
-    /// Has what removing the entry will touch fetched: the buckets of its keys. Reads the hot line.
-    /// What it gives is for [`Self::prefetch_keys_away`].
+    /// Has the home buckets of the entry's keys fetched: [`Self::remove`] reads them. Reads the hot
+    /// line. Pass the result to [`Self::prefetch_keys_away`].
     #[inline]
     pub fn prefetch_keys(&self, id: ConnId) -> [Approach; 2] {
         let hot = self.hot(id);
-        // Where there is no such key there is still such a bucket.
+        // A key that is zero has a bucket too, so no check is needed.
         [hot.request, hot.reply].map(|key| self.approach(key))
     }
 
-    /// Fetches the other buckets of an entry's keys. Call it once what [`Self::prefetch_keys`]
-    /// fetched has arrived. [`Self::remove`] reads both.
+    /// Has the other buckets of an entry's keys fetched. Call it once the buckets of
+    /// [`Self::prefetch_keys`] have arrived. [`Self::remove`] reads both.
     #[inline]
     pub fn prefetch_keys_away(&self, approaches: [Approach; 2]) {
         for Approach(place) in approaches {
@@ -146,12 +152,13 @@ impl<K: Key> FlowTable<K> {
         }
     }
 
-    /// Whether `slot` is live and known by `key`.
+    /// Whether `slot` is live and is found under `key`.
     #[inline]
     fn names(&self, slot: Slot, key: K) -> bool {
         let (id, direction) = slot.parts();
         self.hot.get(id.index()).is_some_and(|hot| {
-            // Nothing predicts the direction: look at both keys rather than branch on it.
+            // The processor cannot predict the direction, so a branch on it would be costly.
+            // Compare both keys.
             let request = same(hot.request, key) & (direction == Direction::Request);
             let reply = same(hot.reply, key) & (direction == Direction::Reply);
             (request | (reply & !hot.request.is_template())) & !same(key, K::ZERO)
@@ -169,7 +176,7 @@ impl<K: Key> FlowTable<K> {
     }
 }
 
-/// Equality without a branch.
+/// Whether two keys are equal. Compares without a branch.
 #[inline]
 fn same<K: Key>(one: K, two: K) -> bool {
     one.words().are(two.words())

@@ -1,10 +1,11 @@
-//! Memory for large arrays: hugepages when Linux has any to give.
+//! Memory for large arrays, in hugepages if Linux can give any.
 //!
-//! A table of a million connections covers twenty thousand ordinary pages, and a random look-up
-//! misses the processor's page cache as surely as its data cache. Arrays of two megabytes and more
-//! are therefore laid on hugepage boundaries and Linux is asked to use transparent hugepages, which
-//! needs no privilege; where it will not, they work the same and cost more time. Whoever makes an
-//! array owns it. Public for who measures the machine's memory, which must lie as the table does.
+//! A table of a million connections covers more than twenty thousand ordinary pages. A random
+//! look-up then misses the processor's TLB as surely as its data cache. So arrays of two megabytes
+//! and more begin at hugepage boundaries, and Linux is asked for transparent hugepages. That needs
+//! no privilege. If Linux does not give them, the arrays work in the same way but cost more time.
+//! The module is public for measurements of the machine's memory, which need memory of the same
+//! kind.
 
 #![allow(unsafe_code, reason = "memory is taken with an alignment of its own, and advice given on it")]
 
@@ -23,28 +24,29 @@ pub struct Pages<T: Copy> {
     len: usize,
 }
 
-// SAFETY: it owns its elements, as a box does.
+// SAFETY: it owns its elements, as a `Box` does.
 unsafe impl<T: Copy + Send> Send for Pages<T> {}
-// SAFETY: shared, it gives out shared elements only, as a box does.
+// SAFETY: a shared reference gives only shared references to elements, as with a `Box`.
 unsafe impl<T: Copy + Sync> Sync for Pages<T> {}
 
 impl<T: Copy> Pages<T> {
-    /// An array of `len` elements, element n being `element(n)`. All of its memory is written to.
+    /// An array of `len` elements; element n is `element(n)`. All of its memory is written.
     pub fn new(len: usize, mut element: impl FnMut(usize) -> T) -> Self {
         let layout = Self::layout(len);
         let start = if layout.size() == 0 { NonNull::dangling() } else { take(layout).cast() };
-        // From here on it is freed however this ends; elements need no drop (`T: Copy`).
+        // From here on the memory is freed even if `element` panics. Elements need no drop
+        // (`T: Copy`).
         let pages = Self { start, len };
         for n in 0..len {
             // SAFETY: n is below `len`, for which `layout` has room.
             let place = unsafe { start.add(n) };
-            // SAFETY: inside the allocation, aligned for T, and nobody else's yet.
+            // SAFETY: it is inside the allocation, aligned for T, and nobody else has it yet.
             unsafe { place.write(element(n)) };
         }
         pages
     }
 
-    /// Bytes taken.
+    /// The memory of the array, in bytes.
     pub fn memory_bytes(&self) -> usize {
         Self::layout(self.len).size()
     }
@@ -63,7 +65,7 @@ impl<T: Copy> Deref for Pages<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: `new` wrote `len` elements from `start` on; they live as long as `self`.
+        // SAFETY: `new` wrote `len` elements from `start` on. They live as long as `self`.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -71,7 +73,7 @@ impl<T: Copy> Deref for Pages<T> {
 impl<T: Copy> DerefMut for Pages<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`, and borrowed exclusively.
+        // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
@@ -80,28 +82,29 @@ impl<T: Copy> Drop for Pages<T> {
     fn drop(&mut self) {
         let layout = Self::layout(self.len);
         if layout.size() != 0 {
-            // SAFETY: `new` took it with this very layout, and nothing borrows it any more.
+            // SAFETY: `new` allocated it with the same layout, and nothing borrows it any more.
             unsafe { alloc::dealloc(self.start.as_ptr().cast(), layout) };
         }
     }
 }
 
-/// Takes memory of a size that is not zero, large pieces on hugepages.
+/// Allocates memory whose size is not zero. Asks for hugepages for large pieces.
 fn take(layout: Layout) -> NonNull<u8> {
-    // SAFETY: the size is not zero: the caller's promise, kept in `Pages::new`, the only one.
+    // SAFETY: the size is not zero: the only caller, `Pages::new`, ensures that.
     let Some(start) = NonNull::new(unsafe { alloc::alloc(layout) }) else {
         alloc::handle_alloc_error(layout)
     };
     #[cfg(all(target_os = "linux", not(miri)))]
     if layout.align() == HUGE {
-        // Refused where hugepages are not built in or switched off: no matter.
-        // SAFETY: whole pages of an allocation that nobody uses yet; the advice changes no content.
+        // Linux refuses this if hugepages are not built in or switched off. That does no harm.
+        // SAFETY: these are whole pages of an allocation that nobody uses yet, and the advice
+        // changes no content.
         let _ = unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
     }
     start
 }
 
-/// As for a vector: no such length can be.
+/// A vector of this length would panic in the same way.
 #[cold]
 #[allow(clippy::panic, reason = "what the standard collections do, at start and with a limit far below")]
 fn capacity_overflow() -> ! {
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arrays_of_all_sizes_hold_what_they_were_made_of() {
+    fn arrays_of_all_sizes_hold_their_elements() {
         for len in [0, 1, 7, HUGE / 8 - 1, HUGE / 8, HUGE / 8 + 1] {
             let mut pages = Pages::new(len, |n| n as u64 * 3);
             assert_eq!(pages.len(), len);

@@ -8,9 +8,9 @@ use super::*;
 use crate::conn::key::{FlowKey6, KeyKind};
 use crate::conn::track::Track;
 
-/// Keys of one address family to test with.
+/// Test keys of one address family.
 trait Sample: Key + Hash {
-    /// The key of a TCP packet between hosts that are told apart by a number.
+    /// The key of a TCP packet between two hosts. Each host is given by a number and a port.
     fn flow(from: (u32, u16), to: (u32, u16)) -> Self;
 
     /// The key of a template.
@@ -38,7 +38,7 @@ impl Sample for FlowKey6 {
     }
 }
 
-/// Who connects with the `n`th connection.
+/// The client of the `n`th connection.
 fn client(n: u32) -> (u32, u16) {
     (0x0a00_0000 + n / 50_000, 1024 + (n % 50_000) as u16)
 }
@@ -48,7 +48,7 @@ fn request<K: Sample>(n: u32) -> K {
     K::flow(client(n), (0xc000_0201, 80))
 }
 
-/// The reply key: from one of 64 real servers.
+/// The reply key of the `n`th connection, from one of 64 real servers.
 fn reply<K: Sample>(n: u32) -> K {
     K::flow((0xac10_0000 + n % 64, 8080), client(n))
 }
@@ -72,7 +72,7 @@ fn key_of<K: Sample>(table: &FlowTable<K>, slot: Slot) -> K {
     table.hot(id).key(direction)
 }
 
-/// Checks the index against the slots; gives the number of keys in its stash.
+/// Checks the index against the slots. Returns the number of keys in the stash.
 fn audit<K: Sample>(table: &FlowTable<K>) -> usize {
     let (keys, waiting) = table.index.audit(|slot| table.hasher.hash(key_of(table, slot)));
     let live = table.iter_from(0, u32::MAX).map(|id| keys_of(table.hot(id)).iter().flatten().count());
@@ -80,14 +80,14 @@ fn audit<K: Sample>(table: &FlowTable<K>) -> usize {
     waiting
 }
 
-/// What the worker's steps make of a key, up to the last one.
+/// Guesses about a key as the worker does, in two or three steps.
 fn guess<K: Sample>(table: &FlowTable<K>, key: K) -> Candidate {
     let approach = table.approach(key);
     let (candidate, away) = table.guess(approach);
     if away { table.guess_away(approach, candidate) } else { candidate }
 }
 
-/// What all of the worker's steps make of a key.
+/// Looks a key up in all of the worker's steps.
 fn look_up<K: Sample>(table: &FlowTable<K>, key: K) -> Option<(ConnId, Direction)> {
     table.confirm(key, guess(table, key))
 }
@@ -181,7 +181,7 @@ fn a_template_is_known_by_its_request_key_alone<K: Sample>() {
     let id = table.insert(Hot { request: template, ..entry(1) }, Cold::VACANT).unwrap();
     assert_eq!(table.find(template), Some((id, Direction::Request)));
     assert_eq!((table.find(request(1)), table.find(reply(1))), (None, None));
-    // Its reply key is free for the connection itself.
+    // The template's reply key is free for the connection itself.
     let connection = table.insert(entry(1), Cold::VACANT).unwrap();
     assert_eq!(table.find(reply(1)), Some((connection, Direction::Reply)));
     assert_eq!(table.rekey_request(id, request::<K>(9).template()), Ok(()));
@@ -201,7 +201,7 @@ fn a_page_lists_the_live_slots_of_its_range<K: Sample>() {
 }
 
 fn keys_with_the_same_home_and_tag_are_told_apart<K: Sample>() {
-    // One bucket: only the tags differ, and of 3000 keys some tags do not.
+    // There is only one bucket, so only the tags differ, and some of the 3000 keys have equal tags.
     let mut table = FlowTable::<K>::new(3, 5);
     let mut tags = HashMap::new();
     let twins: Vec<_> = (0..3000)
@@ -228,7 +228,7 @@ fn a_full_table_in_constant_change_never_fails_an_insertion<K: Sample>() {
     let mut table = fill::<K>(10_000, 11);
     let mut live: VecDeque<u32> = (0..10_000).collect();
     for n in 10_000..300_000 {
-        // Not quite the oldest first.
+        // Connections end in roughly the order in which they began.
         let old = live.remove((n as usize * 7919) % 100).unwrap();
         table.remove(table.find(request(old)).unwrap().0);
         assert!(table.insert(entry(n), Cold::VACANT).is_ok());
@@ -249,13 +249,14 @@ fn hashes_spread_over_homes_and_tags<K: Sample>() {
         tags[(hash & 0xfff) as usize] += 1;
     }
     for counts in [homes, tags] {
-        // 64 each, expected; the sum of squares tells even from uneven (here 4095 +- 90).
+        // 64 are expected of each. The sum of squares shows whether they are even: 4095 +- 90 is
+        // expected.
         let chi: f64 = counts.iter().map(|count| (f64::from(*count) - 64.0).powi(2) / 64.0).sum();
         assert!((3500.0..4700.0).contains(&chi), "{chi}");
     }
 }
 
-/// Keys to draw from: few, so that they meet.
+/// How many keys are used. They are few, so that operations often meet the same key.
 const KEYS: u32 = 40;
 
 fn key<K: Sample>(n: u32) -> K {
@@ -284,8 +285,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Against a `HashMap` from keys to slots. Confirmations of one burst of guesses are spread over
-/// the changes that follow it, as in a burst.
+/// Compares the table with a `HashMap` from keys to slots. The guesses of one burst are confirmed
+/// between the changes that follow, as on a worker.
 fn is_a_map<K: Sample>(seed: u64, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let capacity = 15;
     let mut table = FlowTable::<K>::new(capacity, seed);
@@ -361,8 +362,7 @@ proptest! {
         is_a_map::<FlowKey6>(seed, ops)?;
     }
 
-    /// The index beyond the load a table gives it: 40 lanes and 32 places in the stash for 100
-    /// keys.
+    /// The index has more keys than in a table: 40 lanes and 32 places in the stash for 100 keys.
     #[test]
     fn an_overfull_index_loses_nothing(seed: u64, ops in proptest::collection::vec((0..100_u32, 0..3), 1..400)) {
         let hasher = Hasher::new(seed);

@@ -1,32 +1,32 @@
 //! The vacant slots, in the order in which they will be used: first in, first out.
 //!
-//! They lie in a ring of their own rather than being linked through the slots, so that which ones
-//! come next is known without waiting for their lines.
+//! They are in a ring of their own and not in a list through the slots. So the next ones are known
+//! without waiting for their lines.
 
 use crate::conn::entry::ConnId;
 use crate::conn::table::pages::Pages;
 
 pub(super) struct Vacant {
-    /// As many places as there are slots.
+    /// It has as many places as there are slots.
     ring: Pages<u32>,
-    /// The place of the slot to use next.
+    /// The place of the slot that is used next.
     head: usize,
     len: usize,
 }
 
 impl Vacant {
-    /// All of so many slots.
+    /// All of `slots` slots are vacant.
     pub(super) fn all(slots: u32) -> Self {
         Self { ring: Pages::new(slots as usize, |slot| slot as u32), head: 0, len: slots as usize }
     }
 
-    /// The slot that is used `nth` from now, 0 being the next one.
+    /// The slot that will be used after `nth` others.
     #[inline]
     pub(super) fn peek(&self, nth: usize) -> Option<ConnId> {
         (nth < self.len).then(|| ConnId::new(self.ring[self.place(nth)]))
     }
 
-    /// Takes the next one, if there is one.
+    /// Takes the next vacant slot, if there is one.
     #[inline]
     pub(super) fn take(&mut self) -> Option<ConnId> {
         let next = self.peek(0)?;
@@ -35,10 +35,10 @@ impl Vacant {
         Some(next)
     }
 
-    /// A slot has become vacant.
+    /// Adds a slot that has become vacant.
     #[inline]
     pub(super) fn put(&mut self, id: ConnId) {
-        debug_assert!(self.len < self.ring.len(), "a slot is vacant once");
+        debug_assert!(self.len < self.ring.len(), "a slot became vacant twice");
         let place = self.place(self.len);
         self.ring[place] = id.as_u32();
         self.len += 1;
@@ -52,7 +52,7 @@ impl Vacant {
         self.ring.memory_bytes()
     }
 
-    /// `n` places, at most as many as there are, after the head.
+    /// The place `n` places after the head. `n` is at most the number of places.
     #[inline]
     fn place(&self, n: usize) -> usize {
         let place = self.head + n;
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_come_back_in_the_order_they_went() {
+    fn slots_come_back_in_the_order_in_which_they_were_freed() {
         let mut vacant = Vacant::all(3);
         let slots = |vacant: &Vacant| {
             (0..4).map_while(|nth| vacant.peek(nth)).map(ConnId::as_u32).collect::<Vec<_>>()

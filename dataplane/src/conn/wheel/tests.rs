@@ -22,7 +22,7 @@ fn pop_all(wheel: &mut Wheel, now: Ticks) -> Vec<Due> {
 }
 
 #[test]
-fn a_record_comes_when_its_slot_is_over_and_not_before() {
+fn a_record_comes_when_its_slot_is_over_and_not_earlier() {
     let start = Ticks::new(u32::MAX - 30);
     let mut wheel = Wheel::new(10, start);
     assert_eq!(wheel.schedule(7, start.plus(26)), Some(start.plus(50)));
@@ -39,12 +39,12 @@ fn a_far_time_is_cut_to_the_horizon_and_a_past_one_comes_next() {
 }
 
 #[test]
-fn the_second_record_of_an_id_in_one_slot_is_stale_once_the_first_was_handled() {
+fn a_second_record_of_an_id_in_the_same_slot_is_stale_once_the_first_was_handled() {
     let mut wheel = Wheel::new(10, Ticks::new(0));
     let at = wheel.schedule(4, Ticks::new(90)).unwrap();
     assert_eq!(wheel.schedule(4, Ticks::new(80)), Some(at));
     assert_eq!(pop(&mut wheel, at), [Due { id: 4, at }; 2]);
-    // Even when it wants to be looked at in the past: the slot is a later one.
+    // Even if the entry's time is past, the new record goes to a later slot.
     assert!(wheel.renew(4, Ticks::new(1)).unwrap().since(at) > 0);
 }
 
@@ -67,7 +67,8 @@ fn only_an_earlier_slot_takes_a_second_record() {
 #[test]
 fn a_full_wheel_refuses_new_records_and_renews_popped_ones() {
     let mut wheel = Wheel::new(100, Ticks::new(0));
-    // Each in a slot of its own as far as there are slots: the most part-filled chunks.
+    // Each record is in a slot of its own, as far as there are slots. This gives the most partly
+    // filled chunks.
     for n in 0..200 {
         assert!(wheel.schedule(n, Ticks::new(SLOT_TICKS * (n + 1))).is_some());
     }
@@ -83,7 +84,7 @@ fn a_full_wheel_refuses_new_records_and_renews_popped_ones() {
 }
 
 #[test]
-fn a_jump_of_a_month_gives_everything_back_at_once() {
+fn after_a_jump_of_a_month_all_records_come_at_once() {
     let mut wheel = Wheel::new(1000, Ticks::new(0));
     for n in 0..1000 {
         wheel.schedule(n, Ticks::new(n * 10)).unwrap();
@@ -119,7 +120,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Against a sorted list of what was scheduled.
+    /// Compares the wheel with a sorted list of its records.
     #[test]
     fn records_come_in_order_never_early_never_lost(
         start: u32,
@@ -128,7 +129,8 @@ proptest! {
         let start = Ticks::new(start);
         let (mut now, mut polled, mut emptied) = (start, start, start);
         let mut wheel = Wheel::new(40, start);
-        // By ticks since the start: the ids due then, in the order scheduled.
+        // The ids that are due at a time, in the order in which they were scheduled. The key is in
+        // ticks since the start.
         let mut held = BTreeMap::<i32, Vec<u32>>::new();
         let mut owed = 0;
         for op in ops {
