@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use api::{ConnectionFilter, ConnectionRow, Request, Response, Totals, page};
 use dataplane::conn::entry::Flags;
 use dataplane::conn::tcp::TcpState;
+use dataplane::conn::track::ASSURED;
 use dataplane::snapshot::dest::Method;
 use dataplane::time::Ticks;
 use dataplane::worker::report::ConnView;
@@ -205,7 +206,7 @@ fn row(view: &ConnView, worker: usize) -> ConnectionRow {
     let template = view.flags.has(Flags::TEMPLATE);
     let state = match view.protocol {
         _ if template => {
-            if view.flags.has(Flags::ASSURED) {
+            if view.state == ASSURED {
                 "ASSURED"
             } else {
                 "NONE"

@@ -95,9 +95,11 @@ pub struct Cold {
     pub asked: u32,
 }
 
-/// Bits of a connection, numbered as in IPVS (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`). IPVS
-/// sends the low 16 bits to its backup when it synchronises connections. Bits called "ours" mean
-/// something else in IPVS, or nothing; they are never shown or sent.
+/// Bits of a connection. Those that IPVS has too have IPVS's numbers: the low 16 go over the wire in
+/// synchronisation (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`). Those of our own have numbers that
+/// IPVS does not use, or that say nothing of a connection in a table: HASHED (0x0040) is set for each
+/// of them, ONE_PACKET (0x2000) for none. SYNC (0x0020), the sequence numbers' (0x0600) and NO_CPORT
+/// (0x0800) are free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Flags(u16);
@@ -105,39 +107,35 @@ pub struct Flags(u16);
 impl Flags {
     /// The forwarding method's bits.
     pub const METHOD: Self = Self(0x0007);
-    /// The response time of the real server is being measured. Ours.
-    pub const MEASURED: Self = Self(0x0008);
-    /// The connection hangs on another one: the cold line's `control`. Ours.
-    pub const CONTROLLED: Self = Self(0x0010);
-    /// The reply key is not in the index yet. No connection has this bit between two bursts. Ours.
-    pub const OPENING: Self = Self(0x0020);
-    /// The end of the connection concerns more than its destination: a template, a connection that
-    /// hangs on it, or a local port. The cold line names them. Without this bit the end of the
-    /// connection does not read the cold line. Ours.
-    pub const TIED: Self = Self(0x0040);
-    /// The slot has a second record in the timer wheel: the cold line's `wheel_far`. Like
-    /// `wheel_at`, this bit belongs to the slot, not to the connection in it. Ours.
-    pub const FAR: Self = Self(0x0200);
-    /// No reply has been seen. With DR and TUN none is expected.
+    /// The reply direction has not been seen (and for DR and TUN is not expected).
     pub const NOOUTPUT: Self = Self(0x0080);
     /// The connection is counted as inactive.
     pub const INACTIVE: Self = Self(0x0100);
     /// A persistence template.
     pub const TEMPLATE: Self = Self(0x1000);
-    /// One-packet scheduling.
-    pub const ONE_PACKET: Self = Self(0x2000);
-    /// The destination was deleted. It is looked up again whenever the rules change. Ours.
-    pub const GONE: Self = Self(0x4000);
-    /// A persistence template, one of whose connections was established. IPVS keeps this in the
-    /// template's state.
-    pub const ASSURED: Self = Self(0x8000);
 
-    /// The bits that are ours.
+    /// Our own: how long the real server takes to answer is being measured.
+    pub const MEASURED: Self = Self(0x0008);
+    /// Our own: it hangs on another connection, the cold line's `control`.
+    pub const CONTROLLED: Self = Self(0x0010);
+    /// Our own: the end of this connection concerns more than its destination. The cold line says
+    /// what: connections that hang on it, the one that it hangs on, its local port. Without this bit
+    /// the end does not read the cold line.
+    pub const TIED: Self = Self(0x0040);
+    /// Our own: the slot has a second record in the timer wheel, the cold line's `wheel_far`. Like
+    /// `wheel_at`, the bit belongs to the slot and outlives the connection in it.
+    pub const FAR: Self = Self(0x2000);
+    /// Our own: the destination was deleted. It is looked up again whenever the rules change.
+    pub const GONE: Self = Self(0x4000);
+    /// Our own: the reply key is not in the index yet. No connection has this bit between two bursts.
+    pub const OPENING: Self = Self(0x8000);
+
+    /// All of our own.
     const OWN: Self = Self(
-        Self::MEASURED.0 | Self::CONTROLLED.0 | Self::OPENING.0 | Self::TIED.0 | Self::FAR.0 | Self::GONE.0,
+        Self::MEASURED.0 | Self::CONTROLLED.0 | Self::TIED.0 | Self::FAR.0 | Self::GONE.0 | Self::OPENING.0,
     );
 
-    /// Without the bits that are ours. Shows or sends these.
+    /// Without our own: to be shown or sent.
     #[must_use]
     pub const fn shared(self) -> Self {
         self.without(Self::OWN)

@@ -27,11 +27,16 @@ pub struct Track {
     pub wheel_at: Ticks,
     /// The forwarding method and further bits.
     pub flags: Flags,
-    /// For TCP the number of its state (`conn::tcp::TcpState`). For UDP 1 once a reply was seen.
+    /// For TCP the number of its state (`conn::tcp::TcpState`). For UDP 1 once a reply was seen. For a
+    /// template 0 or [`ASSURED`].
     pub state: u8,
     /// How many request packets were seen; stays at 255.
     pub in_pkts: u8,
 }
+
+/// State of a template of which a connection was established or answered
+/// (`include/net/ip_vs.h: IP_VS_CTPL_S_ASSURED`).
+pub const ASSURED: u8 = 1;
 
 impl Track {
     /// The state of an empty slot.

@@ -38,11 +38,8 @@ const TTL: usize = ETHER_LEN + 8;
 const CHECKSUM: usize = ETHER_LEN + 10;
 const ADDRS: usize = ETHER_LEN + 12;
 /// Connections with any of these are never steady.
-const UNSTEADY: u16 = Flags::GONE.bits()
-    | Flags::TEMPLATE.bits()
-    | Flags::MEASURED.bits()
-    | Flags::ONE_PACKET.bits()
-    | Flags::OPENING.bits();
+const UNSTEADY: u16 =
+    Flags::GONE.bits() | Flags::TEMPLATE.bits() | Flags::MEASURED.bits() | Flags::OPENING.bits();
 
 impl Flows {
     /// Has all fetched that [`Self::steady`] will touch beyond the connection, whose line must be

@@ -6,6 +6,7 @@ use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
 use crate::conn::tcp::Row;
 use crate::conn::tcp::TcpState;
+use crate::conn::track::ASSURED;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::wire::l4;
@@ -73,8 +74,7 @@ impl Flows {
     fn assure(&mut self, id: ConnId) {
         if self.table.hot(id).flags.has(Flags::CONTROLLED) {
             let control = self.table.cold(id).control;
-            let template = self.table.hot_mut(ConnId::new(control));
-            template.flags = template.flags.with(Flags::ASSURED);
+            self.table.hot_mut(ConnId::new(control)).state = ASSURED;
         }
     }
 }

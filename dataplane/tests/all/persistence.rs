@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::conn::entry::Flags;
+use dataplane::conn::track::ASSURED;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::service::Persistence;
 use dataplane::snapshot::service::ServiceId;
@@ -113,17 +113,17 @@ fn packets_do_not_refresh_the_template_but_connections_do() {
 fn assured_once_established_or_answered() {
     let (mut rig, ..) = sticky(100);
     rig.syn_to(5000, 80);
-    assert!(!rig.templates()[0].flags.has(Flags::ASSURED));
+    assert_eq!(rig.templates()[0].state, 0);
     rig.tcp(5000, 80, ACK);
-    assert!(rig.templates()[0].flags.has(Flags::ASSURED));
+    assert_eq!(rig.templates()[0].state, ASSURED);
 
     let mut rig = Rig::new();
     let dns = rig.service_with(UDP, 53, Kind::Rr, |spec| spec.persistence = persistence(100));
     rig.dest(dns, 11, 53, Method::Masquerade, 1);
     rig.udp(6000, 53).one();
-    assert!(!rig.templates()[0].flags.has(Flags::ASSURED));
+    assert_eq!(rig.templates()[0].state, 0);
     rig.put(LAN, &udp(MACS[1], (rip(11), 53), (CLIENT, 6000), b"answer")).one();
-    assert!(rig.templates()[0].flags.has(Flags::ASSURED));
+    assert_eq!(rig.templates()[0].state, ASSURED);
 }
 
 #[test]

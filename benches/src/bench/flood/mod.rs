@@ -63,6 +63,8 @@ const WATCHED: u32 = 100;
 const WINDOWS: u64 = 100;
 /// Longer than any timeout of a connection that was never established, in seconds.
 const PATIENCE: u64 = 200;
+/// Seconds of silence after which established connections are heard of once.
+const HEARD: u64 = 5;
 /// Polls in one sample of what a SYN costs, at most, samples of each kind, and the seconds after
 /// which there are no more.
 const BATCH: u32 = 64;
@@ -89,6 +91,8 @@ struct Scene<'a> {
     hz: u64,
     /// Packets that the director had been given before.
     received: u64,
+    /// Established connections.
+    flows: u32,
 }
 
 /// Measures, floods, and waits for the end of it.
@@ -106,7 +110,7 @@ pub(super) fn run(
     io.flood = Some(Box::new(Offer::new(args, records, start, hz)));
     let stats = director.stats().clone();
     let received = stats.received.get();
-    let mut scene = Scene { director, stats, hz, received };
+    let mut scene = Scene { director, stats, hz, received, flows: args.flows };
     let standing = scene.stats.connections.get();
     let (with_room, when_full) = scene.saturate(args.flows);
     if with_room == 0.0 {
@@ -176,7 +180,7 @@ impl Scene<'_> {
     /// with room in the table for `room` of them, and with none, if it came to that.
     fn saturate(&mut self, room: u32) -> (f64, Option<f64>) {
         let batch = (room / (POLL * LEAST_SAMPLES)).clamp(1, BATCH);
-        self.offer().saturate();
+        self.offer().saturate(What::Syn);
         let (mut with_room, mut when_full) = (Samples::default(), Samples::default());
         let end = self.offer().now() + SATURATED * self.hz;
         while when_full.len() < SAMPLES && self.offer().now() < end {
@@ -206,7 +210,7 @@ impl Scene<'_> {
         self.pause(FORGOTTEN);
         let mut samples = Samples::default();
         for _ in 0..SAMPLES {
-            self.offer().saturate();
+            self.offer().saturate(What::Syn);
             let (begun, taken) = (self.offer().now(), self.offer().accounts().taken[What::Syn]);
             for _ in 0..SHORT {
                 self.poll();
@@ -222,8 +226,25 @@ impl Scene<'_> {
     fn pause(&mut self, seconds: u64) {
         self.offer().set_rates([Rates::default(); 2]);
         while self.poll() != 0 {}
-        let cycles = seconds * self.hz;
-        self.offer().skip(cycles);
+        for second in 0..seconds {
+            if second % HEARD == 0 {
+                self.keep_alive();
+            }
+            let cycles = self.hz;
+            self.offer().skip(cycles);
+        }
+    }
+
+    /// A packet from the client of each established connection: what is silent for long gives up its
+    /// place, or its local port, when somebody wants it.
+    fn keep_alive(&mut self) {
+        let heard = self.offer().accounts().taken[What::Request];
+        self.offer().saturate(What::Request);
+        while self.offer().accounts().taken[What::Request] - heard < u64::from(self.flows) {
+            self.poll();
+        }
+        self.offer().set_rates([Rates::default(); 2]);
+        while self.poll() != 0 {}
     }
 
     /// Silence until the established connections are alone again: cycles that the end of each of
@@ -231,7 +252,10 @@ impl Scene<'_> {
     fn let_time_out(&mut self, flows: u32) -> Result<f64, BenchError> {
         self.offer().set_rates([Rates::default(); 2]);
         let mut ends = Samples::default();
-        for _ in 0..PATIENCE {
+        for second in 0..PATIENCE {
+            if second % HEARD == 0 {
+                self.keep_alive();
+            }
             loop {
                 let (begun, expired) = (tsc(), self.stats.expired.get());
                 if self.poll() == 0 {
@@ -287,9 +311,12 @@ impl Scene<'_> {
             admitted.note(what.missing(What::Newcomer) == 0, now);
         }
         self.offer().set_rates([Rates::default(); 2]);
-        for _ in 0..PATIENCE * WINDOWS {
+        for nth in 0..PATIENCE * WINDOWS {
             if admitted.in_a_row >= IN_A_ROW {
                 break;
+            }
+            if nth % (HEARD * WINDOWS) == 0 {
+                self.keep_alive();
             }
             let before = *self.offer().accounts();
             self.offer().skip(window);

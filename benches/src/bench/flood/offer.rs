@@ -128,9 +128,9 @@ impl Offer {
         }
     }
 
-    /// From now on the clients' port is always full of the flood's packets.
-    pub(in crate::bench) fn saturate(&mut self) {
-        self.lines[WAN.index()].set_endless(What::Syn);
+    /// From now on the clients' port is always full of such packets.
+    pub(in crate::bench) fn saturate(&mut self, what: What) {
+        self.lines[WAN.index()].set_endless(what);
         self.lines[LAN.index()].set_rates(Rates::default());
     }
 
