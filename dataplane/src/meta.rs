@@ -17,6 +17,7 @@ use crate::wire::icmp;
 use crate::wire::ipv4;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
+use crate::wire::l4::Transport;
 
 /// What kind of frame this is for a director.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +169,7 @@ fn walk(frame: &[u8], mac: Mac, rx: RxChecksum, verify: bool) -> Result<PacketMe
         tcp_flags: 0,
         class: Class::Flow,
     };
-    let balanced = ip.protocol == l4::TCP || ip.protocol == l4::UDP;
+    let balanced = Transport::from_number(ip.protocol).is_some();
     if ip.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
         meta.class = if balanced { Class::LaterFragment } else { Class::Host };
         if let ([a, b, c, d, ..], true, 0) = (l4, balanced, ip.fragment.get() & ipv4::OFFSET_MASK) {

@@ -35,7 +35,7 @@ use crate::wire::ether::ETHER_LEN;
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4;
 use crate::wire::ipv4::Ipv4Header;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 
 /// Why a packet cannot leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,12 +181,17 @@ fn rewrite<F: Frame>(
     if let Some(ports) = tail.first_chunk_mut::<4>() {
         *ports = other.wire_ports();
     }
-    if meta.key.protocol() == l4::TCP {
-        if let Some(field) = tail.get_mut(16..).and_then(|rest| rest.first_chunk_mut::<2>()) {
-            *field = checksum::apply(*field, conn.l4_delta(direction));
+    match meta.key.transport() {
+        Transport::Tcp => {
+            if let Some(field) = tail.get_mut(16..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+                *field = checksum::apply(*field, conn.l4_delta(direction));
+            }
         }
-    } else if let Some(field) = tail.get_mut(6..).and_then(|rest| rest.first_chunk_mut::<2>()) {
-        *field = checksum::apply_udp(*field, conn.l4_delta(direction));
+        Transport::Udp => {
+            if let Some(field) = tail.get_mut(6..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+                *field = checksum::apply_udp(*field, conn.l4_delta(direction));
+            }
+        }
     }
 }
 

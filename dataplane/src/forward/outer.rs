@@ -19,6 +19,7 @@ use crate::wire::ipv4;
 use crate::wire::ipv4::IPV4_LEN;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
+use crate::wire::l4::Transport;
 
 /// Smallest MTU that any IPv4 link has (RFC 791).
 const LEAST_MTU: u16 = 68;
@@ -49,9 +50,7 @@ pub fn read(frame: &[u8], meta: &PacketMeta) -> Option<Outer> {
     }
     let (inner, payload) = split(packet)?;
     let ports = *payload.first_chunk::<4>()?;
-    if inner.protocol != l4::TCP && inner.protocol != l4::UDP {
-        return None;
-    }
+    Transport::from_number(inner.protocol)?;
     let (reason, error) = match (header.kind, header.code) {
         (icmp::UNREACHABLE, FRAG_NEEDED) if inner.dont_fragment() => {
             let overhead = IPV4_LEN as u16;

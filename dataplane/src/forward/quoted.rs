@@ -28,7 +28,7 @@ use crate::wire::icmp::ICMP_LEN;
 use crate::wire::ipv4;
 use crate::wire::ipv4::IPV4_LEN;
 use crate::wire::ipv4::Ipv4Header;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 
 /// The quote inside an ICMP error.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ fn quote(quoted: &[u8], at: usize) -> Option<Quote> {
     let (ip, _) = Ipv4Header::ref_from_prefix(quoted).ok()?;
     let header_len = ip.header_len();
     let first = ip.fragment.get() & ipv4::OFFSET_MASK == 0;
-    let balanced = ip.protocol == l4::TCP || ip.protocol == l4::UDP;
+    let balanced = Transport::from_number(ip.protocol).is_some();
     if ip.version_ihl >> 4 != 4 || header_len < IPV4_LEN || !balanced || !first {
         return None;
     }

@@ -17,6 +17,28 @@ pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
 
+/// A transport protocol whose packets are balanced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Transport {
+    /// TCP.
+    Tcp = TCP,
+    /// UDP.
+    Udp = UDP,
+}
+
+impl Transport {
+    /// The protocol with this IP protocol number; `None` when its packets are Linux's.
+    #[inline]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            TCP => Some(Self::Tcp),
+            UDP => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
 /// The fixed part of a TCP header (RFC 9293 §3.1).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::dest::Method;
 use crate::verdict::DropReason;
 use crate::wire::checksum;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::worker::flows::Flows;
 use crate::worker::wanted::Intent;
 
@@ -121,8 +121,10 @@ fn first_timeout(snapshot: &Snapshot, intent: &Intent<'_>) -> u32 {
     let tunables = &snapshot.tunables;
     match intent.service.persistence {
         Some(persistence) if intent.key.is_template() => persistence.ticks(),
-        _ if intent.key.protocol() == l4::TCP => tunables.tcp_timeouts[TcpState::SynRecv as usize],
-        _ => tunables.udp_timeout,
+        _ => match intent.key.transport() {
+            Transport::Tcp => tunables.tcp_timeouts[TcpState::SynRecv as usize],
+            Transport::Udp => tunables.udp_timeout,
+        },
     }
 }
 

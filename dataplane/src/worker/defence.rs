@@ -19,7 +19,7 @@ use crate::meta::Class;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
 use crate::time::Ticks;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 use crate::worker::shed::Asked;
@@ -285,5 +285,5 @@ const fn within(then: Ticks, now: Ticks, ticks: u32) -> bool {
 
 /// Whether it is a TCP connection that was never established.
 pub(super) fn is_half_open(hot: &Hot) -> bool {
-    hot.request.protocol() == l4::TCP && TcpState::from_raw(hot.state).is_half_open()
+    hot.request.transport() == Transport::Tcp && TcpState::from_raw(hot.state).is_half_open()
 }

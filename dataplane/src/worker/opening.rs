@@ -20,7 +20,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::dest::Method;
 use crate::verdict::DropReason;
 use crate::verdict::Verdict;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::worker::flows::Flows;
 
 impl Flows {
@@ -84,7 +84,7 @@ impl Flows {
         let Some((id, Direction::Reply)) = self.table.find(reply) else { return false };
         let (hot, cold) = (self.table.hot(id), self.table.cold(id));
         let finished = matches!(TcpState::from_raw(hot.state), TcpState::TimeWait | TcpState::Close);
-        let evict = reply.protocol() == l4::TCP && finished && cold.controlled == 0;
+        let evict = reply.transport() == Transport::Tcp && finished && cold.controlled == 0;
         if evict {
             self.end(snapshot, id);
         }

@@ -22,7 +22,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::dest::Method;
 use crate::snapshot::tunables::Tunables;
 use crate::time::Ticks;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::worker::flows::Flows;
 
 /// Slots looked at before one will do that never led to anything, but was heard of a moment ago.
@@ -158,25 +158,27 @@ impl Flows {
 /// Whether its client may yet send what Linux would reset: so with TCP, while it is not over.
 fn is_missed(hot: &Hot) -> bool {
     let over = matches!(TcpState::from_raw(hot.state), TcpState::TimeWait | TcpState::Close);
-    hot.request.protocol() == l4::TCP && !hot.flags.has(Flags::TEMPLATE) && !over
+    hot.request.transport() == Transport::Tcp && !hot.flags.has(Flags::TEMPLATE) && !over
 }
 
 /// Whether more came of a connection than its beginning. Replies of direct routing and tunnels are
 /// not seen here, so there the client's packets have to say it.
 fn has_led_somewhere(hot: &Hot) -> bool {
-    if hot.request.protocol() == l4::TCP {
-        return hot.in_pkts > HANDSHAKE;
-    }
     let translated = Method::from_bits(hot.flags.bits()).is_translated();
-    // A question and its answer are mostly all there is, and a real server answers whoever is made
-    // up.
-    hot.in_pkts > if translated && hot.state == 0 { ASKED_AGAIN } else { 1 }
+    let beginning = match hot.request.transport() {
+        Transport::Tcp => HANDSHAKE,
+        Transport::Udp if translated && hot.state == 0 => ASKED_AGAIN,
+        // A question and its answer are mostly all there is. A real server also answers senders that
+        // are made up.
+        Transport::Udp => 1,
+    };
+    hot.in_pkts > beginning
 }
 
 /// What a connection is worth that is not a template.
 fn worth(hot: &Hot, tunables: &Tunables, now: Ticks) -> Worth {
     let little = hot.in_pkts < LITTLE;
-    if hot.request.protocol() != l4::TCP {
+    if hot.request.transport() == Transport::Udp {
         let silent = silence(hot, tunables.udp_timeout, now);
         let seconds = if little { 10 } else { 30 };
         return if has_led_somewhere(hot) { beyond(silent, seconds) } else { Worth::Nothing(silent) };

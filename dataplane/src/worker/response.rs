@@ -6,7 +6,7 @@ use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 
@@ -23,11 +23,10 @@ impl Flows {
         hot.flags = hot.flags.without(Flags::MEASURED);
         let (dest, again) = (DestId::new(hot.dest), hot.in_pkts != 1);
         let micros = self.micros.wrapping_sub(self.table.cold(id).asked);
-        let answers = if meta.key.protocol() == l4::TCP {
-            meta.tcp_flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !again
-        } else {
+        let answers = match meta.key.transport() {
+            Transport::Tcp => meta.tcp_flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !again,
             // Datagrams may come in a row without one being the other again.
-            !again || micros < SENT_AGAIN
+            Transport::Udp => !again || micros < SENT_AGAIN,
         };
         if !answers || self.held_up.spoils(micros, self.micros) {
             return;

@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::service::ServiceKey;
 use crate::snapshot::service::Services;
 use crate::verdict::DropReason;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 use crate::worker::source;
@@ -78,7 +78,7 @@ impl Flows {
         let resets = meta.tcp_flags & flag::RST != 0;
         let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
         meta.class == Class::Flow
-            && (key.protocol() != l4::TCP || resets || !opens)
+            && (key.transport() == Transport::Udp || resets || !opens)
             && !source::has_options(meta)
             && !stranger::is_nobody(key.src())
             && key.sport() != stranger::FTP_DATA
@@ -89,13 +89,13 @@ impl Flows {
     /// it is to take every step after all.
     #[inline]
     pub(super) fn shed(&mut self, meta: &PacketMeta) -> Option<DropReason> {
-        if meta.key.protocol() == l4::TCP {
-            return self.defence.has_displaced(self.now).then_some(DropReason::Stray);
+        match meta.key.transport() {
+            Transport::Tcp => self.defence.has_displaced(self.now).then_some(DropReason::Stray),
+            Transport::Udp if self.defence.is_due() => None,
+            Transport::Udp => {
+                self.defence.note_attempt(self.now, self.table.capacity());
+                Some(DropReason::UdpFlood)
+            }
         }
-        if self.defence.is_due() {
-            return None;
-        }
-        self.defence.note_attempt(self.now, self.table.capacity());
-        Some(DropReason::UdpFlood)
     }
 }

@@ -26,7 +26,7 @@ use crate::wire::checksum;
 use crate::wire::ether::ETHER_LEN;
 use crate::wire::ipv4;
 use crate::wire::ipv4::IPV4_LEN;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 
@@ -94,11 +94,17 @@ impl Flows {
                 head[..ETHER_LEN].copy_from_slice(&adjacency.header);
             }
             Method::Masquerade | Method::FullNat => {
-                let tcp = meta.key.protocol() == l4::TCP;
-                let field = rest.get_mut(if tcp { 12 } else { 2 }..)?.first_chunk_mut::<2>()?;
+                let transport = meta.key.transport();
+                let at = match transport {
+                    Transport::Tcp => 12,
+                    Transport::Udp => 2,
+                };
+                let field = rest.get_mut(at..)?.first_chunk_mut::<2>()?;
                 let delta = hot.l4_delta(direction);
-                *field =
-                    if tcp { checksum::apply(*field, delta) } else { checksum::apply_udp(*field, delta) };
+                *field = match transport {
+                    Transport::Tcp => checksum::apply(*field, delta),
+                    Transport::Udp => checksum::apply_udp(*field, delta),
+                };
                 let other = match direction {
                     Direction::Request => hot.reply,
                     Direction::Reply => hot.request,
@@ -112,7 +118,7 @@ impl Flows {
         }
         hot.in_pkts = hot.in_pkts.saturating_add(u8::from(direction == Direction::Request));
         count(&self.stats, DestId::new(hot.dest), direction, meta.total_len);
-        if meta.key.protocol() != l4::TCP {
+        if meta.key.transport() == Transport::Udp {
             hot.expires = self.now.plus(snapshot.tunables.udp_timeout);
             return Some(port);
         }
@@ -146,7 +152,7 @@ fn is_steady(hot: &Hot, direction: Direction, meta: &PacketMeta) -> bool {
         // A SYN may start the connection anew.
         Direction::Request => meta.tcp_flags & flag::SYN == 0,
         Direction::Reply => {
-            !hot.flags.has(Flags::NOOUTPUT) && (meta.key.protocol() == l4::TCP || hot.state != 0)
+            !hot.flags.has(Flags::NOOUTPUT) && (meta.key.transport() == Transport::Tcp || hot.state != 0)
         }
     };
     plain && !odd

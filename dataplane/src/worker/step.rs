@@ -9,7 +9,7 @@ use crate::conn::tcp::TcpState;
 use crate::conn::track::ASSURED;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::worker::flows::Flows;
 
 impl Flows {
@@ -25,7 +25,7 @@ impl Flows {
     pub(super) fn step(&mut self, snapshot: &Snapshot, meta: &PacketMeta, id: ConnId, row: Row) {
         let now = self.now;
         let hot = self.table.hot_mut(id);
-        if meta.key.protocol() != l4::TCP {
+        if meta.key.transport() == Transport::Udp {
             hot.expires = now.plus(snapshot.tunables.udp_timeout);
             if row == Row::Output && hot.state == 0 {
                 // Once is enough; the state of UDP means nothing else.

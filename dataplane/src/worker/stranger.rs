@@ -18,7 +18,7 @@ use crate::verdict::DropReason;
 use crate::verdict::Egress;
 use crate::verdict::Verdict;
 use crate::wire::icmp::IcmpError;
-use crate::wire::l4;
+use crate::wire::l4::Transport;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 use crate::worker::outcome::Outcome;
@@ -42,7 +42,7 @@ impl Flows {
         if is_nobody(key.src()) {
             return Verdict::Drop(DropReason::Martian).into();
         }
-        if key.protocol() == l4::TCP {
+        if key.transport() == Transport::Tcp {
             let opens = meta.tcp_flags & flag::SYN != 0 || snapshot.tunables.sloppy_tcp;
             if meta.tcp_flags & flag::RST != 0 || !opens {
                 return self.stray(snapshot, key, ingress);
@@ -52,7 +52,7 @@ impl Flows {
         let Some(service) = snapshot.services.find(mark, key) else {
             return Outcome::Unknown;
         };
-        if key.protocol() != l4::TCP && self.holds_back_datagram() {
+        if key.transport() == Transport::Udp && self.holds_back_datagram() {
             return Verdict::Drop(DropReason::UdpFlood).into();
         }
         let client = match snapshot.paths.admit(key.src(), ingress) {
@@ -64,7 +64,7 @@ impl Flows {
         if key.sport() == FTP_DATA {
             return Outcome::Unknown;
         }
-        if service.one_packet && key.protocol() == l4::UDP {
+        if service.one_packet && key.transport() == Transport::Udp {
             return self.one_packet(snapshot, wanted, frame, meta).into();
         }
         let made = match service.persistence {

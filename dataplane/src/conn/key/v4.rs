@@ -7,6 +7,8 @@ use core::net::Ipv4Addr;
 
 use crate::conn::key::Key;
 use crate::conn::key::KeyKind;
+use crate::wire::l4;
+use crate::wire::l4::Transport;
 
 /// (source, destination, source port, destination port, protocol) of an IPv4 packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -109,6 +111,13 @@ impl FlowKey {
     #[inline]
     pub const fn protocol(self) -> u8 {
         (self.rest >> 32) as u8
+    }
+
+    /// The same as a type. A balanced flow is of TCP if it is not of UDP; a template's flow has the
+    /// protocol of its connections, or 0 for those of a firewall mark.
+    #[inline]
+    pub const fn transport(self) -> Transport {
+        if self.protocol() == l4::TCP { Transport::Tcp } else { Transport::Udp }
     }
 
     /// Whether this is the key of a template.
