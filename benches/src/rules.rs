@@ -9,14 +9,14 @@ use dataplane::io::PortId;
 use dataplane::snapshot::dest::DestInfo;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::master::Master;
-use dataplane::snapshot::master::ServiceSpec;
+use dataplane::snapshot::master::ServiceFacts;
 use dataplane::snapshot::route::Adjacency;
 use dataplane::snapshot::route::PortFacts;
 use dataplane::snapshot::route::Reach;
 use dataplane::snapshot::route::RouteTarget;
 use dataplane::snapshot::route::Routes;
+use dataplane::snapshot::service::Selector;
 use dataplane::snapshot::service::ServiceId;
-use dataplane::snapshot::service::ServiceKey;
 use dataplane::wire::l4;
 use sched::Dest;
 use sched::DestId;
@@ -60,9 +60,9 @@ pub fn rules(workers: Workers) -> Option<Master> {
     for (n, (method, protocol)) in (0..).zip(services) {
         let dests =
             (n * SERVERS..).take(SERVERS as usize).map(|id| dest(&mut master, method, n, id)).collect();
-        let spec = ServiceSpec {
+        let spec = ServiceFacts {
             id: ServiceId::new(n),
-            key: ServiceKey::Address { protocol, addr: vip(method), port: PORT },
+            key: Selector::Address { protocol, addr: vip(method), port: PORT },
             kind: Kind::Rr,
             flags: sched::Flags::from_bits(0),
             persistence: None,

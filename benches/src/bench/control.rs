@@ -15,7 +15,7 @@ use dataplane::local::PORTS as LOCAL_PORTS;
 use dataplane::snapshot::dest::DestInfo;
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::master::Master;
-use dataplane::snapshot::master::ServiceSpec;
+use dataplane::snapshot::master::ServiceFacts;
 use dataplane::snapshot::route::Adjacency;
 use dataplane::snapshot::route::PortFacts;
 use dataplane::snapshot::route::Reach;
@@ -24,8 +24,8 @@ use dataplane::snapshot::route::Routes;
 use dataplane::snapshot::rules::Rules;
 use dataplane::snapshot::rules::WorkerEnd;
 use dataplane::snapshot::service::Persistence;
+use dataplane::snapshot::service::Selector;
 use dataplane::snapshot::service::ServiceId;
-use dataplane::snapshot::service::ServiceKey;
 use dataplane::wire::ether;
 use dataplane::wire::l4;
 use sched::Dest;
@@ -154,11 +154,11 @@ impl Control {
     }
 }
 
-fn spec(size: &Size, nth: u32, locals: Vec<u32>) -> ServiceSpec {
+fn spec(size: &Size, nth: u32, locals: Vec<u32>) -> ServiceFacts {
     let (addr, port) = rules::service(nth);
-    ServiceSpec {
+    ServiceFacts {
         id: ServiceId::new(nth),
-        key: ServiceKey::Address { protocol: l4::TCP, addr, port },
+        key: Selector::Address { protocol: l4::TCP, addr, port },
         kind: size.kind,
         flags: sched::Flags::from_bits(0),
         persistence: (size.flood == Some(FloodKind::SynAckSticky))
@@ -170,10 +170,10 @@ fn spec(size: &Size, nth: u32, locals: Vec<u32>) -> ServiceSpec {
 
 /// The service for a flood of datagrams, at the address and port of the first service. It has a
 /// spare real server.
-fn datagrams(size: &Size, locals: Vec<u32>) -> ServiceSpec {
+fn datagrams(size: &Size, locals: Vec<u32>) -> ServiceFacts {
     let (addr, port) = rules::service(0);
-    let key = ServiceKey::Address { protocol: l4::UDP, addr, port };
-    ServiceSpec { key, ..spec(size, size.services, locals) }
+    let key = Selector::Address { protocol: l4::UDP, addr, port };
+    ServiceFacts { key, ..spec(size, size.services, locals) }
 }
 
 fn set_paths(master: &mut Master, servers: u32) {

@@ -13,7 +13,7 @@ use dataplane::conn::table::Candidate;
 use dataplane::conn::table::FlowTable;
 use dataplane::conn::track::Track;
 use dataplane::epoch::Workers;
-use dataplane::forward::forward;
+use dataplane::forward::send;
 use dataplane::io::Frame;
 use dataplane::io::RxChecksum;
 use dataplane::meta::Class;
@@ -135,7 +135,7 @@ fn rewrite(method: Method, protocol: u8, direction: Direction) -> Option<u32> {
         done += measured(|| {
             let mut sent = 0;
             for ((frame, meta), conn) in frames.iter_mut().zip(&metas).zip(&mut conns) {
-                sent += u32::from(black_box(forward(&snapshot, frame, meta, conn, direction)).is_ok());
+                sent += u32::from(black_box(send(&snapshot, frame, meta, conn, direction)).is_ok());
             }
             sent
         });

@@ -14,10 +14,10 @@ use dataplane::epoch::Workers;
 use dataplane::io::PortId;
 use dataplane::local::LocalAddress;
 use dataplane::snapshot::dest::{DestInfo, Method};
-use dataplane::snapshot::master::{Master, ServiceSpec as PathSpec};
+use dataplane::snapshot::master::{Master, ServiceFacts};
 use dataplane::snapshot::route::{Input, Paths};
 use dataplane::snapshot::rules::{Rules, WorkerEnd};
-use dataplane::snapshot::service::{Persistence, ServiceId, ServiceKey as PathKey};
+use dataplane::snapshot::service::{Persistence, Selector, ServiceId};
 use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
 use sched::{Dest, DestId, Edit, Kind};
@@ -336,12 +336,12 @@ impl Director {
     }
 }
 
-fn path_spec(id: ServiceSlot, spec: &ServiceSpec, locals: Vec<u32>) -> Option<PathSpec> {
+fn path_spec(id: ServiceSlot, spec: &ServiceSpec, locals: Vec<u32>) -> Option<ServiceFacts> {
     let key = match spec.key {
         ServiceKey::Address { protocol, addr: IpAddr::V4(addr), port } => {
-            PathKey::Address { protocol: protocol.number(), addr, port }
+            Selector::Address { protocol: protocol.number(), addr, port }
         }
-        ServiceKey::Mark { mark, family: Family::V4 } => PathKey::Mark(mark),
+        ServiceKey::Mark { mark, family: Family::V4 } => Selector::Mark(mark),
         _ => return None,
     };
     let netmask = match spec.netmask {
@@ -349,7 +349,7 @@ fn path_spec(id: ServiceSlot, spec: &ServiceSpec, locals: Vec<u32>) -> Option<Pa
         PersistenceMask::V6(_) => Ipv4Addr::BROADCAST,
     };
     let persistent = spec.flags.contains(ServiceFlags::PERSISTENT);
-    Some(PathSpec {
+    Some(ServiceFacts {
         id: ServiceId::new(id.as_u32()),
         key,
         kind: Kind::from_name(&spec.scheduler)?,

@@ -162,10 +162,10 @@ impl<K: Key> FlowTable<K> {
         }
         let [request, reply] = keys_of(self.hot(id));
         if let Some(request) = request {
-            self.leave(self.place(request), Slot::new(id, Direction::Request));
+            self.take_out(self.place(request), Slot::new(id, Direction::Request));
         }
         if let Some(reply) = reply {
-            self.leave(self.place(reply), Slot::new(id, Direction::Reply));
+            self.take_out(self.place(reply), Slot::new(id, Direction::Reply));
         }
         let line = &mut self.hot[id.index()];
         (line.request, line.reply) = (K::ZERO, K::ZERO);
@@ -189,7 +189,7 @@ impl<K: Key> FlowTable<K> {
         }
         // The old key leaves first: then its lane is free for the new key.
         let (slot, place) = (Slot::new(id, Direction::Request), self.place(old));
-        self.leave(place, slot);
+        self.take_out(place, slot);
         if !self.index.enter(self.place(request), slot) {
             // The old key fits again: the stash is full, so no key came out of it into the lane
             // that the old key left.
@@ -264,9 +264,9 @@ impl<K: Key> FlowTable<K> {
     }
 
     #[inline(never)]
-    fn leave(&mut self, place: Place, slot: Slot) {
+    fn take_out(&mut self, place: Place, slot: Slot) {
         let moves = self.index.has_waiting();
-        let left = self.index.leave(place, slot);
+        let left = self.index.take_out(place, slot);
         debug_assert!(left, "the key was not in the index: somebody changed it in the hot line");
         if moves {
             // A key from the stash may now be in a lane, where an earlier guess did not find it.

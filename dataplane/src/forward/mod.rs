@@ -1,6 +1,6 @@
 //! Making a packet leave: the four methods.
 //!
-//! [`forward`] does in order what `net/netfilter/ipvs/ip_vs_xmit.c` does for all methods: next hop,
+//! [`send`] does in order what `net/netfilter/ipvs/ip_vs_xmit.c` does for all methods: next hop,
 //! TTL, MTU, rewrite. Addresses, ports and checksums were compiled into the connection when it was
 //! made (see [`crate::conn::entry`]), so NAT and FULLNAT are one code, in both directions.
 
@@ -56,7 +56,7 @@ impl From<DropReason> for Refusal {
 ///
 /// `hops[direction]` is filled in when the client's neighbour has become known meanwhile.
 #[inline]
-pub fn forward<F: Frame>(
+pub fn send<F: Frame>(
     snapshot: &Snapshot,
     frame: &mut F,
     meta: &PacketMeta,

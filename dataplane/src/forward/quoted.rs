@@ -111,7 +111,7 @@ pub fn translate<F: Frame>(
 }
 
 /// Sends the error in `frame` about a packet of `conn` on its way. `direction` is the error's own.
-pub fn forward<F: Frame>(
+pub fn send<F: Frame>(
     snapshot: &Snapshot,
     frame: &mut F,
     meta: &PacketMeta,

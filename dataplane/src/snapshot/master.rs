@@ -36,18 +36,18 @@ use crate::snapshot::dest::DestInfo;
 use crate::snapshot::route::Paths;
 use crate::snapshot::service::Persistence;
 use crate::snapshot::service::SchedCells;
+use crate::snapshot::service::Selector;
 use crate::snapshot::service::Service;
 use crate::snapshot::service::ServiceId;
-use crate::snapshot::service::ServiceKey;
 use crate::snapshot::tunables::Tunables;
 
 /// All of a service but its destinations.
 #[derive(Clone, Debug)]
-pub struct ServiceSpec {
+pub struct ServiceFacts {
     /// Its slot.
     pub id: ServiceId,
     /// What packets it serves.
-    pub key: ServiceKey,
+    pub key: Selector,
     /// Scheduler.
     pub kind: Kind,
     /// Scheduler flags.
@@ -106,7 +106,7 @@ impl Master {
 
     /// Adds a service, or edits the one in its slot. A service that keeps its scheduler keeps the
     /// scheduler's state.
-    pub fn set_service(&mut self, spec: &ServiceSpec, dests: Vec<Dest>) -> Result<(), PlanError> {
+    pub fn set_service(&mut self, spec: &ServiceFacts, dests: Vec<Dest>) -> Result<(), PlanError> {
         let plan = self.plan(spec.kind, spec.flags, dests)?;
         let kept = self.current.services.by_id(spec.id).filter(|old| old.plan.kind() == spec.kind);
         let cells = match kept {
@@ -215,7 +215,7 @@ impl Master {
         Ok(plan)
     }
 
-    fn place(&mut self, spec: &ServiceSpec, plan: Arc<Plan>, cells: Arc<SchedCells>) {
+    fn place(&mut self, spec: &ServiceFacts, plan: Arc<Plan>, cells: Arc<SchedCells>) {
         let weighed = plan.kind().remembers_loads();
         for dest in plan.dests() {
             if self.current.dest(dest.id).is_some_and(|info| info.weighed != weighed) {

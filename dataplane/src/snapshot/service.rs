@@ -40,7 +40,7 @@ impl ServiceId {
 
 /// What identifies a service to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ServiceKey {
+pub enum Selector {
     /// Where the packet goes.
     Address {
         /// IP protocol number.
@@ -55,7 +55,7 @@ pub enum ServiceKey {
     Mark(u32),
 }
 
-impl ServiceKey {
+impl Selector {
     /// The service's port; 0 for a mark, as in Linux.
     #[inline]
     pub const fn port(self) -> u16 {
@@ -111,7 +111,7 @@ pub struct Service {
     /// Its slot.
     pub id: ServiceId,
     /// What packets it serves.
-    pub key: ServiceKey,
+    pub key: Selector,
     /// The scheduler's shared half: the destinations in list order and its tables.
     pub plan: Arc<sched::Plan>,
     /// The scheduler's private halves.
@@ -185,12 +185,12 @@ impl Services {
             Arc::make_mut(&mut self.tended).push(id);
         }
         match key {
-            ServiceKey::Address { protocol, addr, port } => {
+            Selector::Address { protocol, addr, port } => {
                 self.any_port += u32::from(port == 0);
                 self.ftp += u32::from(protocol == l4::TCP && port == FTP);
                 *Arc::make_mut(&mut self.vips[vip_shard(addr)]).entry(addr).or_insert(0) += 1;
             }
-            ServiceKey::Mark(_) => self.marked += 1,
+            Selector::Mark(_) => self.marked += 1,
         }
         let (word, hash) = (key.word(), spread(key.word()));
         let shard = Arc::make_mut(&mut self.shards[shard(hash)]);
@@ -213,7 +213,7 @@ impl Services {
         {
             found.remove();
         }
-        let ServiceKey::Address { protocol, addr, port } = old else {
+        let Selector::Address { protocol, addr, port } = old else {
             self.marked -= 1;
             return;
         };
@@ -241,13 +241,13 @@ impl Services {
             return marked;
         }
         let (protocol, addr, port) = (key.protocol(), key.dst(), key.dport());
-        let exact = self.by_key(ServiceKey::Address { protocol, addr, port });
+        let exact = self.by_key(Selector::Address { protocol, addr, port });
         if exact.is_some() {
             return exact;
         }
         let data_port = port == FTP_DATA || port >= UNPRIVILEGED;
         if self.ftp != 0 && protocol == l4::TCP && data_port {
-            let ftp = self.by_key(ServiceKey::Address { protocol, addr, port: FTP });
+            let ftp = self.by_key(Selector::Address { protocol, addr, port: FTP });
             if ftp.is_some() {
                 return ftp;
             }
@@ -255,7 +255,7 @@ impl Services {
         if self.any_port == 0 {
             return None;
         }
-        self.by_key(ServiceKey::Address { protocol, addr, port: 0 })
+        self.by_key(Selector::Address { protocol, addr, port: 0 })
     }
 
     /// The service of packets that bear `mark`, 0 for none.
@@ -264,11 +264,11 @@ impl Services {
         if mark == 0 || self.marked == 0 {
             return None;
         }
-        self.by_key(ServiceKey::Mark(mark))
+        self.by_key(Selector::Mark(mark))
     }
 
     #[inline]
-    fn by_key(&self, key: ServiceKey) -> Option<&Arc<Service>> {
+    fn by_key(&self, key: Selector) -> Option<&Arc<Service>> {
         let (word, hash) = (key.word(), spread(key.word()));
         let found = self.shards.get(shard(hash))?.find(hash, |(other, _)| *other == word);
         found.map(|(_, service)| service)

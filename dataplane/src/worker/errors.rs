@@ -60,7 +60,7 @@ impl Flows {
             packets.add(1);
             bytes.add(u64::from(meta.total_len));
         }
-        match quoted::forward(snapshot, frame, meta, &quote, hot, direction) {
+        match quoted::send(snapshot, frame, meta, &quote, hot, direction) {
             Ok(egress) => Verdict::Forward(egress).into(),
             // No error is ever sent about an error.
             Err(Refusal::Drop(reason) | Refusal::Tell(reason, _)) => Verdict::Drop(reason).into(),

@@ -246,7 +246,7 @@ impl Flows {
             stats.in_bytes.add(u64::from(meta.total_len));
         }
         hot.in_pkts = hot.in_pkts.saturating_add(1);
-        match forward::forward(snapshot, frame, meta, hot, Direction::Request) {
+        match forward::send(snapshot, frame, meta, hot, Direction::Request) {
             Ok(egress) => Verdict::Forward(egress),
             Err(refusal) => {
                 // The error meets the connection on its way out when its quote is the reverse of a
@@ -275,7 +275,7 @@ impl Flows {
         let hot = self.table.hot_mut(id);
         let (dest, flags) = (hot.dest, hot.flags);
         let sent = if Method::from_bits(flags.bits()).is_translated() {
-            forward::forward(snapshot, frame, meta, hot, Direction::Reply)
+            forward::send(snapshot, frame, meta, hot, Direction::Reply)
         } else {
             // A DR or TUN reply that passes here all the same: seen, not changed; Linux routes it.
             Ok(Egress::Host)

@@ -116,7 +116,7 @@ impl<Io: PacketIo> Worker<Io> {
                 more = false;
             }
             if !more && !self.going.frames.is_empty() {
-                self.forward();
+                self.finish();
             }
             done += self.flows.expire(self.rules.get(), done != 0);
             if !more {
@@ -146,7 +146,7 @@ impl<Io: PacketIo> Worker<Io> {
         if self.flows.table.capacity() > VAST {
             self.coming.send_for_all(&self.flows.table);
         }
-        self.forward();
+        self.finish();
         core::mem::swap(&mut self.coming, &mut self.going);
     }
 
@@ -154,7 +154,7 @@ impl<Io: PacketIo> Worker<Io> {
     /// connections of the one that is coming in: a packet out, a packet in, so that the lines
     /// of one are fetched while the other is worked on.
     #[inline(never)]
-    fn forward(&mut self) {
+    fn finish(&mut self) {
         self.flows.defence.flooded = self.going.flooded;
         let snapshot = self.rules.get();
         if snapshot.paths.is_strict(self.going.ingress) {

@@ -30,7 +30,7 @@ impl Flows {
         };
         let (dest, info) = match chosen {
             Ok(chosen) => chosen,
-            Err(reason) => return self.leave(snapshot, service, frame, meta, reason),
+            Err(reason) => return self.unplaced(snapshot, service, frame, meta, reason),
         };
         if info.method == Method::FullNat {
             // Its local port would have to outlive the packet.
@@ -48,7 +48,7 @@ impl Flows {
             stats.in_pkts.add(1);
             stats.in_bytes.add(u64::from(meta.total_len));
         }
-        match forward::forward(snapshot, frame, meta, &mut hot, Direction::Request) {
+        match forward::send(snapshot, frame, meta, &mut hot, Direction::Request) {
             Ok(egress) => Verdict::Forward(egress),
             Err(refusal) => self.refuse(snapshot, frame, meta, refusal, meta.key.dst(), NONE),
         }

@@ -14,7 +14,7 @@ use crate::conn::key::KeyKind;
 use crate::snapshot::Snapshot;
 use crate::snapshot::dest::DestInfo;
 use crate::snapshot::service::Persistence;
-use crate::snapshot::service::ServiceKey;
+use crate::snapshot::service::Selector;
 use crate::verdict::DropReason;
 use crate::worker::flows::Flows;
 use crate::worker::wanted::Intent;
@@ -66,12 +66,12 @@ impl Flows {
         let exact = key.dport() == service.key.port() && service.key.port() != FTP;
         let network = Ipv4Addr::from_bits(key.src().to_bits() & persistence.netmask.to_bits());
         let template_key = match service.key {
-            ServiceKey::Address { .. } => {
+            Selector::Address { .. } => {
                 let vport = if exact { key.dport() } else { 0 };
                 FlowKey::new(key.protocol(), network, 0, key.dst(), vport)
             }
             // All that bears the mark shares the template; the mark stands where the VIP would.
-            ServiceKey::Mark(mark) => FlowKey::new(0, network, 0, Ipv4Addr::from_bits(mark), 0),
+            Selector::Mark(mark) => FlowKey::new(0, network, 0, Ipv4Addr::from_bits(mark), 0),
         }
         .with_kind(KeyKind::Template);
         let template = match self.usable_template(snapshot, template_key) {

@@ -12,7 +12,7 @@ use crate::conn::key::FlowKey;
 use crate::meta::Class;
 use crate::meta::PacketMeta;
 use crate::snapshot::Snapshot;
-use crate::snapshot::service::ServiceKey;
+use crate::snapshot::service::Selector;
 use crate::snapshot::service::Services;
 use crate::verdict::DropReason;
 use crate::wire::l4::Transport;
@@ -44,7 +44,7 @@ impl Asked {
     /// packet bears a mark. No for some that have: those are looked for in the long way.
     #[inline]
     pub(super) fn has_service(&mut self, snapshot: &Snapshot, key: FlowKey) -> bool {
-        let wanted = ServiceKey::Address { protocol: key.protocol(), addr: key.dst(), port: key.dport() };
+        let wanted = Selector::Address { protocol: key.protocol(), addr: key.dst(), port: key.dport() };
         let word = wanted.word();
         let slot = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % ASKED;
         if !snapshot.marks.is_empty() {
@@ -57,7 +57,7 @@ impl Asked {
     }
 
     #[inline(never)]
-    fn look(&mut self, services: &Services, key: FlowKey, wanted: ServiceKey, slot: usize) -> bool {
+    fn look(&mut self, services: &Services, key: FlowKey, wanted: Selector, slot: usize) -> bool {
         if self.version != services.version() {
             self.version = services.version();
             self.words.fill(NOBODY);

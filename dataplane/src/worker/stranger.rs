@@ -78,7 +78,7 @@ impl Flows {
                 self.step_request(snapshot, meta, id);
                 Outcome::Opens(id)
             }
-            Err(reason) => self.leave(snapshot, service, frame, meta, reason).into(),
+            Err(reason) => self.unplaced(snapshot, service, frame, meta, reason).into(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Flows {
     }
 
     /// What happens to a packet whose service could not place it.
-    pub(super) fn leave<F: Frame>(
+    pub(super) fn unplaced<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
         service: &Service,

@@ -6,8 +6,8 @@ use sched::DestId;
 
 use crate::conn::key::FlowKey;
 use crate::snapshot::dest::DestInfo;
+use crate::snapshot::service::Selector;
 use crate::snapshot::service::Service;
-use crate::snapshot::service::ServiceKey;
 
 /// A packet that wants a connection, and the service it is for.
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ impl<'a> Wanted<'a> {
     /// Whether the packet came by another port than the service's own: such are only served
     /// persistently.
     pub(crate) fn misses(&self) -> bool {
-        matches!(self.service.key, ServiceKey::Address { port, .. } if port != self.key.dport())
+        matches!(self.service.key, Selector::Address { port, .. } if port != self.key.dport())
     }
 
     /// The real server's port for a packet that was scheduled by itself.

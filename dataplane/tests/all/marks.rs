@@ -16,8 +16,8 @@ use dataplane::marks::rule::Rule;
 use dataplane::marks::rule::Side;
 use dataplane::marks::rule::Term;
 use dataplane::snapshot::dest::Method;
+use dataplane::snapshot::service::Selector;
 use dataplane::snapshot::service::ServiceId;
-use dataplane::snapshot::service::ServiceKey;
 use sched::Kind;
 
 use crate::rig::*;
@@ -53,7 +53,7 @@ fn set_marks(rig: &mut Rig, rules: &[Rule]) {
 
 fn by_mark(rig: &mut Rig, mark: u32, kind: Kind, persistent: Option<u32>) -> ServiceId {
     rig.service_with(TCP, 0, kind, |spec| {
-        spec.key = ServiceKey::Mark(mark);
+        spec.key = Selector::Mark(mark);
         spec.persistence = persistent.and_then(persistence);
     })
 }
@@ -178,7 +178,7 @@ fn udp_goes_by_marks_too_and_one_by_one_if_asked() {
     assert_eq!(rig.put(WAN, &frame).seen().dst, (rip(11), 53));
     assert_eq!(rig.conn(6000).unwrap().virt, ([10, 9, 3, 3].into(), 53));
     let ops = rig.service_with(UDP, 0, Kind::Rr, |spec| {
-        spec.key = ServiceKey::Mark(2);
+        spec.key = Selector::Mark(2);
         spec.one_packet = true;
     });
     rig.dest(ops, 12, 0, Method::Masquerade, 1);

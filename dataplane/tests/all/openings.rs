@@ -209,9 +209,9 @@ fn a_storm_that_the_table_has_room_for_is_let_in() {
 fn floods_at_services_by_mark_are_held_back() {
     use dataplane::marks::Marks;
     use dataplane::marks::rule::{Action, Net, Rule, Term};
-    use dataplane::snapshot::service::ServiceKey;
+    use dataplane::snapshot::service::Selector;
     let mut rig = Rig::with_capacity(4096);
-    let service = rig.service_with(TCP, 0, Kind::Rr, |spec| spec.key = ServiceKey::Mark(1));
+    let service = rig.service_with(TCP, 0, Kind::Rr, |spec| spec.key = Selector::Mark(1));
     rig.dest(service, 11, 80, Method::Masquerade, 1);
     let rule = Rule {
         source: None,

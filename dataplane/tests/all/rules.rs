@@ -51,9 +51,9 @@ fn one_snapshot_or_many_come_to_the_same() {
     let outcome = |each: bool, seen: bool, kind: Kind| {
         let mut rig = Rig::new();
         let service = ServiceId::new(0);
-        let spec = dataplane::snapshot::master::ServiceSpec {
+        let spec = dataplane::snapshot::master::ServiceFacts {
             id: service,
-            key: dataplane::snapshot::service::ServiceKey::Address { protocol: TCP, addr: VIP, port: 80 },
+            key: dataplane::snapshot::service::Selector::Address { protocol: TCP, addr: VIP, port: 80 },
             kind,
             flags: sched::Flags::from_bits(0),
             persistence: None,
@@ -128,7 +128,7 @@ fn another_scheduler_starts_afresh_and_connections_stay() {
     rig.dest(service, 12, 80, Method::Masquerade, 1);
     assert_eq!(rig.syn_to(5000, 80), 12);
     let old = rig.snapshot().services.by_id(service).unwrap().clone();
-    let spec = dataplane::snapshot::master::ServiceSpec {
+    let spec = dataplane::snapshot::master::ServiceFacts {
         id: service,
         key: old.key,
         kind: Kind::Wlc,

@@ -28,7 +28,7 @@ use dataplane::marks::rule::Side;
 use dataplane::marks::rule::Term;
 use dataplane::mem::MemDirector;
 use dataplane::snapshot::dest::Method;
-use dataplane::snapshot::service::ServiceKey;
+use dataplane::snapshot::service::Selector;
 use sched::Kind;
 
 use crate::arena::Slot;
@@ -171,7 +171,7 @@ fn a_million_packets_allocate_nothing() {
     let full = rig.service(TCP, 84, Kind::Wrr);
     let fullnat = rig.dest(full, 11, 84, Method::FullNat, 1);
     // Port 83 is a mark's.
-    let marked = rig.service_with(TCP, 0, Kind::Lblcr, |spec| spec.key = ServiceKey::Mark(1));
+    let marked = rig.service_with(TCP, 0, Kind::Lblcr, |spec| spec.key = Selector::Mark(1));
     let marked = rig.dest(marked, 11, 0, Method::Masquerade, 1);
     rig.master().set_marks(Arc::new(marks()));
     rig.publish();

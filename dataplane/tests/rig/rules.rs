@@ -3,9 +3,9 @@
 use dataplane::io::PacketIo;
 use dataplane::snapshot::dest::DestInfo;
 use dataplane::snapshot::dest::Method;
-use dataplane::snapshot::master::ServiceSpec;
+use dataplane::snapshot::master::ServiceFacts;
+use dataplane::snapshot::service::Selector;
 use dataplane::snapshot::service::ServiceId;
-use dataplane::snapshot::service::ServiceKey;
 use dataplane::snapshot::tunables::Tunables;
 use sched::Dest;
 use sched::DestId;
@@ -38,13 +38,13 @@ impl<Io: PacketIo> Rig<Io> {
         protocol: u8,
         port: u16,
         kind: Kind,
-        change: impl FnOnce(&mut ServiceSpec),
+        change: impl FnOnce(&mut ServiceFacts),
     ) -> ServiceId {
         let id = ServiceId::new(self.services);
         self.services += 1;
-        let mut spec = ServiceSpec {
+        let mut spec = ServiceFacts {
             id,
-            key: ServiceKey::Address { protocol, addr: VIP, port },
+            key: Selector::Address { protocol, addr: VIP, port },
             kind,
             flags: sched::Flags::from_bits(0),
             persistence: None,

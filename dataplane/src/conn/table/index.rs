@@ -71,7 +71,7 @@ impl Index {
 
     /// Removes a key. Returns false if it was not in the index.
     #[inline]
-    pub(super) fn leave(&mut self, place: Place, slot: Slot) -> bool {
+    pub(super) fn take_out(&mut self, place: Place, slot: Slot) -> bool {
         let (home, other) = (place.home(), self.other(place));
         if let Some(lane) = self.buckets[home].lane_of(place.tag, slot) {
             self.buckets[home].clear(lane);

@@ -372,7 +372,7 @@ proptest! {
         for (n, what) in ops {
             let slot = Slot::new(ConnId::new(n), Direction::Reply);
             if what == 0 {
-                prop_assert_eq!(index.leave(index.place(hash_of(slot)), slot), held.remove(&n));
+                prop_assert_eq!(index.take_out(index.place(hash_of(slot)), slot), held.remove(&n));
             } else if !held.contains(&n) {
                 if index.enter(index.place(hash_of(slot)), slot) {
                     held.insert(n);
