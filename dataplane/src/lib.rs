@@ -24,6 +24,7 @@ pub mod port_counts;
 pub mod secret;
 pub mod snapshot;
 pub mod stats;
+pub mod steer;
 pub mod time;
 pub mod verdict;
 pub mod wire;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::io::{HostRequest, PortId};
-use dataplane::mem::{Abilities, MemDirector, Nic, RssKey, Size, Unaccounted};
+use dataplane::mem::{Abilities, MemDirector, Nic, Size, Unaccounted};
 use dataplane::snapshot::route::Input;
+use dataplane::steer::RssKey;
 use dataplane::time::Ticks;
 use dataplane::wire::ether::Mac;
 use dataplane::worker::report::ConnView;

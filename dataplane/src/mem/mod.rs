@@ -20,5 +20,3 @@ pub use io::MemFrame;
 pub use io::MemIo;
 pub use nic::Abilities;
 pub use nic::Nic;
-pub use nic::Rss;
-pub use nic::RssKey;

@@ -3,9 +3,13 @@
 //! The model decides and holds nothing. Receive queue n is worker n's, and frames wait in that
 //! worker's [`crate::mem::MemIo`].
 
+use std::vec::Vec;
+
 use zerocopy::FromBytes;
 
 use crate::io::RxChecksum;
+use crate::steer::Rss;
+use crate::steer::RssKey;
 use crate::wire::checksum;
 use crate::wire::ether;
 use crate::wire::ether::ETHER_LEN;
@@ -14,66 +18,8 @@ use crate::wire::ipv4::FRAGMENT_MASK;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 
-/// Entries of a card's redirection table; many real cards have as many.
+/// Entries of a card's redirection table, if nothing else is said; many real cards have as many.
 const TABLE_LEN: usize = 128;
-
-/// A key of the Toeplitz hash: the bytes that addresses and ports of IPv4 and IPv6 reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RssKey(pub [u8; 40]);
-
-impl RssKey {
-    /// Both directions of a connection have the same hash under this key, because each address and
-    /// each port meets the same 16 bits of it (Woo and Park, "Scalable TCP Session Monitoring with
-    /// Symmetric Receive-side Scaling", 2012).
-    pub const SYMMETRIC: Self = {
-        let mut key = [0x6d; 40];
-        let mut nth = 1;
-        while nth < key.len() {
-            key[nth] = 0x5a;
-            nth += 2;
-        }
-        Self(key)
-    };
-
-    /// The key of Microsoft's "Verifying the RSS Hash Calculation", which many drivers begin with.
-    /// The directions of a connection have different hashes.
-    pub const MICROSOFT: Self = Self([
-        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f,
-        0xb0, //
-        0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2,
-        0x0c, //
-        0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-    ]);
-
-    /// The Toeplitz hash of at most 36 bytes: each bit that is set adds the 32 bits of the key that
-    /// begin at its place.
-    pub fn hash(&self, input: &[u8]) -> u32 {
-        let (first, rest) = self.0.split_at(4);
-        let mut window = first.iter().fold(0, |window, byte| window << 8 | u32::from(*byte));
-        let mut hash = 0;
-        for (byte, next) in input.iter().zip(rest) {
-            for bit in (0..8).rev() {
-                if byte >> bit & 1 != 0 {
-                    hash ^= window;
-                }
-                window = window << 1 | u32::from(next >> bit & 1);
-            }
-        }
-        hash
-    }
-}
-
-/// Whose key a card hashes by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rss {
-    /// It does not hash: all frames come to the first receive queue.
-    #[default]
-    None,
-    /// Its own, which cannot be changed.
-    Fixed(RssKey),
-    /// Whatever key it is given.
-    Settable,
-}
 
 /// What a card can do; by default as little as the weakest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +48,7 @@ pub struct Nic {
     abilities: Abilities,
     key: Option<RssKey>,
     /// Receive queue by the low bits of the hash.
-    table: [u16; TABLE_LEN],
+    table: Vec<u16>,
 }
 
 impl Nic {
@@ -115,22 +61,38 @@ impl Nic {
             Rss::Fixed(own) => Some(own),
             Rss::Settable => Some(key),
         };
-        Self { abilities, key, table: core::array::from_fn(|entry| entry as u16 % queues) }
+        Self { abilities, key, table: (0..TABLE_LEN).map(|entry| entry as u16 % queues).collect() }
+    }
+
+    /// With another redirection table: the receive queue of each entry. Its length is a power of
+    /// two, and no queue is beyond those that the card has.
+    #[must_use]
+    pub fn with_table(mut self, queues: impl IntoIterator<Item = u16>) -> Self {
+        self.table.clear();
+        self.table.extend(queues);
+        let most = self.abilities.more_queues;
+        assert!(self.table.len().is_power_of_two(), "a table of {} entries", self.table.len());
+        assert!(self.table.iter().all(|queue| *queue <= most), "queues to {most}, table {:?}", self.table);
+        self
     }
 
     /// The receive queue that `frame` comes to.
     pub fn queue(&self, frame: &[u8]) -> u16 {
-        let Some((key, header)) = self.key.zip(ipv4(frame)) else { return 0 };
+        self.hash(frame).map_or(0, |hash| self.table[hash as usize % self.table.len()])
+    }
+
+    /// The hash of `frame`, if the card hashes frames of its kind.
+    pub fn hash(&self, frame: &[u8]) -> Option<u32> {
+        let (key, header) = self.key.zip(ipv4(frame))?;
         let mut input = [0; 12];
         input[..8].copy_from_slice(&header.addrs);
-        let hash = match self.ports(frame, header) {
+        Some(match self.ports(frame, header) {
             Some(ports) => {
                 input[8..].copy_from_slice(ports);
                 key.hash(&input)
             }
             None => key.hash(&input[..8]),
-        };
-        self.table[hash as usize % TABLE_LEN]
+        })
     }
 
     /// What the card says of the checksum of the frame's IPv4 header.

@@ -29,6 +29,7 @@ mod rules;
 mod shed;
 mod sources;
 mod steady;
+mod steering;
 mod tcp;
 mod thresholds;
 mod timers;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use dataplane::mem::Abilities;
-use dataplane::mem::Rss;
-use dataplane::mem::RssKey;
 use dataplane::snapshot::dest::Method;
 use dataplane::stats::WorkerStats;
+use dataplane::steer::Rss;
+use dataplane::steer::RssKey;
 use dataplane::verdict::DropReason;
 use sched::DestId;
 use sched::Kind;
