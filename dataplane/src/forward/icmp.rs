@@ -1,7 +1,7 @@
-//! ICMP errors that the director sends itself, made in place of the packet they are about.
+//! ICMP errors of the director. An error is made in the frame of the packet that it is about.
 //!
-//! Shape as Linux's (`net/ipv4/icmp.c: __icmp_send`): quote up to a packet of 576 bytes, TTL 64,
-//! precedence "internetwork control", no DF.
+//! They look like Linux's (`net/ipv4/icmp.c: __icmp_send`): the quote is as long as a packet of 576
+//! bytes allows, TTL 64, precedence "internetwork control", no DF.
 
 use core::net::Ipv4Addr;
 
@@ -20,14 +20,15 @@ use crate::wire::ipv4::IPV4_LEN;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 
-/// Largest error packet, IP header included (RFC 1812 §4.3.2.3).
+/// Largest error packet with its IP header, in bytes (RFC 1812 §4.3.2.3).
 const LARGEST: usize = 576;
 const TTL: u8 = 64;
 const INTERNETWORK_CONTROL: u8 = 0xc0;
 
-/// Turns `frame` into the error about itself, from `source` to its sender, with room for an
-/// Ethernet header in front. Gives the receiver and the packet's IP length; `None` when no error
-/// may be sent about such a packet or there is no headroom.
+/// Turns `frame` into an error about the packet in it, from `source` to the packet's sender, with
+/// room for an Ethernet header in front. `id` is the IP id. Returns the receiver and the error's IP
+/// length in bytes. Returns `None` if no error may be sent about such a packet, or if there is no
+/// headroom.
 pub fn error_about<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -44,7 +45,7 @@ pub fn error_about<F: Frame>(
         return None;
     }
     let (offending, _) = Ipv4Header::read_from_prefix(frame.bytes().get(usize::from(meta.l3)..)?).ok()?;
-    // Bring the frame to: Ethernet header, outer IP, ICMP, quote.
+    // Make room in the frame for: Ethernet header, outer IP header, ICMP header, quote.
     if !frame.grow_front(IPV4_LEN + ICMP_LEN) {
         return None;
     }

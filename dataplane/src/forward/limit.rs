@@ -1,8 +1,9 @@
-//! How often the director may send ICMP errors to one address.
+//! A limit for the ICMP errors that the director sends to one address.
 //!
-//! Linux limits destination-unreachable, source-quench and time-exceeded to one a second for a peer
-//! after a burst of six (`net/ipv4/route.c: inet_peer_xrlim_allow`, `icmp_ratelimit`); frag-needed
-//! is exempt. Peers share a fixed number of buckets: a collision only makes the limit tighter.
+//! Linux limits destination-unreachable, source-quench and time-exceeded to one a second for each
+//! peer, after a burst of six (`net/ipv4/route.c: inet_peer_xrlim_allow`, `icmp_ratelimit`).
+//! Frag-needed is not limited. Here peers share a fixed number of buckets. Peers that share a
+//! bucket only have a tighter limit.
 
 use core::net::Ipv4Addr;
 use std::boxed::Box;
@@ -12,7 +13,7 @@ use crate::wire::icmp::IcmpError;
 
 const BUCKETS: usize = 1024;
 const BURST: u32 = 6;
-/// Ticks that one error costs.
+/// How many tokens one error costs. A bucket gets one token each tick.
 const COST: u32 = Ticks::PER_SECOND;
 
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,7 @@ struct Bucket {
     last: Ticks,
 }
 
-/// Token buckets by peer.
+/// Token buckets of peers.
 #[derive(Debug)]
 pub struct IcmpLimiter {
     buckets: Box<[Bucket; BUCKETS]>,
@@ -36,7 +37,7 @@ impl Default for IcmpLimiter {
 }
 
 impl IcmpLimiter {
-    /// Whether `error` may be sent to `peer` now; counts it when it may.
+    /// Whether `error` may be sent to `peer` now. If so, counts it.
     pub fn allow(&mut self, peer: Ipv4Addr, error: IcmpError, now: Ticks) -> bool {
         if matches!(error, IcmpError::FragNeeded { .. }) {
             return true;
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn six_at_once_then_one_a_second_and_pmtu_always() {
+    fn six_errors_at_once_then_one_a_second_but_frag_needed_always() {
         let mut limiter = IcmpLimiter::default();
         let peer = Ipv4Addr::new(10, 0, 0, 2);
         let now = Ticks::from_secs(50);

@@ -1,4 +1,4 @@
-//! Making a packet leave: the four methods.
+//! Forwarding a packet by the four methods.
 //!
 //! [`send`] does in order what `net/netfilter/ipvs/ip_vs_xmit.c` does for all methods: next hop,
 //! TTL, MTU, rewrite. Addresses, ports and checksums were compiled into the connection when it was
@@ -52,9 +52,9 @@ impl From<DropReason> for Refusal {
     }
 }
 
-/// Sends `frame`, a packet of connection `conn` travelling in `direction`, on its way.
+/// Forwards `frame`, a packet of the connection `conn` that goes in `direction`.
 ///
-/// `hops[direction]` is filled in when the client's neighbour has become known meanwhile.
+/// If the client's neighbour has become known meanwhile, fills in `hops[direction]`.
 #[inline]
 pub fn send<F: Frame>(
     snapshot: &Snapshot,
@@ -88,8 +88,8 @@ pub fn send<F: Frame>(
     Ok(egress)
 }
 
-/// The adjacency that packets of `conn` in `direction` leave by, and what that means. One that is
-/// not in the snapshot is put into `spare`.
+/// The adjacency by which packets of `conn` in `direction` leave, and the egress that belongs to
+/// it. If the adjacency is not in the snapshot, it is put into `spare`.
 #[inline]
 pub(crate) fn way<'a>(
     snapshot: &'a Snapshot,
@@ -111,7 +111,7 @@ pub(crate) fn way<'a>(
     }
 }
 
-/// Refuses what has no TTL left or does not fit the next hop's MTU.
+/// Refuses a packet whose TTL runs out here, or that is larger than the next hop's MTU.
 #[inline]
 pub(crate) fn admit<F: Frame>(frame: &mut F, meta: &PacketMeta, mtu: u16) -> Result<(), Refusal> {
     let bytes = &frame.bytes()[usize::from(meta.l3)..];
@@ -123,7 +123,7 @@ pub(crate) fn admit<F: Frame>(frame: &mut F, meta: &PacketMeta, mtu: u16) -> Res
         if !ip.dont_fragment() {
             return Err(DropReason::NeedsFragmenting.into());
         }
-        // Linux lowers the TTL before it looks at the MTU, and the quote shows it.
+        // Linux lowers the TTL before it checks the MTU, and the quote in the error shows that.
         lower_ttl(frame, meta);
         return Err(Refusal::Tell(DropReason::TooBig, IcmpError::FragNeeded { mtu }));
     }
@@ -139,7 +139,8 @@ pub(crate) fn lower_ttl<F: Frame>(frame: &mut F, meta: &PacketMeta) {
     }
 }
 
-/// Makes the packet look like the reverse of the connection's other key.
+/// Makes the packet look like the reverse of the connection's other key. `ttl_step` is 0 or
+/// [`ipv4::TTL_STEP`]; with the latter it also lowers the TTL by one.
 #[inline]
 fn translate<F: Frame>(frame: &mut F, meta: &PacketMeta, conn: &Hot, direction: Direction, ttl_step: u16) {
     let other = match direction {
@@ -150,8 +151,8 @@ fn translate<F: Frame>(frame: &mut F, meta: &PacketMeta, conn: &Hot, direction: 
     rewrite(frame, meta, conn, direction, other, ttl_step);
 }
 
-/// Gives a packet of `conn` back the addresses and ports that its sender gave it. `direction` is
-/// that of an answer: the packet went the other way.
+/// Gives a forwarded packet of `conn` the addresses and ports that it had when it came. `direction`
+/// is the direction of an answer to it, so the packet itself goes the other way.
 pub(crate) fn restore<F: Frame>(frame: &mut F, meta: &mut PacketMeta, conn: &Hot, direction: Direction) {
     let original = match direction {
         Direction::Request => conn.reply,
@@ -206,11 +207,12 @@ pub(crate) fn destination<'a>(snapshot: &'a Snapshot, conn: &Hot) -> Result<&'a 
     snapshot.dest(sched::DestId::new(conn.dest)).ok_or(Refusal::Drop(DropReason::DestinationGone))
 }
 
-/// The way of a packet whose adjacency the connection does not hold yet.
+/// Finds the adjacency for a packet if the connection does not hold it yet.
 #[cold]
 fn find_adjacency(snapshot: &Snapshot, conn: &mut Hot, direction: Direction) -> Result<Adjacency, Refusal> {
     let target = match direction {
-        // Requests leave by their destination's adjacency; without one there is no route.
+        // Requests leave by their destination's adjacency. If the destination has none, there is no
+        // route to it.
         Direction::Request => return Err(Refusal::Tell(DropReason::NoRoute, IcmpError::HostUnreachable)),
         Direction::Reply => conn.request.src(),
     };
@@ -221,7 +223,7 @@ fn find_adjacency(snapshot: &Snapshot, conn: &mut Hot, direction: Direction) -> 
     Ok(adjacency)
 }
 
-/// The adjacency of a packet to `addr`, and its number when it has one.
+/// The adjacency for packets to `addr`, and its number if it has one.
 pub(crate) fn toward(snapshot: &Snapshot, addr: Ipv4Addr) -> Result<(Adjacency, Option<u32>), Refusal> {
     match snapshot.paths.next_hop(addr) {
         NextHop::Known(id) => {
@@ -244,15 +246,15 @@ fn unresolved(port: PortId, facts: PortFacts, next_hop: Ipv4Addr, mtu: u16) -> A
     Adjacency { header, reach: Reach::Resolving(port), mtu, next_hop: Some(next_hop) }
 }
 
-/// Writes the Ethernet header that takes the finished IP packet in `frame` (whose header starts
-/// after room for it) to `addr`; `None` when there is no way.
+/// Writes the Ethernet header of a finished IP packet to `addr` into the first bytes of `frame`;
+/// the IP header follows them. Returns `None` if the packet cannot leave.
 pub(crate) fn address<F: Frame>(snapshot: &Snapshot, frame: &mut F, addr: Ipv4Addr) -> Option<Egress> {
     let (adjacency, _) = toward(snapshot, addr).ok()?;
     write_ether(frame, &adjacency.header);
     match adjacency.reach {
         Reach::Port(port) => Some(Egress::Port(port)),
         Reach::Resolving(port) => Some(Egress::Resolve(port, adjacency.next_hop.unwrap_or(addr))),
-        // The director's own Linux would be the receiver: it sends itself no errors.
+        // The receiver would be the director itself, and Linux sends itself no such errors.
         Reach::Host | Reach::Nowhere => None,
     }
 }

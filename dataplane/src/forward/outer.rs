@@ -1,7 +1,7 @@
-//! ICMP errors about the packets that the director itself tunnelled.
+//! ICMP errors about packets that the director has tunnelled.
 //!
 //! A router between the director and a real server quotes the outer packet, which no client knows.
-//! The inner one is the client's, so the client is told as if the error had been about that
+//! The inner packet is the client's. So the client gets an error about the inner packet
 //! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp`, its `ipip` branch).
 
 use core::net::Ipv4Addr;
@@ -21,26 +21,26 @@ use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 use crate::wire::l4::Transport;
 
-/// Smallest MTU that any IPv4 link has (RFC 791).
+/// Smallest MTU of an IPv4 link, in bytes (RFC 791).
 const LEAST_MTU: u16 = 68;
 /// Code of [`icmp::UNREACHABLE`]: fragmentation needed and DF set.
 const FRAG_NEEDED: u8 = 4;
 
-/// What an error about a tunnelled packet says.
+/// The content of an error about a tunnelled packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer {
-    /// The inner packet as far as it is quoted, as if it had been received.
+    /// The quoted part of the inner packet, as if it had been received.
     pub inner: PacketMeta,
-    /// Where the outer packet was sent: the real server.
+    /// The destination of the outer packet: the real server.
     pub server: Ipv4Addr,
-    /// Why the client's packet was lost, as counted.
+    /// The drop reason of the client's packet.
     pub reason: DropReason,
-    /// What the client is to be told.
+    /// The error for the client.
     pub error: IcmpError,
 }
 
-/// Reads the ICMP error in `frame`; `None` when it is not about a tunnelled packet of a connection,
-/// quotes too little of it, or says nothing to a client.
+/// Reads the ICMP error in `frame`. Returns `None` if it is not about a tunnelled packet, if it
+/// quotes too little of it, or if it has no meaning for a client.
 pub fn read(frame: &[u8], meta: &PacketMeta) -> Option<Outer> {
     let end = usize::from(meta.l3) + usize::from(meta.total_len);
     let (header, quoted) = IcmpHeader::ref_from_prefix(frame.get(usize::from(meta.l4)..end)?).ok()?;
@@ -58,7 +58,7 @@ pub fn read(frame: &[u8], meta: &PacketMeta) -> Option<Outer> {
             let mtu = if mtu > LEAST_MTU + overhead { mtu - overhead } else { mtu };
             (DropReason::TooBig, IcmpError::FragNeeded { mtu })
         }
-        // Who does not look for the MTU does not want to know of it.
+        // A client that does not set DF does not search for the MTU and needs no error.
         (icmp::UNREACHABLE, FRAG_NEEDED) => return None,
         (kind @ icmp::TIME_EXCEEDED, code) => (DropReason::TtlExceeded, IcmpError::Relayed { kind, code }),
         (kind, code) => (DropReason::NoRoute, IcmpError::Relayed { kind, code }),
@@ -80,8 +80,8 @@ pub fn read(frame: &[u8], meta: &PacketMeta) -> Option<Outer> {
     })
 }
 
-/// The first header in `bytes` and what follows it; `None` for anything but the first part of an
-/// IPv4 packet.
+/// The IPv4 header at the start of `bytes`, and the bytes after it. `None` if there is no whole
+/// header, or if it is a later fragment's.
 fn split(bytes: &[u8]) -> Option<(&Ipv4Header, &[u8])> {
     let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
     let header_len = ip.header_len();

@@ -1,9 +1,10 @@
-//! ICMP errors from others about packets of our connections.
+//! ICMP errors of others about packets of our connections.
 //!
-//! A router or host quotes the packet it could not handle; the quote is what the director sent, so
-//! before the error goes on, the quote must become what the receiver of the error knows
-//! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp, ip_vs_out_icmp, ip_vs_nat_icmp`). Of L4 the
-//! quote's ports are read and nothing else, and what quotes less is about nobody's connection.
+//! A router or a host quotes the packet that it could not handle. The quote is the packet as the
+//! director sent it. Before the error is forwarded, the quote must become the packet as the error's
+//! receiver knows it (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_in_icmp, ip_vs_out_icmp,
+//! ip_vs_nat_icmp`). Only the ports of the quoted L4 header are read. An error that does not quote
+//! the ports is about no connection.
 
 use zerocopy::FromBytes;
 
@@ -33,17 +34,17 @@ use crate::wire::l4::Transport;
 /// The quote inside an ICMP error.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
-    /// The quoted packet's flow.
+    /// Key of the quoted packet.
     pub key: FlowKey,
-    /// Offset of the quoted IP header in the frame.
+    /// Offset of the quoted IP header in the frame, in bytes.
     ip: usize,
-    /// Offset of the quoted L4 header in the frame.
+    /// Offset of the quoted L4 header in the frame, in bytes.
     l4: usize,
 }
 
-/// Reads the quote of the ICMP error in `frame`; `None` when it is not about TCP or UDP, is about a
-/// later fragment, or quotes too little to tell: such errors are about a tunnel ([`super::outer`])
-/// or Linux's.
+/// Reads the quote of the ICMP error in `frame`. Returns `None` if the quote is not TCP or UDP, is
+/// a later fragment, or is too short for ports. Such an error is about a tunnelled packet
+/// ([`super::outer`]) or is for Linux.
 pub fn read(frame: &[u8], meta: &PacketMeta) -> Result<Option<Quote>, DropReason> {
     let end = usize::from(meta.l3) + usize::from(meta.total_len);
     let at = usize::from(meta.l4) + ICMP_LEN;
@@ -71,8 +72,8 @@ pub fn intact(frame: &[u8], meta: &PacketMeta) -> bool {
 }
 
 /// Rewrites the error in `frame` about a packet of the NAT or FULLNAT connection `conn`.
-/// `direction` is the error's own: [`Direction::Request`] when it comes from the client's side
-/// about a reply.
+/// `direction` is the direction of the error: [`Direction::Request`] if it comes from the client's
+/// side and is about a reply.
 pub fn translate<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -80,8 +81,8 @@ pub fn translate<F: Frame>(
     conn: &Hot,
     direction: Direction,
 ) {
-    // The quote was sent by us as the reverse of one key and must read as its origin sent it: the
-    // other key.
+    // The director sent the quoted packet as the reverse of one key. The quote must become the
+    // packet as it came to the director: the other key.
     let (quoted, outer) = match direction {
         Direction::Request => (conn.reply, conn.reply.reversed()),
         Direction::Reply => (conn.request, conn.request.reversed()),
@@ -95,8 +96,8 @@ pub fn translate<F: Frame>(
     bytes[quote.l4..quote.l4 + 4].copy_from_slice(&quoted.wire_ports());
     if let Ok((ip, _)) = Ipv4Header::mut_from_prefix(&mut bytes[usize::from(meta.l3)..]) {
         let mut new = outer.wire_addrs();
-        // A router on the client's side keeps its own address, unless the real server knows only
-        // local ones.
+        // The address of a router on the client's side is kept, except with FULLNAT, where the real
+        // server knows only local addresses.
         let keeps_source = direction == Direction::Request && conn.reply.dst() == conn.request.src();
         if keeps_source {
             new[..4].copy_from_slice(&ip.addrs[..4]);
@@ -110,7 +111,8 @@ pub fn translate<F: Frame>(
     bytes[start + 2..start + 4].copy_from_slice(&field);
 }
 
-/// Sends the error in `frame` about a packet of `conn` on its way. `direction` is the error's own.
+/// Forwards the error in `frame` about a packet of `conn`. `direction` is the direction of the
+/// error.
 pub fn send<F: Frame>(
     snapshot: &Snapshot,
     frame: &mut F,
@@ -121,7 +123,7 @@ pub fn send<F: Frame>(
 ) -> Result<Egress, Refusal> {
     let method = Method::from_bits(conn.flags.bits());
     if !method.is_translated() && direction == Direction::Reply {
-        // Linux routes what a DR or TUN server's side has to say.
+        // With DR and TUN, Linux routes errors that come from the real server's side.
         return Ok(Egress::Host);
     }
     let mut spare = None;

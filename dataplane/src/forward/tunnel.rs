@@ -16,19 +16,19 @@ use crate::wire::ipv4::IPV4_LEN;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 
-/// The smallest tunnel MTU that Linux accepts.
+/// The smallest tunnel MTU that Linux accepts, in bytes.
 const LEAST_MTU: u16 = 68;
 
-/// Whether a packet of this length, which has TTL left, gets through a tunnel over a way with this
-/// MTU as it is.
+/// Whether a packet of this length, in bytes, fits into a tunnel over a path with this MTU. Its TTL
+/// must be left.
 #[inline]
 pub(crate) const fn fits(total_len: u16, mtu: u16) -> bool {
     let inner = mtu.saturating_sub(IPV4_LEN as u16);
     inner >= LEAST_MTU && total_len <= inner
 }
 
-/// Refuses what has no TTL left, or does not fit the way to the real server once encapsulated.
-/// `mtu` is that way's.
+/// Refuses a packet whose TTL runs out here, or that is too large for the path to the real server
+/// once it is encapsulated. `mtu` is the MTU of that path, in bytes.
 pub(crate) fn admit<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -54,8 +54,8 @@ pub(crate) fn admit<F: Frame>(
     Ok(())
 }
 
-/// Lowers the inner TTL, which must not be 0, and puts an outer header in front; one Ethernet
-/// header's room is left before it. An error leaves the frame as it was.
+/// Lowers the inner TTL, which must not be 0, and puts an outer header in front. Before it there is
+/// room for an Ethernet header. An error leaves the frame unchanged.
 pub(crate) fn encapsulate<F: Frame>(
     frame: &mut F,
     meta: &PacketMeta,
@@ -65,8 +65,8 @@ pub(crate) fn encapsulate<F: Frame>(
     encapsulate_at(frame, usize::from(meta.l3), meta.total_len, dest, pmtu_disc)
 }
 
-/// The same for a packet right behind its Ethernet header, for which `header` is put in front.
-/// False is an error.
+/// As [`encapsulate`], for a packet that follows directly after its Ethernet header. Also writes
+/// the Ethernet header `header`. Returns false after an error.
 #[inline(never)]
 pub(crate) fn send_through<F: Frame>(
     frame: &mut F,
@@ -95,13 +95,13 @@ fn encapsulate_at<F: Frame>(
     if frame.bytes().len() < l3 + IPV4_LEN || usize::from(total_len) < IPV4_LEN {
         return Err(DropReason::Truncated);
     }
-    // Padding stays behind: inside a tunnel it would only make the frame longer.
+    // Padding is cut off: inside a tunnel it would only make the frame longer.
     if !frame.reframe(IPV4_LEN, l3 + IPV4_LEN + usize::from(total_len)) {
         return Err(DropReason::NoHeadroom);
     }
     frame.shrink_front(l3 - ETHER_LEN);
     let (words, _) = frame.bytes_mut()[ETHER_LEN..].as_chunks_mut();
-    // There is room for both: looked at above.
+    // There is room for both headers: checked above.
     let Some((outer, inner)) = words.split_first_chunk_mut() else { return Err(DropReason::Truncated) };
     let Some(inner) = inner.first_chunk_mut() else { return Err(DropReason::Truncated) };
     let words = inner.map(u32::from_ne_bytes);
@@ -110,32 +110,32 @@ fn encapsulate_at<F: Frame>(
     Ok(())
 }
 
-/// Of the first word of a header, in native order as it was loaded: type of service, and its ECN
-/// bits.
+/// Masks for the first word of a header, in native order as it was loaded: type of service, and the
+/// low one of its ECN bits.
 const TOS: u32 = u32::from_ne_bytes([0, 0xff, 0, 0]);
 const ECN_LOW: u32 = u32::from_ne_bytes([0, 1, 0, 0]);
-/// Of the second: identification, and the bit that forbids fragmenting.
+/// Masks for the second word: identification, and the DF bit.
 const ID: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
 const DONT_FRAGMENT: u32 = u32::from_ne_bytes([0, 0, (ipv4::DONT_FRAGMENT >> 8) as u8, 0]);
-/// Of the third: TTL, one of it, and the checksum.
+/// Masks for the third word: TTL, one unit of the TTL, and the checksum.
 const TTL: u32 = u32::from_ne_bytes([0xff, 0, 0, 0]);
 const ONE_TTL: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
 const CHECKSUM: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
-/// The header in front of a packet whose header begins with the words `inner`, its TTL lowered by
-/// one; `total_len` is the length of both and what follows. In words, for bytes stored one by one
-/// and read again as words wait for the store.
+/// The outer header for a packet whose header begins with the words `inner`. Its TTL is the inner
+/// one minus one. `total_len` is the length of the whole outer packet, in bytes. It computes with
+/// words, because the processor must wait if bytes are stored one by one and then read as words.
 #[inline]
 fn outer_header(inner: [u32; 3], dest: &DestInfo, total_len: u16, pmtu_disc: bool) -> [[u8; 4]; 5] {
     const FIRST: u32 = u32::from_ne_bytes([0x45, 0, 0, 0]);
     const THIRD: u32 = u32::from_ne_bytes([0, l4::IPIP, 0, 0]);
     let [first, second, third] = inner;
-    debug_assert!(third & TTL != 0, "who has no TTL left is refused before");
-    // DSCP as it is; congestion experienced inside becomes ECT(0) outside (RFC 3168 §9.1.1, full
+    debug_assert!(third & TTL != 0, "packets with TTL 0 are refused earlier");
+    // DSCP is copied. "Congestion experienced" inside becomes ECT(0) outside (RFC 3168 §9.1.1, full
     // functionality).
     let tos = first & TOS & !(first >> 1 & ECN_LOW);
     let first = FIRST | tos | second_half(total_len.to_be());
-    // Only packets that may be fragmented need an identification: the inner one's is as unique.
+    // Only packets that may be fragmented need an identification. The inner one is unique enough.
     let keep_df = pmtu_disc && second & DONT_FRAGMENT != 0;
     let second = if keep_df { DONT_FRAGMENT } else { second & ID };
     let third = THIRD | (third & TTL).wrapping_sub(ONE_TTL);
@@ -144,7 +144,7 @@ fn outer_header(inner: [u32; 3], dest: &DestInfo, total_len: u16, pmtu_disc: boo
     [first, second, third, source, destination].map(u32::to_ne_bytes)
 }
 
-/// The third word of a header once its TTL, which is not 0, is lowered by one.
+/// The third word of a header after its TTL is lowered by one. The TTL must not be 0.
 #[inline]
 const fn lower_ttl_in(third: u32) -> u32 {
     let sum = if cfg!(target_endian = "little") { third >> 16 } else { third } as u16;
@@ -152,7 +152,7 @@ const fn lower_ttl_in(third: u32) -> u32 {
     third.wrapping_sub(ONE_TTL) & !CHECKSUM | second_half(sum)
 }
 
-/// The word whose second half, as it lies in memory, is `half`.
+/// The word whose second half in memory is `half`. Its first half is zero.
 #[inline]
 const fn second_half(half: u16) -> u32 {
     if cfg!(target_endian = "little") { (half as u32) << 16 } else { half as u32 }
@@ -201,15 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn ecn_is_copied_but_for_congestion_experienced() {
+    fn ecn_is_copied_except_congestion_experienced() {
         let outer_tos = |tos| outer_of(&header(tos), &DestInfo::default(), 60, true).tos;
         assert_eq!([0xb8, 0xb9, 0xba, 0xbb].map(outer_tos), [0xb8, 0xb9, 0xba, 0xba]);
     }
 
     proptest! {
-        /// Field by field, and sealed over the bytes.
+        /// Compares each field, and the checksum over the bytes.
         #[test]
-        fn the_outer_header_is_the_inner_ones(
+        fn the_outer_header_follows_from_the_inner_one(
             (tos, id, fragment, ttl) in (any::<u8>(), any::<u16>(), any::<u16>(), 2_u8..),
             (source, addr, total_len, pmtu_disc) in (any::<[u8; 4]>(), any::<[u8; 4]>(), any::<u16>(), any::<bool>()),
         ) {
@@ -237,7 +237,7 @@ mod tests {
         }
 
         #[test]
-        fn the_third_word_is_sealed_as_before(tos: u8, ttl in 1_u8..) {
+        fn the_checksum_in_the_third_word_stays_right(tos: u8, ttl in 1_u8..) {
             let mut before = Ipv4Header { ttl, ..header(tos) };
             before.seal();
             let third = u32::from_ne_bytes(before.as_bytes()[8..12].try_into().unwrap());

@@ -1,4 +1,5 @@
-//! Rules made into boxes, boxes into sets. Control does this; it may take its time and memory.
+//! The compiler of mark rules: makes rules into boxes, and boxes into sets. It runs on control and
+//! may take time and memory.
 
 use core::net::Ipv4Addr;
 use std::vec;
@@ -19,16 +20,16 @@ use crate::marks::rule::Rule;
 use crate::marks::rule::Side;
 use crate::marks::rule::Term;
 
-/// More boxes than a set has bits for: a rule counts once, one that asks for `--ports` on either
-/// side twice.
+/// There are more boxes than a set has bits ([`MOST`]). A rule counts once, or twice for each
+/// `--ports` that applies to both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRules;
 
-/// A box while it is made: its extent in each dimension, by [`Field`].
+/// A box while it is compiled: its extent in each dimension, indexed by [`Field`].
 type Extent = [Ranges; Field::COUNT];
 
 impl Marks {
-    /// Compiles `rules`, the first looked at first.
+    /// Compiles `rules`. A packet is compared with the first rule first.
     pub fn compile(rules: &[Rule]) -> Result<Self, TooManyRules> {
         let mut marks = Self::default();
         let mut extents = Vec::new();
@@ -53,7 +54,8 @@ impl Marks {
         Ok(marks)
     }
 
-    /// Keeps what a rule's boxes cannot say; its number, or [`NONE`].
+    /// Keeps the conditions of a rule that its boxes cannot express. Returns the number of the
+    /// residue, or [`NONE`].
     fn residue(&mut self, rule: &Rule) -> u32 {
         let odd = |term: &Option<Term<Net>>| term.filter(|term| !is_prefix(term.value.mask));
         let (source, destination) = (odd(&rule.source), odd(&rule.destination));
@@ -64,16 +66,16 @@ impl Marks {
         (self.residues.len() - 1) as u32
     }
 
-    /// Cuts a field's values at the edges of all boxes, and gives each interval the set of boxes it
-    /// is in.
+    /// Cuts a field's values at the edges of all boxes. Each interval gets the set of the boxes
+    /// that contain it.
     fn dimension(
         &mut self,
         field: Field,
         extents: &[Extent],
         known: &mut HashMap<Vec<u64>, u32>,
     ) -> Dimension {
-        // Where which box begins or ends. A box's ranges do not touch, so each edge turns its bit
-        // over.
+        // Where each box begins and ends. A box's ranges do not touch, so each edge inverts the
+        // box's bit.
         let mut edges = Vec::new();
         for (number, extent) in extents.iter().enumerate() {
             for (first, last) in extent[field as usize].iter() {
@@ -102,7 +104,7 @@ impl Marks {
         }
     }
 
-    /// Where `set` begins among the sets; equal ones are kept once.
+    /// Where `set` begins in the list of sets. Equal sets are kept once.
     fn keep(&mut self, set: &[u64], known: &mut HashMap<Vec<u64>, u32>) -> u32 {
         *known.entry_ref(set).or_insert_with(|| {
             self.sets.extend_from_slice(set);
@@ -111,7 +113,7 @@ impl Marks {
     }
 }
 
-/// The boxes of a rule; none when nothing can match it.
+/// The boxes of a rule. There are none if no packet can match the rule.
 fn extents_of(rule: &Rule) -> Vec<Extent> {
     let mut first: Extent = std::array::from_fn(|_| Ranges::all());
     first[Field::Source as usize] = addresses(rule.source);
@@ -141,7 +143,7 @@ fn extents_of(rule: &Rule) -> Vec<Extent> {
         extents = match (value.side, negated) {
             (Side::Source, _) => within(&extents, &[Field::SourcePort]),
             (Side::Destination, _) => within(&extents, &[Field::DestinationPort]),
-            // Not: one of the two is among them. So: neither is.
+            // The negation of "one of the two ports is among them" is "neither port is".
             (Side::Either, true) => within(&extents, &[Field::SourcePort, Field::DestinationPort]),
             (Side::Either, false) => {
                 let mut both = within(&extents, &[Field::SourcePort]);
@@ -154,8 +156,8 @@ fn extents_of(rule: &Rule) -> Vec<Extent> {
     extents
 }
 
-/// The addresses that a condition admits; of a mask that is no prefix, as much as its leading bits
-/// say.
+/// The addresses that a condition admits. For a mask that is not a prefix: the addresses that its
+/// leading bits admit.
 fn addresses(term: Option<Term<Net>>) -> Ranges {
     let Some(Term { value: Net { addr, mask }, negated }) = term else { return Ranges::all() };
     let prefix = mask.to_bits().leading_ones();

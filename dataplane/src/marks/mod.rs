@@ -1,17 +1,17 @@
-//! Firewall marks: which packets bear which mark, in the sense of the chain `PREROUTING` of
-//! iptables' table `mangle`.
+//! Firewall marks: which packet has which mark, as in the chain `PREROUTING` of iptables' table
+//! `mangle`.
 //!
-//! A mark is looked up once a connection, when its first packet asks for a service. Rules
-//! ([`rule::Rule`]) are compiled by control into a [`Marks`] that workers read and nobody changes.
-//! Every rule is a box in six dimensions (addresses, ports, protocol, ingress port). For each
-//! dimension the boxes' edges cut the values into intervals, and each interval knows the set of
-//! rules it is in, as bits. A packet's rules are the intersection of six such sets. The first word
-//! of a set tells which of the others have any bit, so that what a thousand rules cost over one is
-//! a longer binary search. Nothing is allocated to match.
+//! The mark is looked up once for each connection, when its first packet asks for a service.
+//! Control compiles rules ([`rule::Rule`]) into a [`Marks`], which workers read and nobody changes.
+//! Every rule is a box in six dimensions (addresses, ports, protocol, ingress port). In each
+//! dimension the edges of the boxes cut the values into intervals. Each interval has the set of the
+//! boxes that contain it, as bits. The boxes of a packet are the intersection of six such sets. The
+//! first word of a set is a summary: it says which of the other words are not zero. So a thousand
+//! rules cost little more than one rule: a longer binary search. Matching allocates nothing.
 //!
-//! Measured by `examples/marks_cost.rs` on a 2.6 GHz core, rules for TCP to two ports of an address
-//! each: 15 ns a packet with 1 rule, 22 ns with 100, 28 ns with 1 000, 41 ns with 4 000; tried one
-//! by one a thousand take 680 ns.
+//! Measured by `examples/marks_cost.rs` on a 2.6 GHz core, with rules for TCP to two ports of an
+//! address each: 15 ns a packet with 1 rule, 22 ns with 100, 28 ns with 1 000, 41 ns with 4 000.
+//! Comparing a packet with 1 000 rules one by one takes 680 ns.
 
 pub mod compile;
 mod ranges;
@@ -28,40 +28,40 @@ use crate::marks::rule::Action;
 use crate::marks::rule::Net;
 use crate::marks::rule::Term;
 
-/// The rules, compiled.
+/// Compiled rules.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
-    /// The dimensions that any rule says something about.
+    /// The dimensions in which any rule has a condition.
     dimensions: Vec<Dimension>,
-    /// Sets of boxes, each of [`Self::width`] words: the summary, then the bits.
+    /// Sets of boxes. Each has [`Self::width`] words: the summary, then the bits.
     sets: Vec<u64>,
-    /// Words of a set.
+    /// How many words a set has.
     width: usize,
-    /// The boxes in the order of their rules; those of one rule stand together.
+    /// The boxes, in the order of their rules. Boxes of one rule are next to each other.
     boxes: Vec<Conjunction>,
-    /// What boxes cannot say of addresses.
+    /// Conditions on addresses that boxes cannot express.
     residues: Vec<Residue>,
 }
 
-/// One conjunction of conditions; most rules are one.
+/// A box: conditions that must all hold. Most rules are one box.
 #[derive(Clone, Copy, Debug)]
 struct Conjunction {
-    /// The rule it is of.
+    /// Number of its rule.
     rule: u32,
-    /// What is done to packets inside.
+    /// The action for packets inside the box.
     action: Action,
-    /// Which residue they have to pass as well, or [`NONE`].
+    /// Number of the residue that they must pass too, or [`NONE`].
     residue: u32,
 }
 
-/// Conditions on addresses with masks that are no prefixes.
+/// Conditions on addresses with masks that are not prefixes.
 #[derive(Clone, Copy, Debug)]
 struct Residue {
     source: Option<Term<Net>>,
     destination: Option<Term<Net>>,
 }
 
-/// What a packet is looked at for.
+/// A field of a packet that rules have conditions on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Field {
@@ -77,25 +77,25 @@ enum Field {
 #[derive(Clone, Debug)]
 struct Dimension {
     field: Field,
-    /// Where intervals begin; the first begins at 0.
+    /// Where each interval begins. The first begins at 0.
     starts: Vec<u32>,
-    /// Where in [`Marks::sets`] each interval's set begins.
+    /// Where each interval's set begins in [`Marks::sets`].
     sets: Vec<u32>,
 }
 
-/// Boxes there may be: as many as a summary of 64 bits can tell of.
+/// The largest number of boxes: a summary of 64 bits covers this many.
 pub const MOST: usize = u64::BITS as usize * u64::BITS as usize;
 
 const NONE: u32 = u32::MAX;
 
 impl Marks {
-    /// Whether no packet bears a mark.
+    /// Whether no packet has a mark.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.boxes.is_empty()
     }
 
-    /// The mark of a packet of the flow `key` that came in at `ingress`; 0 for none.
+    /// The mark of a packet with `key` that came in by `ingress`; 0 if it has none.
     #[inline]
     pub fn mark(&self, key: FlowKey, ingress: PortId) -> u32 {
         if self.boxes.is_empty() { 0 } else { self.walk(key, ingress) }
@@ -123,7 +123,7 @@ impl Marks {
             while bits != 0 {
                 let at = word * u64::BITS as usize + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                // Beyond the last box there are bits when no dimension says anything.
+                // If there are no dimensions, bits beyond the last box are set.
                 let Some(found) = self.boxes.get(at) else { break };
                 if found.rule == applied || !self.passes(found.residue, key) {
                     continue;
@@ -146,7 +146,7 @@ impl Marks {
         holds(residue.source, key.src()) && holds(residue.destination, key.dst())
     }
 
-    /// Memory taken, in bytes.
+    /// The memory of the compiled rules, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let of_dimensions = self.dimensions.iter().map(|dimension| dimension.starts.len() * 8);
         self.sets.len() * 8 + self.boxes.len() * size_of::<Conjunction>() + of_dimensions.sum::<usize>()
@@ -155,7 +155,7 @@ impl Marks {
 
 impl Field {
     const COUNT: usize = 6;
-    /// In the order in which packets are looked at: first what tells rules apart best.
+    /// In the order in which packets are checked. The field that distinguishes rules best is first.
     const ALL: [Self; Self::COUNT] = [
         Self::Destination,
         Self::DestinationPort,
@@ -179,7 +179,7 @@ impl Field {
 }
 
 impl Dimension {
-    /// Where the set of the interval that `value` is in begins.
+    /// Where the set begins of the interval that contains `value`.
     #[inline]
     fn set_of(&self, value: u32) -> usize {
         // The first interval begins at 0, so one is always found.

@@ -1,4 +1,4 @@
-//! Sets of numbers as ranges: sorted, apart from each other, none touching the next.
+//! Sets of numbers as ranges. The ranges are sorted, and they neither overlap nor touch.
 
 use std::vec;
 use std::vec::Vec;
@@ -13,7 +13,8 @@ impl Ranges {
         Self(vec![(0, u32::MAX)])
     }
 
-    /// The numbers of `ranges`, first and last included, which may be in any order and overlap.
+    /// The numbers of `ranges`, with first and last number. The ranges may overlap and be in any
+    /// order.
     pub(super) fn new(ranges: impl Iterator<Item = (u32, u32)>) -> Self {
         let mut sorted: Vec<_> = ranges.filter(|(first, last)| first <= last).collect();
         sorted.sort_unstable();
@@ -27,7 +28,7 @@ impl Ranges {
         Self(merged)
     }
 
-    /// The numbers that are not in it, if `negated`, else itself.
+    /// If `negated`, the numbers that are not in the set; otherwise the set itself.
     pub(super) fn negated(self, negated: bool) -> Self {
         if !negated {
             return self;
@@ -44,7 +45,7 @@ impl Ranges {
         Self(others)
     }
 
-    /// The numbers that are in both.
+    /// The numbers that are in both sets.
     pub(super) fn intersection(&self, other: &Self) -> Self {
         let both = self.0.iter().flat_map(|a| other.0.iter().map(|b| (a.0.max(b.0), a.1.min(b.1))));
         Self::new(both)
@@ -73,13 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn what_overlaps_or_touches_becomes_one() {
+    fn ranges_that_overlap_or_touch_become_one() {
         assert_eq!(ranges(&[(5, 9), (1, 2), (3, 3), (8, 20), (30, 29)]).0, [(1, 3), (5, 20)]);
         assert_eq!(ranges(&[(7, u32::MAX), (u32::MAX, u32::MAX)]).0, [(7, u32::MAX)]);
     }
 
     #[test]
-    fn the_others_are_all_the_others() {
+    fn a_negated_set_has_all_other_numbers() {
         assert_eq!(ranges(&[(5, 9), (11, 11)]).negated(true).0, [(0, 4), (10, 10), (12, u32::MAX)]);
         assert_eq!(ranges(&[(0, 9)]).negated(true).0, [(10, u32::MAX)]);
         assert!(ranges(&[]).negated(true).is_all() && Ranges::all().negated(true).is_empty());
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn both_is_what_is_in_each() {
+    fn an_intersection_has_the_numbers_of_both_sets() {
         let both = ranges(&[(0, 10), (20, 30)]).intersection(&ranges(&[(5, 25), (30, 40)]));
         assert_eq!(both.0, [(5, 10), (20, 25), (30, 30)]);
     }

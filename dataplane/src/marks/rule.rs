@@ -1,4 +1,4 @@
-//! A rule as it is said: conditions that must all hold, and what then happens.
+//! A mark rule as the operator writes it: conditions that must all hold, and an action.
 
 use core::net::Ipv4Addr;
 use std::vec::Vec;
@@ -8,42 +8,42 @@ use crate::io::PortId;
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Where the packet comes from (`-s`).
+    /// The source address (`-s`).
     pub source: Option<Term<Net>>,
-    /// Where it goes (`-d`).
+    /// The destination address (`-d`).
     pub destination: Option<Term<Net>>,
-    /// The ports it may have come in by (`-i`).
+    /// The ports by which the packet may have come in (`-i`).
     pub ingress: Option<Term<Vec<PortId>>>,
     /// IP protocol number (`-p`).
     pub protocol: Option<Term<u8>>,
-    /// TCP or UDP ports (`--sport`, `--dport`, `-m multiport`).
+    /// The TCP or UDP ports (`--sport`, `--dport`, `-m multiport`).
     pub ports: Vec<Term<Ports>>,
-    /// What happens to a packet that all of this is true of.
+    /// The action for a packet for which all conditions hold.
     pub action: Action,
 }
 
 /// A condition, or its opposite (`!`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term<T> {
-    /// What is asked for.
+    /// The condition.
     pub value: T,
-    /// Whether it is the others that are meant.
+    /// Whether the condition must not hold.
     pub negated: bool,
 }
 
-/// Addresses that agree with `addr` in the bits of `mask`.
+/// Addresses that are equal to `addr` in the bits of `mask`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Net {
-    /// Any of the addresses.
+    /// One of the addresses.
     pub addr: Ipv4Addr,
-    /// Which bits count; any, contiguous or not.
+    /// The bits that are compared. They need not be contiguous.
     pub mask: Ipv4Addr,
 }
 
-/// Ports on one side of a packet, or on either.
+/// Ports on one side of a packet, or on either side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// Which of the packet's ports.
+    /// Which port of the packet is compared.
     pub side: Side,
     /// First and last port of each range.
     pub ranges: Vec<(u16, u16)>,
@@ -52,31 +52,31 @@ pub struct Ports {
 /// A port's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The port the packet goes to.
+    /// The destination port.
     Destination,
-    /// One of the two, whichever.
+    /// Either port: one of the two must be in a range.
     Either,
-    /// The port the packet comes from.
+    /// The source port.
     Source,
 }
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// No rule after this one is looked at (`-j ACCEPT`, `-j RETURN`).
+    /// The later rules are skipped (`-j ACCEPT`, `-j RETURN`).
     End,
-    /// The bits of `mask` are cleared, then those of `value` turned over; the rules after it are
-    /// looked at (`-j MARK --set-xmark`).
+    /// The bits of `mask` are cleared, then the bits of `value` are inverted
+    /// (`-j MARK --set-xmark`). The later rules are compared too.
     Set {
-        /// Bits turned over.
+        /// The bits that are inverted.
         value: u32,
-        /// Bits cleared before.
+        /// The bits that are cleared before.
         mask: u32,
     },
 }
 
 impl Net {
-    /// Whether `addr` is one of them.
+    /// Whether `addr` is one of these addresses.
     pub const fn contains(&self, addr: Ipv4Addr) -> bool {
         (addr.to_bits() ^ self.addr.to_bits()) & self.mask.to_bits() == 0
     }

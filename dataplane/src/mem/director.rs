@@ -1,8 +1,8 @@
 //! A whole director in one thread.
 //!
-//! What happens depends only on what the caller does: rules, frames, and how much time passes. The
-//! rules may be held by [`crate::snapshot::rules::Rules`], or by whoever has those inside, as
-//! control has.
+//! A run depends only on the caller: on rules, frames and the time that it lets pass. The type `R`
+//! that holds the rules is [`crate::snapshot::rules::Rules`], or a type that contains one, as in
+//! control.
 
 use core::fmt;
 use std::sync::Arc;
@@ -28,19 +28,21 @@ use crate::worker::report::Page;
 use crate::worker::report::Report;
 use crate::worker::report::ReportReader;
 
-/// When a director's time begins. It is not the counter's zero, which means "never" in places.
+/// When a director's time begins. It is not 0, because 0 means "never" in some places.
 pub const START: Ticks = Ticks::from_secs(1000);
-/// Ticks between two looks at what is due while time passes. Linux rounds timers more than that.
+/// While time passes, the workers poll each time after this many ticks. Linux rounds timers more
+/// than that.
 const STEP: u32 = 10;
 
-/// How much there is room for, and what stands for the secrets.
+/// The size of a director, and the seed of its secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Connections of each worker.
+    /// How many connections each worker has room for.
     pub connections: u32,
-    /// Destinations.
+    /// How many destinations there may be.
     pub destinations: u32,
-    /// The first worker's secrets come of this number, the next one's of the number after it.
+    /// The first worker's secrets are made from this number, the next worker's from the next
+    /// number.
     pub seed: u64,
 }
 
@@ -50,21 +52,21 @@ impl Default for Size {
     }
 }
 
-/// A director over `Io`, whose rules `R` holds.
+/// A director over the I/O `Io`. `R` holds its rules.
 pub struct MemDirector<R, Io: PacketIo = MemIo> {
-    /// Who holds the rules.
+    /// Holds the rules.
     pub rules: R,
-    /// At least one. Worker n takes frames from receive queue n of each port.
+    /// The workers, at least one. Worker n takes frames from receive queue n of each port.
     pub workers: Vec<Worker<Io>>,
-    /// By worker; empty without [`Self::with_listings`].
+    /// One for each worker. Empty without [`Self::with_listings`].
     pub listings: Vec<ReportReader>,
-    /// By port, for workers over [`MemIo`].
+    /// One for each port, for workers over [`MemIo`].
     nics: Vec<Nic>,
     now: Ticks,
 }
 
 impl<R, Io: PacketIo> MemDirector<R, Io> {
-    /// A director with a worker for each of `ends`; `ios` gives each its I/O.
+    /// A director with a worker for each of `ends`. `ios` gives each worker its I/O.
     pub fn over(rules: R, ends: Vec<WorkerEnd>, size: Size, ios: impl IntoIterator<Item = Io>) -> Self {
         let work = |(end, io): (WorkerEnd, Io)| {
             let stats = Arc::new(WorkerStats::new(size.destinations as usize));
@@ -87,12 +89,13 @@ impl<R, Io: PacketIo> MemDirector<R, Io> {
         self
     }
 
-    /// Moves the clock; nobody polls.
+    /// Moves the clock. No worker polls.
     pub fn pass(&mut self, ticks: u32) {
         self.now = self.now.plus(ticks);
     }
 
-    /// Lets time pass. The workers poll until nothing is due, ten times a second and at the end.
+    /// Moves the clock step by step. The workers poll until nothing is due, ten times a second and
+    /// at the end.
     pub fn wait(&mut self, ticks: u32) {
         let mut left = ticks;
         while left > 0 {
@@ -103,18 +106,19 @@ impl<R, Io: PacketIo> MemDirector<R, Io> {
         }
     }
 
-    /// Each worker polls once; what they did, as [`Worker::poll`] tells it.
+    /// Each worker polls once. Returns the sum of the results of [`Worker::poll`].
     pub fn poll(&mut self) -> usize {
         let now = self.now;
         self.workers.iter_mut().map(|worker| worker.poll(now)).sum()
     }
 
-    /// The workers poll until none has anything to do.
+    /// The workers poll until none of them has anything to do.
     pub fn settle(&mut self) {
         while self.poll() != 0 {}
     }
 
-    /// Every connection and template, by worker. Nothing without [`Self::with_listings`].
+    /// All connections and templates, in the order of the workers. Empty without
+    /// [`Self::with_listings`].
     pub fn connections(&mut self) -> Vec<ConnView> {
         let (now, mut all) = (self.now, Vec::new());
         for (worker, listing) in self.workers.iter_mut().zip(&mut self.listings) {
@@ -138,7 +142,7 @@ impl<R, Io: PacketIo> MemDirector<R, Io> {
         all
     }
 
-    /// The first worker: the only one of a director for which nothing else was asked.
+    /// The first worker.
     pub fn worker(&mut self) -> &mut Worker<Io> {
         &mut self.workers[0]
     }
@@ -148,7 +152,7 @@ impl<R, Io: PacketIo> MemDirector<R, Io> {
         self.worker().io_mut()
     }
 
-    /// What the first worker counts.
+    /// The counters of the first worker.
     pub fn stats(&self) -> &Arc<WorkerStats> {
         self.workers[0].stats()
     }
@@ -158,8 +162,9 @@ impl<R, Io: PacketIo> MemDirector<R, Io> {
         self.now
     }
 
-    /// Checks that each worker has counted every frame once where it came and once where it went,
-    /// and that each connection made is there or has ended. It is so between polls.
+    /// Checks that each worker has counted every frame once when it entered and once when it ended,
+    /// and that each connection that was made is in the table or has ended. This holds between
+    /// polls.
     pub fn check_accounts(&self) -> Result<(), Unaccounted> {
         for (worker, stats) in self.workers.iter().map(Worker::stats).enumerate() {
             let check = |what, came, went| {
@@ -170,7 +175,7 @@ impl<R, Io: PacketIo> MemDirector<R, Io> {
             check("frames", came, went)?;
             let held = u64::from(stats.connections.get());
             check("connections", stats.created.get(), stats.ended.get() + held)?;
-            // Those that ended otherwise were cut short; nobody counts them.
+            // All others were cut short. They have no counter.
             let (ended, known) = (stats.ended.get(), stats.expired.get() + stats.displaced.get());
             check("ended connections", ended.max(known), ended)?;
         }
@@ -179,7 +184,7 @@ impl<R, Io: PacketIo> MemDirector<R, Io> {
 }
 
 impl<R> MemDirector<R> {
-    /// A director behind network cards, one a port.
+    /// A director behind network cards, one for each port.
     pub fn behind(rules: R, ends: Vec<WorkerEnd>, size: Size, nics: Vec<Nic>) -> Self {
         let ports = nics.len() as u16;
         let ios = core::iter::repeat_with(|| MemIo::new(ports));
@@ -194,7 +199,7 @@ impl<R> MemDirector<R> {
         worker.io_mut().rx[port.index()].push_back(frame);
     }
 
-    /// Takes what the workers have sent and handed to the host.
+    /// Takes the frames that the workers have sent and handed to the host.
     pub fn collect(&mut self) -> Collected {
         let mut collected = Collected::default();
         for io in self.workers.iter_mut().map(Worker::io_mut) {
@@ -208,25 +213,25 @@ impl<R> MemDirector<R> {
     }
 }
 
-/// What came out of a director: by worker, then by port, then in order.
+/// Frames that came out of a director: ordered by worker, then by port, then by time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Frames sent, each with the port that it left by.
+    /// Frames that were sent, each with the port by which it left.
     pub sent: Vec<(PortId, Vec<u8>)>,
-    /// Frames handed to the host, each with the port and the request that went with it.
+    /// Frames that were handed to the host, each with its port and its request.
     pub host: Vec<(PortId, HostRequest, Vec<u8>)>,
 }
 
 /// A worker's counts do not add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unaccounted {
-    /// Which worker.
+    /// The number of the worker.
     pub worker: usize,
-    /// Of what.
+    /// The name of the things that were counted.
     pub what: &'static str,
-    /// How many came, or were made.
+    /// How many entered or were made.
     pub came: u64,
-    /// How many went, or are there.
+    /// How many left, ended or are still there.
     pub went: u64,
 }
 

@@ -11,7 +11,7 @@ use crate::io::PacketIo;
 use crate::io::PortId;
 use crate::io::RxChecksum;
 
-/// Room in front of a frame's bytes, as an mbuf has it.
+/// Room in front of a frame's bytes, as in an mbuf.
 const HEADROOM: usize = 128;
 
 /// A frame in ordinary memory, with headroom.
@@ -23,14 +23,14 @@ pub struct MemFrame {
 }
 
 impl MemFrame {
-    /// A frame holding a copy of `bytes`, at whose checksum no device has looked.
+    /// A frame with a copy of `bytes`. No device has checked its checksum.
     pub fn new(bytes: &[u8]) -> Self {
         let mut buffer = vec![0; HEADROOM];
         buffer.extend_from_slice(bytes);
         Self { buffer, start: HEADROOM, l3_checksum: RxChecksum::Unknown }
     }
 
-    /// The same frame, of which the device says this.
+    /// The same frame with this result of the device's check.
     #[must_use]
     pub fn with_l3_checksum(self, l3_checksum: RxChecksum) -> Self {
         Self { l3_checksum, ..self }
@@ -67,12 +67,13 @@ impl Frame for MemFrame {
     }
 }
 
-/// One worker's queues, as lists: put frames into `rx`, find what was sent in `tx` and `host`.
+/// One worker's queues, as lists. Put frames into `rx`, and find the sent frames in `tx` and
+/// `host`.
 #[derive(Debug, Default)]
 pub struct MemIo {
-    /// Frames waiting to be received, by port.
+    /// Frames that wait to be received, for each port.
     pub rx: Vec<VecDeque<MemFrame>>,
-    /// Frames sent, by port.
+    /// Frames that were sent, for each port.
     pub tx: Vec<Vec<MemFrame>>,
     /// Frames handed to the host.
     pub host: Vec<HostFrame<MemFrame>>,
@@ -80,16 +81,16 @@ pub struct MemIo {
     pub from_host: VecDeque<(PortId, MemFrame)>,
     /// Frames whose next hop did not answer.
     pub failed: VecDeque<MemFrame>,
-    /// How many frames each transmit takes at most; unlimited when `None`.
+    /// How many frames one `transmit` accepts at most; no limit if `None`.
     pub tx_room: Option<usize>,
-    /// How many frames for the host are taken in all; unlimited when `None`.
+    /// How many frames for the host are accepted in all; no limit if `None`.
     pub host_room: Option<usize>,
-    /// How many frames to be resolved are taken in all; unlimited when `None`.
+    /// How many frames to be resolved are accepted in all; no limit if `None`.
     pub resolve_room: Option<usize>,
 }
 
 impl MemIo {
-    /// `ports` empty ports.
+    /// I/O with this many ports and no frames.
     pub fn new(ports: u16) -> Self {
         let n = usize::from(ports);
         Self { rx: vec![VecDeque::new(); n], tx: vec![Vec::new(); n], ..Self::default() }

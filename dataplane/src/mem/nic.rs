@@ -1,7 +1,7 @@
 //! A network card in memory: how it spreads frames over its receive queues, and what else it can do.
 //!
-//! The model decides and holds nothing. Receive queue n is worker n's, and frames wait in that
-//! worker's [`crate::mem::MemIo`].
+//! The model only chooses the queue and holds no frames. Receive queue n belongs to worker n;
+//! frames wait in that worker's [`crate::mem::MemIo`].
 
 use std::vec::Vec;
 
@@ -21,21 +21,22 @@ use crate::wire::l4;
 /// Entries of a card's redirection table, if nothing else is said; many real cards have as many.
 const TABLE_LEN: usize = 128;
 
-/// What a card can do; by default as little as the weakest.
+/// The abilities of a card. By default it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Abilities {
-    /// Receive queues beyond the one that every card has.
+    /// How many receive queues it has besides the one that every card has.
     pub more_queues: u16,
-    /// How it spreads frames over them.
+    /// How it spreads frames over its queues.
     pub rss: Rss,
-    /// Whether it hashes the ports of TCP and UDP, or else the addresses alone.
+    /// Whether it hashes the ports of TCP and UDP too, or only the addresses.
     pub hashes_ports: bool,
-    /// Whether it says of each IPv4 header if its checksum is right.
+    /// Whether it checks the checksum of IPv4 headers.
     pub checks_l3: bool,
 }
 
 impl Abilities {
-    /// Enough queues for that many workers, any key, addresses and ports hashed, checksums looked at.
+    /// All abilities: a queue for each of `workers` workers, any key, ports hashed, checksums
+    /// checked.
     pub const fn all(workers: u16) -> Self {
         let more_queues = workers.saturating_sub(1);
         Self { more_queues, rss: Rss::Settable, hashes_ports: true, checks_l3: true }
@@ -47,13 +48,13 @@ impl Abilities {
 pub struct Nic {
     abilities: Abilities,
     key: Option<RssKey>,
-    /// Receive queue by the low bits of the hash.
+    /// The receive queue, indexed by the low bits of the hash.
     table: Vec<u16>,
 }
 
 impl Nic {
-    /// Starts a card with a receive queue for each of `workers` workers, or as many as it has. It
-    /// hashes by `key` if its key can be set.
+    /// Starts a card with a receive queue for each of `workers` workers, or with as many as it has.
+    /// If its key can be set, it hashes with `key`.
     pub fn start(abilities: Abilities, workers: u16, key: RssKey) -> Self {
         let queues = workers.clamp(1, abilities.more_queues.saturating_add(1));
         let key = match abilities.rss {
@@ -76,7 +77,7 @@ impl Nic {
         self
     }
 
-    /// The receive queue that `frame` comes to.
+    /// The receive queue to which `frame` comes.
     pub fn queue(&self, frame: &[u8]) -> u16 {
         self.hash(frame).map_or(0, |hash| self.table[hash as usize % self.table.len()])
     }
@@ -95,7 +96,7 @@ impl Nic {
         })
     }
 
-    /// What the card says of the checksum of the frame's IPv4 header.
+    /// What the card says about the checksum of the frame's IPv4 header.
     pub fn l3_checksum(&self, frame: &[u8]) -> RxChecksum {
         let header = ipv4(frame).and_then(|header| frame.get(ETHER_LEN..)?.get(..header.header_len()));
         match header {
@@ -105,7 +106,7 @@ impl Nic {
         }
     }
 
-    /// The ports that the card hashes: those of TCP and UDP, but never of a fragment.
+    /// The ports that the card hashes: those of TCP and UDP, but not of fragments.
     fn ports<'a>(&self, frame: &'a [u8], header: &Ipv4Header) -> Option<&'a [u8]> {
         let whole = header.fragment.get() & FRAGMENT_MASK == 0;
         let has_ports = matches!(header.protocol, l4::TCP | l4::UDP);
@@ -114,7 +115,7 @@ impl Nic {
     }
 }
 
-/// The IPv4 header of a frame; nothing for frames of other kinds, which the card does not hash.
+/// The IPv4 header of a frame. `None` for other frames, which the card does not hash.
 fn ipv4(frame: &[u8]) -> Option<&Ipv4Header> {
     let (ether, packet) = EtherHeader::ref_from_prefix(frame).ok()?;
     let (header, _) = Ipv4Header::ref_from_prefix(packet).ok()?;
@@ -125,7 +126,7 @@ fn ipv4(frame: &[u8]) -> Option<&Ipv4Header> {
 mod tests {
     use super::*;
 
-    /// A TCP frame between these ends: addresses and ports, source first.
+    /// A TCP frame with these addresses and ports, source first.
     fn frame(src: [u8; 4], dst: [u8; 4], ports: [u16; 2]) -> Vec<u8> {
         let mut frame = vec![0; ETHER_LEN + 40];
         frame[12..14].copy_from_slice(&ether::IPV4.to_be_bytes());
@@ -140,7 +141,7 @@ mod tests {
         frame
     }
 
-    /// Frames of many clients, and for each the answer.
+    /// Frames of many clients, each with its answer.
     fn conversations() -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
         (0..1000_u16).map(|n| {
             let (client, vip) = ([192, 168, n.to_be_bytes()[0], n.to_be_bytes()[1]], [10, 0, 0, 100]);
@@ -155,7 +156,7 @@ mod tests {
 
     /// Three rows of the table for IPv4 in Microsoft's "Verifying the RSS Hash Calculation".
     #[test]
-    fn the_hash_is_toeplitzs() {
+    fn the_hash_is_the_toeplitz_hash() {
         let rows = [
             ([66, 9, 149, 187], [161, 142, 100, 80], [2794, 1766], 0x323e_8fc2, 0x51cc_c178),
             ([199, 92, 111, 2], [65, 69, 140, 83], [14230, 4739], 0xd718_262a, 0xc626_b0ea),
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settable_key_that_is_symmetric_brings_answers_to_the_queue_of_the_question() {
+    fn a_symmetric_key_brings_requests_and_answers_to_the_same_queue() {
         for workers in [1, 2, 5] {
             let nic = nic(Abilities::all(workers), workers);
             let mut counts = vec![0; usize::from(workers)];
@@ -183,23 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_key_stays_and_no_key_spreads_nothing() {
+    fn a_fixed_key_cannot_be_set_and_a_card_without_a_key_uses_one_queue() {
         let apart = |nic: &Nic| conversations().filter(|(a, b)| nic.queue(a) != nic.queue(b)).count();
         let fixed = Abilities { rss: Rss::Fixed(RssKey::MICROSOFT), ..Abilities::all(5) };
-        assert!(apart(&nic(fixed, 5)) > 500, "the key that was asked for is symmetric");
+        assert!(apart(&nic(fixed, 5)) > 500, "the card took the symmetric key");
         let none = nic(Abilities { rss: Rss::None, ..Abilities::all(5) }, 5);
         assert!(conversations().all(|(there, back)| (none.queue(&there), none.queue(&back)) == (0, 0)));
     }
 
     #[test]
-    fn a_card_with_fewer_queues_than_workers_uses_those_it_has() {
+    fn a_card_with_fewer_queues_than_workers_uses_all_its_queues() {
         let nic = nic(Abilities { more_queues: 1, ..Abilities::all(5) }, 5);
         let used: Vec<u16> = conversations().map(|(there, _)| nic.queue(&there)).collect();
         assert_eq!(used.iter().max(), Some(&1));
     }
 
     #[test]
-    fn fragments_and_cards_that_cannot_read_ports_are_hashed_by_addresses_alone() {
+    fn ports_are_not_hashed_in_fragments_and_on_cards_that_cannot_read_them() {
         let [one, other] = [[5000, 80], [5001, 80]].map(|ports| frame([1, 2, 3, 4], [10, 0, 0, 100], ports));
         let all = nic(Abilities::all(128), 128);
         assert_ne!(all.queue(&one), all.queue(&other));
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ipv4_comes_to_the_first_queue() {
+    fn frames_that_are_not_ipv4_come_to_the_first_queue() {
         let nic = nic(Abilities::all(5), 5);
         let mut arp = frame([1, 2, 3, 4], [5, 6, 7, 8], [1, 2]);
         arp[12..14].copy_from_slice(&[8, 6]);

@@ -1,24 +1,24 @@
-//! An array that is cheap to copy and cheap to change: chunks shared by reference.
+//! An array that is cheap to copy and cheap to change. Its chunks are shared by reference.
 //!
-//! Control keeps one master of each such array, changes it in place and publishes copies: a change
-//! copies the one chunk it touches, whatever the size of the rest.
+//! Control keeps one master of each such array, changes it in place and publishes copies. A change
+//! copies only the chunk that it touches.
 
 use std::sync::Arc;
 use std::vec::Vec;
 
 use crate::conn::table::prefetch;
 
-/// Elements in a chunk.
+/// How many elements a chunk has.
 const CHUNK: usize = 128;
 
-/// A growing array of `T`, default-filled, with chunks shared between its copies.
+/// An array of `T` that can grow. New elements have the default value. Copies share chunks.
 #[derive(Clone, Debug, Default)]
 pub struct CowArray<T> {
     chunks: Vec<Arc<[T; CHUNK]>>,
 }
 
 impl<T: Clone + Default> CowArray<T> {
-    /// The element at `index`, `None` beyond the end.
+    /// The element at `index`. `None` beyond the end.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
         self.chunks.get(index / CHUNK).map(|chunk| &chunk[index % CHUNK])
@@ -32,12 +32,12 @@ impl<T: Clone + Default> CowArray<T> {
         }
     }
 
-    /// How many elements there is room for at present.
+    /// How many elements the array has room for now.
     pub fn room(&self) -> usize {
         self.chunks.len() * CHUNK
     }
 
-    /// The element at `index` for changing; the array grows to hold it.
+    /// The element at `index`, mutable. The array grows if it is too short.
     pub fn entry(&mut self, index: usize) -> &mut T {
         while self.chunks.len() <= index / CHUNK {
             self.chunks.push(Arc::new(std::array::from_fn(|_| T::default())));
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_does_not_see_later_changes_and_shares_the_rest() {
+    fn a_copy_does_not_see_later_changes_and_shares_all_other_chunks() {
         let mut master = CowArray::default();
         *master.entry(500) = 7;
         *master.entry(3) = 1;

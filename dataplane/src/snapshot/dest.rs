@@ -1,28 +1,28 @@
-//! A destination as the packet path sees it.
+//! Destinations, as the packet path sees them.
 
 use core::net::Ipv4Addr;
 
 use crate::conn::entry::NONE;
 use crate::snapshot::service::ServiceId;
 
-/// Forwarding method, numbered as IPVS numbers it in connection flags.
+/// The forwarding method, numbered as in IPVS's connection flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Method {
-    /// NAT: destination rewritten, replies come back through the director.
+    /// NAT: the destination address is rewritten, and replies come back through the director.
     #[default]
     Masquerade = 0,
-    /// IPv4 in IPv4 to the real server.
+    /// TUN: the packet goes to the real server inside an IPv4 packet.
     Tunnel = 2,
-    /// Another MAC, nothing else.
+    /// DR: only the MAC is rewritten.
     DirectRoute = 3,
-    /// Both ends rewritten: the real server sees a local address (the number is the Alibaba
-    /// fork's).
+    /// FULLNAT: both addresses are rewritten, so the real server sees a local address. The number
+    /// is that of the Alibaba fork.
     FullNat = 5,
 }
 
 impl Method {
-    /// By IPVS's number; numbers without a method stand for NAT.
+    /// The methods, indexed by IPVS's number. Numbers without a method stand for NAT.
     const BY_BITS: [Self; 8] = {
         let mut methods = [Self::Masquerade; 8];
         let mut bits = 0;
@@ -33,7 +33,8 @@ impl Method {
         methods
     };
 
-    /// The method with IPVS's number `bits`. Compiled to branches: for a `match` that follows at once.
+    /// The method with IPVS's number `bits`. It compiles to branches, which is best directly before
+    /// a `match`.
     #[inline]
     pub const fn from_bits(bits: u16) -> Self {
         match bits & 7 {
@@ -44,46 +45,49 @@ impl Method {
         }
     }
 
-    /// The same as [`Self::from_bits`], read from a table: for a method that is asked several questions.
+    /// As [`Self::from_bits`], but read from a table. That is better if several questions are asked
+    /// about the method.
     #[inline]
     pub const fn read(bits: u16) -> Self {
         Self::BY_BITS[(bits & 7) as usize]
     }
 
-    /// Whether replies pass the director and are rewritten.
+    /// Whether replies pass the director and are rewritten (NAT and FULLNAT).
     #[inline]
     pub const fn is_translated(self) -> bool {
         matches!(self, Self::Masquerade | Self::FullNat)
     }
 }
 
-/// A destination's facts, by [`sched::DestId`]; kept while any connection may name it.
+/// The facts about a destination, found by [`sched::DestId`]. They are kept while any connection
+/// may name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestInfo {
-    /// Member of a service now. False for a deleted destination whose connections live on.
+    /// Whether it belongs to a service now. False for a deleted destination whose connections still
+    /// live.
     pub available: bool,
     /// Forwarding method.
     pub method: Method,
-    /// 0 = quiesced.
+    /// Weight; 0 means that it gets no new connections.
     pub weight: i32,
     /// RIP.
     pub addr: Ipv4Addr,
-    /// Real-server port, host order; 0 keeps the client's.
+    /// Port of the real server, host byte order. 0 means that the port is not changed.
     pub port: u16,
-    /// The service it belongs, or belonged, to.
+    /// The service to which it belongs or belonged.
     pub service: ServiceId,
-    /// Connections at which it counts as overloaded; 0 = never.
+    /// With this many connections it becomes overloaded; 0 means never.
     pub upper: u32,
-    /// Connections below which it no longer does; 0 = three quarters of `upper`.
+    /// Below this many connections it is no longer overloaded; 0 means three quarters of `upper`.
     pub lower: u32,
-    /// How often `upper` was lifted or raised; [`crate::snapshot::master::Master`] counts.
+    /// How often `upper` was raised or removed. [`crate::snapshot::master::Master`] counts this.
     pub raised: u32,
-    /// Whether its service's scheduler wants to know of changed loads;
-    /// [`crate::snapshot::master::Master`] sees to it.
+    /// Whether the service's scheduler must be told about changed loads.
+    /// [`crate::snapshot::master::Master`] sets this.
     pub weighed: bool,
-    /// Adjacency towards it, or [`NONE`] when there is no route.
+    /// Number of the adjacency to the real server, or [`NONE`] if there is no route.
     pub hop: u32,
-    /// TUN: the outer source address, chosen by the route.
+    /// TUN: the outer source address. The route determines it.
     pub tunnel_source: Ipv4Addr,
 }
 
@@ -107,13 +111,13 @@ impl Default for DestInfo {
 }
 
 impl DestInfo {
-    /// Whether a destination with `conns` connections that was not overloaded is now
+    /// Whether a destination that was not overloaded becomes overloaded with `conns` connections
     /// (`ip_vs_conn.c: ip_vs_bind_dest`).
     pub const fn overloads(&self, conns: u32) -> bool {
         self.upper != 0 && conns >= self.upper
     }
 
-    /// Whether an overloaded destination left with `conns` connections no longer is
+    /// Whether an overloaded destination is no longer overloaded with `conns` connections
     /// (`ip_vs_conn.c: ip_vs_unbind_dest`).
     pub const fn recovers(&self, conns: u32) -> bool {
         if self.lower != 0 {

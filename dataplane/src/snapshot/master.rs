@@ -1,9 +1,9 @@
-//! Control's own copy of the rules, from which snapshots are released.
+//! Control's own copy of the rules. Snapshots are released from it.
 //!
-//! Control changes the master piece by piece and then releases it: workers see all of a change or
-//! nothing. The master also keeps the recent edits of destination lists, until every worker has
-//! seen them, and sees to it that scheduler states have room for their lists. It belongs to one
-//! control thread.
+//! Control changes the master piece by piece and then releases it, so workers see a change
+//! completely or not at all. The master also keeps recent edits of destination lists until every
+//! worker has seen them. And it makes larger scheduler states if a list no longer fits them. It
+//! belongs to one control thread.
 
 use std::hash::DefaultHasher;
 use std::hash::Hash;
@@ -41,65 +41,65 @@ use crate::snapshot::service::Service;
 use crate::snapshot::service::ServiceId;
 use crate::snapshot::tunables::Tunables;
 
-/// All of a service but its destinations.
+/// A service without its destinations.
 #[derive(Clone, Debug)]
 pub struct ServiceFacts {
     /// Its slot.
     pub id: ServiceId,
-    /// What packets it serves.
+    /// Which packets it serves.
     pub key: Selector,
     /// Scheduler.
     pub kind: Kind,
     /// Scheduler flags.
     pub flags: Flags,
-    /// `-p`.
+    /// Persistence (`-p`).
     pub persistence: Option<Persistence>,
-    /// `-o`.
+    /// One-packet scheduling (`-o`).
     pub one_packet: bool,
     /// Slots of FULLNAT's local addresses.
     pub locals: Vec<u32>,
 }
 
-/// The rules as control holds them. A copy is cheap: keep one to go back to.
+/// The rules as control holds them. A copy is cheap, so a copy can be kept to go back to.
 #[derive(Clone, Debug)]
 pub struct Master {
     current: Snapshot,
     workers: Workers,
     rooms: HashMap<ServiceId, Room>,
-    /// Counts edits and makings of scheduler states.
+    /// Counts edits of destination lists and new scheduler states.
     serial: u64,
-    /// Plans with tables, by a fingerprint of what the tables are made of: services with the same
-    /// servers share one.
+    /// Plans that have lookup tables, indexed by a fingerprint of the tables' input. Services with
+    /// the same servers share a table.
     tables: HashMap<u64, Weak<Plan>>,
     mh_size: MhSize,
 }
 
 impl Master {
-    /// No rules yet; `mh_size` is the size of the tables of `mh`.
+    /// A master without rules. `mh_size` is the size of the lookup tables of `mh`.
     pub fn new(workers: Workers, mh_size: MhSize) -> Self {
         let (rooms, tables) = (HashMap::new(), HashMap::new());
         Self { current: Snapshot::default(), workers, rooms, serial: 0, tables, mh_size }
     }
 
-    /// The rules as they stand, changes not yet released included.
+    /// The rules with all changes, also those that are not released yet.
     pub const fn snapshot(&self) -> &Snapshot {
         &self.current
     }
 
-    /// Routes, next hops and ports, for changing.
+    /// Routes, next hops and ports, mutable.
     pub const fn paths_mut(&mut self) -> &mut Paths {
         &mut self.current.paths
     }
 
-    /// Timeouts and switches, for changing. Connections are looked at again, for timers that came
-    /// nearer.
+    /// Timeouts and switches, mutable. All connections are judged again, because timers may end
+    /// earlier.
     pub const fn tunables_mut(&mut self) -> &mut Tunables {
         self.rejudge();
         &mut self.current.tunables
     }
 
-    /// Has every connection looked at again when its next packet comes: after a change of routes,
-    /// adjacencies or availability.
+    /// Has every connection judged again when its next packet comes. Call it after a change of
+    /// routes, adjacencies or availability.
     pub const fn rejudge(&mut self) {
         self.current.generation = self.current.generation.wrapping_add(1);
     }
@@ -120,14 +120,14 @@ impl Master {
         Ok(())
     }
 
-    /// Replaces the destination list of a service by `dests`, which `edit` led to.
+    /// Replaces the destination list of a service by `dests`. `edit` is the change that led to it.
     pub fn set_dests(&mut self, id: ServiceId, dests: Vec<Dest>, edit: Edit) -> Result<(), PlanError> {
         let Some(old) = self.current.services.by_id(id).cloned() else { return Ok(()) };
         let plan = self.plan(old.plan.kind(), old.plan.flags(), dests)?;
         let cells = match self.rooms.get(&id) {
             Some(room) if room.holds(&plan) => old.cells.clone(),
-            // Larger states that the workers' values move into; the edits since are replayed on
-            // them.
+            // These states are larger. The workers move their values into them and replay the edits
+            // that came since.
             _ => self.fresh_cells(id, &plan, old.cells.fresh_at),
         };
         let service = Service {
@@ -146,15 +146,15 @@ impl Master {
         Ok(())
     }
 
-    /// Removes a service; its destinations' facts stay until control replaces them.
+    /// Removes a service. The facts about its destinations stay until control replaces them.
     pub fn remove_service(&mut self, id: ServiceId) {
         self.current.services.remove(id);
         self.rooms.remove(&id);
     }
 
-    /// Replaces a destination's facts.
+    /// Replaces the facts about a destination.
     pub fn set_dest(&mut self, id: DestId, info: DestInfo) {
-        // A service that is not there yet may have any scheduler.
+        // If the service does not exist yet, it may get any scheduler.
         let weighed = self
             .current
             .services
@@ -170,27 +170,27 @@ impl Master {
         }
     }
 
-    /// Forgets the facts of a deleted destination that no connection names any more.
+    /// Forgets the facts about a deleted destination. No connection names it any more.
     pub fn forget_dest(&mut self, id: DestId) {
         let slot = self.current.dests.entry(id.index());
         self.current.servers.follow(slot, &DestInfo::default());
         *slot = DestInfo { raised: slot.raised, ..DestInfo::default() };
     }
 
-    /// Adds a FULLNAT local address in `slot`, with all its ports free; it stays for good.
+    /// Adds a FULLNAT local address in `slot`, with all its ports free. It is never removed.
     pub fn set_local(&mut self, slot: u32, addr: core::net::Ipv4Addr) {
         let local = LocalAddress::new(addr, slot, self.workers);
         *self.current.locals.entry(slot as usize) = Some(Arc::new(local));
     }
 
-    /// Replaces the rules that mark packets. Connections stay as they are: a mark is looked at when
+    /// Replaces the mark rules. Connections stay as they are, because a mark is looked up only when
     /// one is made.
     pub fn set_marks(&mut self, marks: Arc<Marks>) {
         self.current.marks = marks;
     }
 
-    /// The next snapshot. `seen` is the epoch that every worker has reached: older edits are
-    /// forgotten.
+    /// Returns the next snapshot. `seen` is an epoch that every worker has reached. Edits of this
+    /// epoch and older ones are forgotten.
     pub fn release(&mut self, seen: u64) -> Snapshot {
         self.current.epoch += 1;
         if self.current.edits.first().is_some_and(|edit| edit.epoch <= seen) {
@@ -199,7 +199,7 @@ impl Master {
         self.current.clone()
     }
 
-    /// Builds a plan; its table is that of another service, if that has the same one.
+    /// Builds a plan. If another service has the same lookup table, they share it.
     fn plan(&mut self, kind: Kind, flags: Flags, dests: Vec<Dest>) -> Result<Arc<Plan>, PlanError> {
         if !matches!(kind, Kind::Sh | Kind::Mh) {
             return Ok(Arc::new(Plan::build(kind, flags, dests)?));
@@ -246,11 +246,11 @@ impl Master {
     }
 }
 
-/// Fingerprints of plans that are gone, kept before they are swept out.
+/// How many fingerprints of freed plans may be kept before they are removed.
 const FORGET: usize = 64;
 
-/// What the tables of `sh` and `mh` are made of, as a number; that they are the same is looked at
-/// again.
+/// A hash of the input of the lookup tables of `sh` and `mh`. Equal fingerprints do not prove equal
+/// tables, so the tables are compared too.
 fn fingerprint(kind: Kind, dests: &[Dest]) -> u64 {
     let mut hasher = DefaultHasher::new();
     kind.name().hash(&mut hasher);

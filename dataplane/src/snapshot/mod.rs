@@ -1,8 +1,8 @@
-//! The rules, compiled: what workers read and nobody changes.
+//! The compiled rules. Workers read them and nobody changes them.
 //!
-//! Control keeps a master [`Snapshot`], changes it, and publishes copies through [`crate::epoch`];
-//! its parts are shared by reference, so a copy costs microseconds whatever it holds. A worker
-//! looks for a new one at the start of a poll and uses it whole until the next.
+//! Control keeps a master [`Snapshot`], changes it, and publishes copies through [`crate::epoch`].
+//! Its parts are shared by reference, so a copy costs only microseconds, even with many rules. A
+//! worker looks for a new snapshot at the start of a poll and uses it for the whole poll.
 
 pub mod cow;
 pub mod dest;
@@ -28,37 +28,38 @@ use crate::snapshot::service::ServiceId;
 use crate::snapshot::service::Services;
 use crate::snapshot::tunables::Tunables;
 
-/// An edit of a service's destination list, for workers to replay on their scheduler state.
+/// An edit of a service's destination list. Workers replay it on their scheduler state.
 #[derive(Clone, Debug)]
 pub struct SchedEdit {
-    /// The epoch of the snapshot that first has it.
+    /// The epoch of the first snapshot that contains it.
     pub epoch: u64,
-    /// Its place among all edits and makings of scheduler states; see
+    /// Its number; edits and new scheduler states are numbered together. See
     /// [`service::SchedCells::fresh_at`].
     pub serial: u64,
     /// The service.
     pub service: ServiceId,
-    /// What changed.
+    /// The change.
     pub edit: sched::Edit,
 }
 
-/// All that a worker knows of the rules and the world.
+/// All that a worker knows about rules, routes and ports.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Counts snapshots.
+    /// The number of the snapshot.
     pub epoch: u64,
-    /// Counts changes that connections must be judged anew for: destinations, routes, lost
+    /// Counts the changes after which connections must be judged again: destinations, routes, lost
     /// neighbours.
     pub generation: u32,
     /// The services.
     pub services: Services,
-    /// Which packets bear which firewall mark.
+    /// Which packets have which firewall mark.
     pub marks: Arc<Marks>,
-    /// The destinations, by slot.
+    /// The destinations, indexed by slot.
     pub dests: CowArray<DestInfo>,
-    /// The addresses of those whose packets are rewritten on their way back.
+    /// The addresses of real servers whose replies are rewritten.
     pub servers: Servers,
-    /// FULLNAT's local addresses, by slot; one stays while any connection may name it.
+    /// FULLNAT's local addresses, indexed by slot. An address stays while any connection may name
+    /// it.
     pub locals: CowArray<Option<Arc<LocalAddress>>>,
     /// Routes, next hops and ports.
     pub paths: Paths,
@@ -69,7 +70,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A destination's facts.
+    /// The facts about a destination.
     #[inline]
     pub fn dest(&self, id: DestId) -> Option<&DestInfo> {
         self.dests.get(id.index())

@@ -1,9 +1,9 @@
-//! Where packets go: Linux's routes and neighbours, flattened for reading.
+//! Where packets go: Linux's routes and neighbours, compiled for fast look-ups.
 //!
-//! Control mirrors the kernel's tables and compiles them: routes into disjoint sorted ranges, each
-//! next hop into an [`Adjacency`] with the finished Ethernet header. An adjacency's number is
-//! stable; it is given to another next hop only together with a new
-//! [`crate::snapshot::Snapshot::generation`], so that a connection that still holds it looks its
+//! Control mirrors the kernel's tables and compiles them: routes into disjoint sorted ranges, and
+//! each next hop into an [`Adjacency`] with the finished Ethernet header. An adjacency's number is
+//! stable. If it is given to another next hop, the snapshot has a new
+//! [`crate::snapshot::Snapshot::generation`]. So a connection that still holds the number looks its
 //! route up again first.
 
 use core::net::Ipv4Addr;
@@ -18,21 +18,21 @@ use crate::verdict::DropReason;
 use crate::wire::ether::ETHER_LEN;
 use crate::wire::ether::Mac;
 
-/// A next hop: the port it is behind and the Ethernet header that reaches it.
+/// A next hop: its port, and the Ethernet header for packets to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Adjacency {
-    /// The finished header; the destination is zero while the MAC is not known.
+    /// The finished header. Its destination is zero while the MAC is not known.
     pub header: [u8; ETHER_LEN],
-    /// What is behind it.
+    /// Where it leads.
     pub reach: Reach,
-    /// Largest IP packet the way there takes, in bytes.
+    /// Largest IP packet on the path, in bytes.
     pub mtu: u16,
     /// The next hop's address.
     pub next_hop: Option<Ipv4Addr>,
 }
 
 impl Adjacency {
-    /// The port that it leads out of.
+    /// The port by which packets leave, if they leave by one.
     #[inline]
     pub fn port(&self) -> Option<PortId> {
         match self.reach {
@@ -42,14 +42,14 @@ impl Adjacency {
     }
 }
 
-/// What an adjacency leads to.
+/// Where an adjacency leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
-    /// Out of a port; the MAC is known.
+    /// Out of this port. The MAC is known.
     Port(PortId),
-    /// Out of a port; the MAC is not known yet.
+    /// Out of this port. The MAC is not known yet.
     Resolving(PortId),
-    /// Linux itself: a local address, or a way that leads out of an interface that is not ours.
+    /// To Linux: the address is local, or the route leads out of an interface that is not a port's.
     Host,
     /// Nowhere.
     #[default]
@@ -61,44 +61,44 @@ pub enum Reach {
 pub enum RouteTarget {
     /// To a gateway: the adjacency with this number.
     Gateway(u32),
-    /// To neighbours on the port's own link, each by its own address.
+    /// To neighbours on the port's link. Each address is its own next hop.
     OnLink {
-        /// The port whose link it is.
+        /// The port of the link.
         port: PortId,
         /// Largest IP packet, in bytes.
         mtu: u16,
     },
-    /// As [`RouteTarget::OnLink`], for a route with several next hops. Linux takes packets by all of
-    /// their ports.
+    /// As [`RouteTarget::OnLink`], for a route with several next hops. Linux accepts packets by the
+    /// ports of all next hops.
     OnLinks {
-        /// The port whose link is used.
+        /// The port that is used.
         port: PortId,
         /// Largest IP packet, in bytes.
         mtu: u16,
         /// The ports of all next hops.
         ports: PortSet,
     },
-    /// To Linux, which sends it out of an interface that is not a port's. Linux takes packets from
-    /// there by these ports: the interface lies upon their host interface, or the route has other
-    /// next hops that lead there.
+    /// To Linux, which sends the packet out of an interface that is not a port's. Linux accepts
+    /// packets from there by these ports: the interface is on top of their host interface, or the
+    /// route has other next hops that lead there.
     Host(PortSet),
-    /// To Linux, whose address it is.
+    /// To Linux: the address is its own.
     Own,
-    /// To Linux: a broadcast address of one of its networks.
+    /// To Linux: the address is a broadcast address of one of its networks.
     Broadcast,
-    /// As [`RouteTarget::Gateway`], for a route with several next hops. The adjacency is the one that
-    /// is used. The ports are those of all next hops: Linux takes packets by any of them.
+    /// As [`RouteTarget::Gateway`], for a route with several next hops. The number is that of the
+    /// adjacency that is used. Linux accepts packets by the ports of all next hops.
     Spread(u32, PortSet),
-    /// Unreachable, prohibited, blackholed.
+    /// The route is unreachable, prohibit or blackhole.
     Nowhere,
 }
 
-/// Some of the ports.
+/// A set of ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortSet(u32);
 
 impl PortSet {
-    /// Whether `port` is one of them.
+    /// Whether `port` is in the set.
     pub fn contains(self, port: PortId) -> bool {
         bit(port) & self.0 != 0
     }
@@ -110,12 +110,12 @@ impl FromIterator<PortId> for PortSet {
     }
 }
 
-/// A port's bit; none for a port that DPDK cannot have (`RTE_MAX_ETHPORTS` is 32).
+/// The bit of a port; 0 for a number that DPDK cannot have (`RTE_MAX_ETHPORTS` is 32).
 fn bit(port: PortId) -> u32 {
     1_u32.checked_shl(u32::from(port.as_u16())).unwrap_or(0)
 }
 
-/// All routes: disjoint ranges of addresses, sorted, in host order.
+/// All routes: sorted and disjoint ranges of addresses, in host byte order.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     starts: Vec<u32>,
@@ -124,7 +124,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Routes from ranges (first and last address inclusive) that are disjoint and sorted.
+    /// Routes from ranges with first and last address. The ranges must be disjoint and sorted.
     pub fn new(ranges: &[(Ipv4Addr, Ipv4Addr, RouteTarget)]) -> Self {
         Self {
             starts: ranges.iter().map(|r| r.0.to_bits()).collect(),
@@ -133,7 +133,7 @@ impl Routes {
         }
     }
 
-    /// Where `addr` is routed; [`RouteTarget::Nowhere`] when no route covers it.
+    /// Where packets to `addr` go. [`RouteTarget::Nowhere`] if no route covers the address.
     pub fn lookup(&self, addr: Ipv4Addr) -> RouteTarget {
         let bits = addr.to_bits();
         let at = self.starts.partition_point(|&start| start <= bits);
@@ -149,7 +149,7 @@ impl Routes {
 pub enum NextHop {
     /// The adjacency with this number.
     Known(u32),
-    /// A neighbour on a port's link that Linux has not been asked for.
+    /// A neighbour on a port's link that has no adjacency yet: the port, and the MTU in bytes.
     Unknown(PortId, u16),
     /// Linux itself.
     Host,
@@ -162,52 +162,52 @@ pub enum NextHop {
 pub struct Paths {
     /// The routes.
     pub routes: Arc<Routes>,
-    /// The next hops, by number.
+    /// The next hops, indexed by number.
     pub adjacencies: CowArray<Adjacency>,
-    /// The number of each neighbour's adjacency.
+    /// The number of the adjacency of each neighbour.
     pub neighbours: Arc<HashMap<(PortId, Ipv4Addr), u32>>,
-    /// The ports, by [`PortId`].
+    /// The ports, indexed by [`PortId`].
     pub ports: Arc<[PortFacts]>,
     /// MACs that Linux has on each port's host interface besides the port's own.
     pub more_macs: Arc<[Vec<Mac>]>,
 }
 
-/// What the packet path knows of a port.
+/// What the packet path knows about a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortFacts {
-    /// Its MAC, and its host interface's.
+    /// Its MAC. The host interface has the same.
     pub mac: Mac,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
-    /// The host interface's first IPv4 address: source of the director's own ICMP errors.
+    /// The host interface's first IPv4 address. It is the source of ICMP errors about replies.
     pub addr: Option<Ipv4Addr>,
-    /// Whether IPv4 header checksums are checked in software when the device does not.
+    /// Whether IPv4 header checksums are checked in software if the device does not check them.
     pub verify_checksum: bool,
-    /// Which senders its host interface takes packets from.
+    /// Which senders its host interface accepts.
     pub input: Input,
 }
 
-/// Which senders Linux takes packets from on an interface: `net.ipv4.conf.*`, the interface's and
-/// `all` together.
+/// Which senders Linux accepts on an interface: `net.ipv4.conf.*` of the interface and of `all`,
+/// combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Input {
     /// `rp_filter`.
     pub rp_filter: RpFilter,
-    /// `accept_local`: its own addresses may be senders of packets from outside.
+    /// `accept_local`: packets from outside may have one of Linux's own addresses as sender.
     pub accept_local: bool,
     /// `accept_source_route`.
     pub accept_source_route: bool,
 }
 
-/// What a sender's route has to do with the port that its packet comes by (RFC 3704).
+/// The check of a sender's route against the port by which its packet comes (RFC 3704).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RpFilter {
-    /// 0: nothing.
+    /// 0: no check.
     #[default]
     Off,
-    /// 1: it leads there.
+    /// 1: the route must lead to that port.
     Strict,
-    /// 2: there is one.
+    /// 2: there must be a route.
     Loose,
 }
 
@@ -228,13 +228,13 @@ impl Paths {
         self.neighbours.get(&(port, addr)).map_or(NextHop::Unknown(port, mtu), |&id| NextHop::Known(id))
     }
 
-    /// The next hop to the sender of a packet that came in by `port`, when Linux would take such a
-    /// packet (`net/ipv4/fib_frontend.c: __fib_validate_source`). It takes broadcast senders
-    /// where no reverse path is checked; here nobody does.
+    /// The next hop to the sender of a packet that came in by `port`. Returns a drop reason if
+    /// Linux would not accept such a packet (`net/ipv4/fib_frontend.c: __fib_validate_source`).
+    /// Linux accepts broadcast senders if it checks no reverse path; here they are never accepted.
     pub fn admit(&self, sender: Ipv4Addr, port: PortId) -> Result<NextHop, DropReason> {
         let input = self.ports.get(port.index()).map_or(Input::default(), |facts| facts.input);
         match (self.routes.lookup(sender), input.rp_filter) {
-            // Most clients, most directors.
+            // This is so for most clients and most directors.
             (RouteTarget::Gateway(id), RpFilter::Off) => Ok(NextHop::Known(id)),
             (target, _) => self.admit_by(target, sender, port, input),
         }
@@ -274,13 +274,13 @@ impl Paths {
         }
     }
 
-    /// Whether Linux takes packets by `port` only from senders that it would answer by that port.
+    /// Whether Linux accepts packets by `port` only from senders that it would answer by that port.
     #[inline]
     pub fn is_strict(&self, port: PortId) -> bool {
         self.ports.get(port.index()).is_some_and(|facts| facts.input.rp_filter == RpFilter::Strict)
     }
 
-    /// MACs under which frames for `port` come, besides its own.
+    /// Further MACs of `port`: frames to them are for the port too.
     #[inline]
     pub fn more_macs(&self, port: PortId) -> &[Mac] {
         self.more_macs.get(port.index()).map_or(&[], Vec::as_slice)

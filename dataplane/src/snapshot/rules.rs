@@ -1,6 +1,6 @@
-//! The rules as control holds them, and the way they reach the workers.
+//! The rules as control holds them, and their way to the workers.
 //!
-//! Control changes the [`Master`] and publishes it. A worker takes up what was published at its next
+//! Control changes the [`Master`] and publishes it. A worker takes the newest snapshot at its next
 //! poll. All of this belongs to one control thread.
 
 use std::vec::Vec;
@@ -14,48 +14,49 @@ use crate::snapshot::master::Master;
 /// The master, and the publisher of its snapshots.
 #[derive(Debug)]
 pub struct Rules {
-    /// The rules with all changes, published or not.
+    /// The rules with all changes, also those that are not published yet.
     pub master: Master,
     publisher: Publisher<Snapshot>,
 }
 
-/// What one worker needs to follow the rules.
+/// The things that a worker needs to follow the rules.
 #[derive(Debug)]
 pub struct WorkerEnd {
-    /// Where it reads them.
+    /// It reads the rules here.
     pub rules: Reader<Snapshot>,
-    /// The key to its own cells in them.
+    /// The key to its own cells in the rules.
     pub token: WorkerToken,
 }
 
 impl Rules {
-    /// Publishes `master` for the workers that it was made for. `tokens` are theirs.
+    /// Publishes `master` for the workers for which it was made. `tokens` are the tokens of these
+    /// workers.
     pub fn new(mut master: Master, tokens: Vec<WorkerToken>) -> (Self, Vec<WorkerEnd>) {
         let (publisher, readers) = Publisher::new(master.release(0), tokens.len());
         let ends = readers.into_iter().zip(tokens).map(|(rules, token)| WorkerEnd { rules, token });
         (Self { master, publisher }, ends.collect())
     }
 
-    /// Publishes the master as it is, and frees snapshots that every worker has left behind.
+    /// Publishes the master as it is, and frees snapshots that no worker can look at any more.
     pub fn publish(&mut self) {
-        // The master keeps edits until every worker has seen the snapshot before this one.
+        // The master keeps all edits until every worker has seen the snapshot before this one.
         let seen = if self.settled() { self.master.snapshot().epoch } else { 0 };
         let snapshot = self.master.release(seen);
         self.publisher.publish(snapshot);
         self.reclaim();
     }
 
-    /// Frees snapshots that every worker has left behind; how many.
+    /// Frees snapshots that no worker can look at any more. Returns how many were freed.
     pub fn reclaim(&mut self) -> usize {
         self.publisher.reclaim()
     }
 
-    /// Snapshots that are replaced and not freed yet.
+    /// How many snapshots are replaced and not freed yet.
     pub fn retired(&self) -> usize {
         self.publisher.retired()
     }
 
-    /// The number of the newest rules.
+    /// The epoch of the newest rules.
     pub fn epoch(&self) -> u64 {
         self.publisher.epoch()
     }
@@ -65,7 +66,7 @@ impl Rules {
         self.waits_for().is_none()
     }
 
-    /// The first worker that has not seen the newest rules.
+    /// The number of the first worker that has not seen the newest rules.
     pub fn waits_for(&self) -> Option<usize> {
         self.publisher.waits_for(self.epoch())
     }

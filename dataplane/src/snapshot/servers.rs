@@ -1,7 +1,9 @@
-//! The addresses whose packets may be replies to rewrite: real servers by NAT and FULLNAT.
+//! Addresses of real servers with NAT or FULLNAT. Packets from them may be replies that must be
+//! rewritten.
 //!
-//! Counted, as many destinations may have one address; in shards shared by reference, as services
-//! are. A deleted destination counts until its slot is given back, for its connections live on.
+//! Each address has a count, because several destinations may have the same address. The addresses
+//! are in shards that are shared by reference, like services. A deleted destination counts until
+//! its slot is freed, because its connections still live.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,10 +13,10 @@ use hashbrown::HashMap;
 
 use crate::snapshot::dest::DestInfo;
 
-/// A power of two.
+/// How many shards there are; a power of two.
 const SHARDS: usize = 256;
 
-/// Addresses of real servers, with the number of destinations that each is.
+/// The addresses of real servers, each with its number of destinations.
 #[derive(Clone, Debug)]
 pub struct Servers(Vec<Arc<HashMap<Ipv4Addr, u32>>>);
 
@@ -25,12 +27,12 @@ impl Default for Servers {
 }
 
 impl Servers {
-    /// Whether a destination by NAT or FULLNAT has this address.
+    /// Whether a destination with NAT or FULLNAT has this address.
     pub fn contains(&self, addr: Ipv4Addr) -> bool {
         self.0[shard(addr)].contains_key(&addr)
     }
 
-    /// Follows a destination slot from what it held to what it holds.
+    /// Notes that a destination slot held `old` and now holds `new`.
     pub(super) fn follow(&mut self, old: &DestInfo, new: &DestInfo) {
         let addr = |info: &DestInfo| {
             Some(info.addr).filter(|addr| info.method.is_translated() && !addr.is_unspecified())
@@ -75,7 +77,7 @@ mod tests {
         servers.follow(&direct, &fullnat);
         servers.follow(&nat, &DestInfo { available: false, ..nat });
         servers.follow(&fullnat, &none);
-        assert!(servers.contains(rip), "a deleted one has connections yet");
+        assert!(servers.contains(rip), "the deleted destination may still have connections");
         servers.follow(&nat, &none);
         assert!(!servers.contains(rip));
     }

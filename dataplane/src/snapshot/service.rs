@@ -1,6 +1,7 @@
-//! Virtual services: what a packet without a connection is looked up in.
+//! Virtual services. A packet without a connection looks its service up here.
 //!
-//! Services are shared by reference in shards, so that one change among 100 000 copies one shard.
+//! Services are in shards that are shared by reference. So a change of one service among 100 000
+//! copies one shard.
 
 use core::net::Ipv4Addr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::snapshot::cow::CowArray;
 use crate::time::Ticks;
 use crate::wire::l4;
 
-/// A service's slot; stable for its life, then used again.
+/// A service's slot. It stays the same while the service lives, and is then used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(u32);
 
@@ -38,20 +39,19 @@ impl ServiceId {
     }
 }
 
-/// What identifies a service to a packet.
+/// The packets that a service serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// Where the packet goes.
+    /// Packets to an address and port.
     Address {
         /// IP protocol number.
         protocol: u8,
         /// VIP.
         addr: Ipv4Addr,
-        /// Port, host order; 0 = all ports without a service of their own.
+        /// Port, host byte order. 0 means all ports that have no service of their own.
         port: u16,
     },
-    /// The firewall mark that the packet bears, whatever its protocol and wherever it goes; never
-    /// 0.
+    /// Packets with this firewall mark, whatever their protocol and destination. Never 0.
     Mark(u32),
 }
 
@@ -65,7 +65,7 @@ impl Selector {
         }
     }
 
-    /// The key in one word, no two the same.
+    /// The key in one word. Different keys have different words.
     #[inline]
     pub(crate) const fn word(self) -> u64 {
         match self {
@@ -80,14 +80,14 @@ impl Selector {
 /// Persistence of a service (`-p`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence {
-    /// Life of a template in seconds after its last use.
+    /// Lifetime of a template after its last use, in seconds.
     pub timeout: u32,
-    /// Clients that share these bits of their address share a server.
+    /// Clients whose addresses are equal in these bits get the same server.
     pub netmask: Ipv4Addr,
 }
 
 impl Persistence {
-    /// [`Self::timeout`] in ticks, as far as ticks can be compared.
+    /// [`Self::timeout`] in ticks, at most [`Ticks::FARTHEST`].
     pub const fn ticks(&self) -> u32 {
         let ticks = self.timeout.saturating_mul(Ticks::PER_SECOND);
         if ticks > Ticks::FARTHEST { Ticks::FARTHEST } else { ticks }
@@ -97,37 +97,37 @@ impl Persistence {
 /// The workers' mutable halves of a scheduler.
 #[derive(Debug)]
 pub struct SchedCells {
-    /// One state each worker.
+    /// One state for each worker.
     pub states: PerWorker<sched::State>,
-    /// When the states were made, in the order of all edits: later ones are replayed on them. When
-    /// a state outgrows its room control makes larger ones with the same number, and workers
-    /// carry their live values over.
+    /// The number of these states; edits and new states are numbered together. Later edits are
+    /// replayed on the states. If a list outgrows its states, control makes larger ones with the
+    /// same number, and workers move their values over.
     pub fresh_at: u64,
 }
 
-/// A virtual service, immutable; an edit makes another one in the same slot.
+/// A virtual service. It never changes; an edit makes a new one in the same slot.
 #[derive(Debug)]
 pub struct Service {
     /// Its slot.
     pub id: ServiceId,
-    /// What packets it serves.
+    /// Which packets it serves.
     pub key: Selector,
-    /// The scheduler's shared half: the destinations in list order and its tables.
+    /// The scheduler's shared half: the destinations in list order, and its lookup tables.
     pub plan: Arc<sched::Plan>,
     /// The scheduler's private halves.
     pub cells: Arc<SchedCells>,
-    /// Whether, and how, clients stick to their server.
+    /// Persistence, if clients keep their server.
     pub persistence: Option<Persistence>,
-    /// Each datagram is scheduled on its own (`-o`, UDP).
+    /// Each datagram is scheduled by itself (`-o`, UDP).
     pub one_packet: bool,
     /// FULLNAT's local addresses.
     pub locals: Arc<[Arc<LocalAddress>]>,
 }
 
-/// Shards of the index; a power of two.
+/// How many shards the index has; a power of two.
 const SHARDS: usize = 256;
 
-/// Services with the words of their keys. Operators choose these, so their hash needs no secret.
+/// Services with the words of their keys. Operators choose the keys, so the hash needs no secret.
 type Shard = HashTable<(u64, Arc<Service>)>;
 
 /// All services.
@@ -135,20 +135,20 @@ type Shard = HashTable<(u64, Arc<Service>)>;
 pub struct Services {
     shards: Vec<Arc<Shard>>,
     by_id: CowArray<Option<Arc<Service>>>,
-    /// How often they have changed.
+    /// How often the services have changed.
     version: u64,
     /// How many services there are.
     count: u32,
-    /// How many services go by a mark.
+    /// How many services have a mark as key.
     marked: u32,
     /// How many services have an address and port 0.
     any_port: u32,
-    /// How many TCP services have port 21: while there are any, data ports match them too.
+    /// How many TCP services have port 21. Packets to FTP data ports match such services too.
     ftp: u32,
-    /// How many services each VIP has, in shards of their own.
+    /// How many services each VIP has. These shards are separate.
     vips: Vec<Arc<HashMap<Ipv4Addr, u32>>>,
-    /// Those whose schedulers want looking after: they keep caches, or choose by what is measured
-    /// every so often.
+    /// The services whose schedulers must be tended regularly: they have caches, or they choose by
+    /// measured values.
     tended: Arc<Vec<ServiceId>>,
 }
 
@@ -170,7 +170,7 @@ impl Default for Services {
 
 const FTP: u16 = 21;
 const FTP_DATA: u16 = 20;
-/// Ports from here on need no privilege (`net.ipv4.ip_unprivileged_port_start`).
+/// The first port that needs no privilege (`net.ipv4.ip_unprivileged_port_start`).
 const UNPRIVILEGED: u16 = 1024;
 
 impl Services {
@@ -233,8 +233,9 @@ impl Services {
         self.by_id.get(id.index())?.as_ref()
     }
 
-    /// The service of a packet of the flow `key` that bears `mark`, 0 for none: the mark's, then
-    /// the exact one, FTP's, that of port 0 (`ip_vs_ctl.c: ip_vs_service_find`).
+    /// The service of a packet with `key` and `mark` (0 for none). These are tried in order: the
+    /// mark's service, the service of the same port, FTP's, the service of port 0
+    /// (`ip_vs_ctl.c: ip_vs_service_find`).
     pub fn find(&self, mark: u32, key: FlowKey) -> Option<&Arc<Service>> {
         let marked = self.find_marked(mark);
         if marked.is_some() {
@@ -258,7 +259,7 @@ impl Services {
         self.by_key(Selector::Address { protocol, addr, port: 0 })
     }
 
-    /// The service of packets that bear `mark`, 0 for none.
+    /// The service of packets with `mark`. `None` for mark 0.
     #[inline]
     pub fn find_marked(&self, mark: u32) -> Option<&Arc<Service>> {
         if mark == 0 || self.marked == 0 {
@@ -274,18 +275,18 @@ impl Services {
         found.map(|(_, service)| service)
     }
 
-    /// The services whose schedulers want looking after.
+    /// The services whose schedulers must be tended regularly.
     pub fn tended(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.tended.iter().filter_map(|id| self.by_id(*id))
     }
 
-    /// Another number after each change.
+    /// A number that is different after each change.
     #[inline]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether there are no services at all.
+    /// Whether there are no services.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -295,7 +296,7 @@ impl Services {
         self.vips[vip_shard(addr)].contains_key(&addr)
     }
 
-    /// All services, in no order.
+    /// All services, in any order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.by_id.iter().filter_map(|(_, service)| service.as_ref())
     }
@@ -305,14 +306,14 @@ fn vip_shard(addr: Ipv4Addr) -> usize {
     shard(spread(u64::from(addr.to_bits())))
 }
 
-/// A shard's table takes the bits below for the place and those above for the tag of an entry, so
-/// the shard is chosen by bits between.
+/// The shard of a hash. A shard's table uses the low bits of the hash for the place and the high
+/// bits for the tag of an entry. So the shard is chosen by bits between these.
 #[inline]
 const fn shard(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }
 
-/// Every bit of the word moves bits at both ends of the hash.
+/// A hash of a word. Every bit of the word changes low and high bits of the hash.
 #[inline]
 const fn spread(word: u64) -> u64 {
     let product = word as u128 * 0x9e37_79b9_7f4a_7c15;

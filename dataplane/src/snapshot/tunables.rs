@@ -3,23 +3,24 @@
 use crate::conn::tcp::TcpState;
 use crate::time::Ticks;
 
-/// What an operator may turn, as the packet path reads it.
+/// Timeouts and switches that an operator may change, as the packet path reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunables {
-    /// Timeouts of TCP connections in ticks, by state.
+    /// Timeouts of TCP connections in ticks, indexed by state.
     pub tcp_timeouts: [u32; TcpState::COUNT],
     /// Timeout of UDP connections in ticks.
     pub udp_timeout: u32,
-    /// `conn_reuse_mode`: what a SYN on an old connection does.
+    /// `conn_reuse_mode`: whether a SYN for an old connection begins a new one.
     pub conn_reuse_mode: u8,
-    /// `expire_nodest_conn`: connections of deleted destinations end at once instead of going
-    /// silent.
+    /// `expire_nodest_conn`: connections of deleted destinations end with their next packet.
+    /// Otherwise their packets are dropped.
     pub expire_nodest_conn: bool,
-    /// `expire_quiescent_template`: templates of weight-0 destinations are not used.
+    /// `expire_quiescent_template`: templates of destinations with weight 0 are not used.
     pub expire_quiescent_template: bool,
-    /// `sloppy_tcp`: any TCP packet may make a connection, not only a SYN.
+    /// `sloppy_tcp`: every TCP packet may make a connection, not only a SYN.
     pub sloppy_tcp: bool,
-    /// `pmtu_disc`: tunnels copy DF outwards and reject what does not fit.
+    /// `pmtu_disc`: tunnels copy DF to the outer header, and packets with DF that are too large are
+    /// refused with an error.
     pub pmtu_disc: bool,
 }
 

@@ -1,9 +1,9 @@
-//! The Internet checksum, whole and by difference.
+//! The Internet checksum, of whole data and of changes.
 //!
-//! Sums are over 16-bit words in native order: one's-complement addition does not care (RFC 1071
-//! §2B), so a sum of loaded bytes is stored back as loaded.
+//! Sums are computed over 16-bit words in native order. One's-complement addition works in either
+//! byte order (RFC 1071 §2B), so a sum of loaded words can be stored without swapping.
 
-/// The one's-complement sum of `bytes`, folded to 16 bits, not inverted.
+/// The one's-complement sum of `bytes`, folded to 16 bits and not inverted.
 pub fn sum(bytes: &[u8]) -> u16 {
     let mut total: u64 = 0;
     let (words, rest) = bytes.as_chunks::<4>();
@@ -27,27 +27,27 @@ pub const fn add(a: u16, b: u16) -> u16 {
     sum + carry as u16
 }
 
-/// What to add to a checksummed sum when `old` is replaced by `new`: `~old + new` (RFC 1624 §3).
+/// The change of a sum if `old` is replaced by `new`: `~old + new` (RFC 1624 §3).
 #[inline]
 pub fn delta(old: &[u8], new: &[u8]) -> u16 {
     add(!sum(old), sum(new))
 }
 
-/// [`delta`] of words of up to eight bytes, as they were loaded; or, when `new` is 0, the other of
-/// the two zeros there are in one's complement.
+/// [`delta`] of words of up to eight bytes, as they were loaded. If `new` is 0, the result may be
+/// the other one of the two zeros of one's complement.
 #[inline]
 pub const fn delta_of_words(old: u64, new: u64) -> u16 {
     fold_words((!old & 0xffff_ffff) + (!old >> 32) + (new & 0xffff_ffff) + (new >> 32))
 }
 
-/// The checksum field after a change of `delta` under it (RFC 1624 equation 3: `~(~HC + ~m + m')`).
+/// The checksum field after its data changed by `delta` (RFC 1624 equation 3: `~(~HC + ~m + m')`).
 #[inline]
 pub const fn apply(field: [u8; 2], delta: u16) -> [u8; 2] {
     (!add(!u16::from_ne_bytes(field), delta)).to_ne_bytes()
 }
 
-/// [`apply`] for UDP over IPv4, where 0 means "no checksum" (RFC 768): that stays, and a result of
-/// 0 becomes 0xFFFF.
+/// [`apply`] for UDP over IPv4, where 0 means "no checksum" (RFC 768). A field of 0 stays 0, and a
+/// result of 0 becomes 0xFFFF.
 #[inline]
 pub const fn apply_udp(field: [u8; 2], delta: u16) -> [u8; 2] {
     if u16::from_ne_bytes(field) == 0 {
@@ -57,13 +57,13 @@ pub const fn apply_udp(field: [u8; 2], delta: u16) -> [u8; 2] {
     if u16::from_ne_bytes(result) == 0 { [0xff, 0xff] } else { result }
 }
 
-/// The checksum field over `bytes` (whose own checksum field must be zero).
+/// The checksum field for `bytes`. Their checksum field must be zero.
 pub fn compute(bytes: &[u8]) -> [u8; 2] {
     (!sum(bytes)).to_ne_bytes()
 }
 
-/// The checksum field, in native order, over a header of these words as they were loaded, its own
-/// field zero.
+/// The checksum field, in native order, for a header of these words as they were loaded. Its
+/// checksum field must be zero.
 #[inline]
 pub const fn of_words(a: u32, b: u32, c: u32, d: u32, e: u32) -> u16 {
     !fold_words(a as u64 + b as u64 + c as u64 + d as u64 + e as u64)
@@ -72,15 +72,15 @@ pub const fn of_words(a: u32, b: u32, c: u32, d: u32, e: u32) -> u16 {
 /// Folds a sum of up to eight 32-bit words.
 #[inline]
 const fn fold_words(total: u64) -> u16 {
-    // Eight words are at most 2^35: each step leaves at most a carry more than 16 bits, and the
-    // third none.
+    // The sum of eight words is less than 2^35. After two steps at most one carry is left beyond 16
+    // bits, and after the third none.
     let total = (total & 0xffff) + (total >> 16);
     let total = (total & 0xffff) + (total >> 16);
     let total = (total & 0xffff) + (total >> 16);
     total as u16
 }
 
-/// The sum of the pseudo-header of TCP and UDP over IPv4: addresses, protocol, L4 length.
+/// The sum of the pseudo-header of TCP and UDP over IPv4: addresses, protocol, L4 length in bytes.
 #[inline]
 pub const fn pseudo_v4(addrs: [u8; 8], protocol: u8, l4_len: u16) -> u16 {
     let [a, b] = l4_len.to_be_bytes();
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// RFC 1071 §4.1 in plain words, kept slow on purpose.
+    /// RFC 1071 §4.1, written plainly and kept slow on purpose.
     fn oracle(bytes: &[u8]) -> u16 {
         let mut total: u32 = 0;
         for pair in bytes.chunks(2) {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_header_from_the_literature() {
+    fn a_known_ipv4_header_gets_its_known_checksum() {
         let header = [
             0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0, 0, 0xc0, 0xa8, 0x00, 0x01, 0xc0,
             0xa8, 0x00, 0xc7,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_of_five_words_carries_as_often_as_it_must() {
+    fn the_sum_of_five_words_adds_all_carries() {
         for word in [0, 0xffff, 0xffff_0000, u32::MAX, u32::MAX - 1] {
             let bytes = [word; 5].map(u32::to_ne_bytes);
             assert_eq!(of_words_in(bytes), oracle(bytes.as_flattened()).to_be_bytes());
@@ -137,17 +137,16 @@ mod tests {
     }
 
     #[test]
-    fn udp_zero_stays_and_a_zero_result_is_written_as_ones() {
+    fn a_udp_field_of_zero_stays_and_a_result_of_zero_becomes_ones() {
         assert_eq!(apply_udp([0, 0], 0x1234), [0, 0]);
-        // ~0xfffe = 1, and 1 + 0xfffe = 0xffff, whose inverse is 0: "no checksum" unless written as
-        // ones.
+        // ~0xfffe = 1, and 1 + 0xfffe = 0xffff. Its inverse is 0, which would mean "no checksum".
         assert_eq!(apply(0xfffe_u16.to_ne_bytes(), 0xfffe), [0, 0]);
         assert_eq!(apply_udp(0xfffe_u16.to_ne_bytes(), 0xfffe), [0xff, 0xff]);
     }
 
     proptest! {
         #[test]
-        fn whole_sum_is_the_rfc_sum(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn the_sum_of_bytes_is_the_rfc_sum(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             prop_assert_eq!(compute(&bytes), oracle(&bytes).to_be_bytes());
         }
 
@@ -157,14 +156,14 @@ mod tests {
         }
 
         #[test]
-        fn the_difference_of_words_is_that_of_their_bytes(old: [u8; 8], new: [u8; 8], field: [u8; 2]) {
+        fn the_delta_of_words_is_the_delta_of_their_bytes(old: [u8; 8], new: [u8; 8], field: [u8; 2]) {
             let words = delta_of_words(u64::from_ne_bytes(old), u64::from_ne_bytes(new));
             prop_assert_eq!(words, delta(&old, &new));
             prop_assert_eq!(apply(field, words), apply(field, delta(&old, &new)));
         }
 
         #[test]
-        fn by_difference_is_by_recomputation(
+        fn applying_a_delta_gives_the_recomputed_checksum(
             mut bytes in proptest::collection::vec(any::<u8>(), 2..200),
             new in proptest::collection::vec(any::<u8>(), 12),
             at in 0_usize..150,

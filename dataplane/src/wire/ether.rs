@@ -1,4 +1,4 @@
-//! Ethernet II. Frames with an 802.1Q tag are not looked into: they are Linux's.
+//! Ethernet II headers. Frames with an 802.1Q tag are not parsed: they are for Linux.
 
 use zerocopy::FromBytes;
 use zerocopy::Immutable;
@@ -37,11 +37,11 @@ pub struct EtherHeader {
     pub dst: Mac,
     /// Source.
     pub src: Mac,
-    /// Type of what follows.
+    /// Type of the payload.
     pub ethertype: U16,
 }
 
-/// Length of an untagged header.
+/// Length of an untagged header, in bytes.
 pub const ETHER_LEN: usize = size_of::<EtherHeader>();
 /// Ethertype of IPv4.
 pub const IPV4: u16 = 0x0800;

@@ -1,4 +1,4 @@
-//! ICMP for IPv4 (RFC 792): errors, the only messages a balancer reads or writes.
+//! ICMP errors for IPv4 (RFC 792). A balancer reads and writes no other ICMP messages.
 
 use zerocopy::FromBytes;
 use zerocopy::Immutable;
@@ -7,7 +7,7 @@ use zerocopy::KnownLayout;
 use zerocopy::Unaligned;
 use zerocopy::network_endian::U16;
 
-/// The header of an ICMP error; the offending packet's header and first bytes follow.
+/// The header of an ICMP error. The header and the first bytes of the offending packet follow it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct IcmpHeader {
@@ -15,15 +15,15 @@ pub struct IcmpHeader {
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// Checksum over the whole message, as it lies in the packet.
+    /// Checksum over the whole message, as it is in the packet.
     pub checksum: [u8; 2],
     /// Unused.
     pub unused: U16,
-    /// Next-hop MTU, in frag-needed messages (RFC 1191).
+    /// MTU of the next hop in bytes, in frag-needed messages (RFC 1191).
     pub mtu: U16,
 }
 
-/// Length of an ICMP error's header.
+/// Length of an ICMP error's header, in bytes.
 pub const ICMP_LEN: usize = size_of::<IcmpHeader>();
 
 /// Destination unreachable.
@@ -41,23 +41,23 @@ pub enum IcmpError {
         /// Next-hop MTU in bytes.
         mtu: u16,
     },
-    /// There is no way to the real server.
+    /// There is no route to the real server, or a neighbour did not answer.
     HostUnreachable,
     /// The service has no destination to offer.
     PortUnreachable,
-    /// What a router on the way says, about a packet that was tunnelled.
+    /// An error of a router on the path, about a packet that was tunnelled.
     Relayed {
         /// Type.
         kind: u8,
         /// Code.
         code: u8,
     },
-    /// The TTL ran out here.
+    /// The TTL ran out at the director.
     TimeExceeded,
 }
 
 impl IcmpError {
-    /// (type, code, MTU field).
+    /// The values of (type, code, MTU field).
     pub const fn fields(self) -> (u8, u8, u16) {
         match self {
             Self::FragNeeded { mtu } => (UNREACHABLE, 4, mtu),

@@ -17,7 +17,7 @@ pub struct Ipv4Header {
     pub version_ihl: u8,
     /// Type of service: DSCP and ECN.
     pub tos: u8,
-    /// Length of header and payload.
+    /// Length of header and payload, in bytes.
     pub total_len: U16,
     /// Identification.
     pub id: U16,
@@ -27,26 +27,27 @@ pub struct Ipv4Header {
     pub ttl: u8,
     /// Protocol of the payload.
     pub protocol: u8,
-    /// Header checksum, as it lies in the packet.
+    /// Header checksum, as it is in the packet.
     pub checksum: [u8; 2],
     /// Source and destination address.
     pub addrs: [u8; 8],
 }
 
-/// Length of a header without options.
+/// Length of a header without options, in bytes.
 pub const IPV4_LEN: usize = size_of::<Ipv4Header>();
 /// The don't-fragment bit of [`Ipv4Header::fragment`].
 pub const DONT_FRAGMENT: u16 = 0x4000;
-/// More-fragments and the offset: any of these set means "a fragment".
+/// The bits for "more fragments" and for the offset. If any of them is set, the packet is a
+/// fragment.
 pub const FRAGMENT_MASK: u16 = 0x3fff;
-/// The offset alone: set in all fragments but the first.
+/// The bits for the offset. It is not 0 in all fragments except the first.
 pub const OFFSET_MASK: u16 = 0x1fff;
 
-/// What lowering the TTL by one adds to the header's sum (~0x0100 in wire order).
+/// The change of the header's sum if the TTL is lowered by one (~0x0100 in wire order).
 pub const TTL_STEP: u16 = u16::from_ne_bytes([0xfe, 0xff]);
 
 impl Ipv4Header {
-    /// Header length in bytes, as the header says.
+    /// Header length in bytes, as the header gives it.
     #[inline]
     pub const fn header_len(&self) -> usize {
         (self.version_ihl & 0xf) as usize * 4

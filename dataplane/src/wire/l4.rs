@@ -1,4 +1,4 @@
-//! TCP and UDP: the parts that a layer-4 balancer reads and rewrites.
+//! Headers of TCP and UDP.
 
 use zerocopy::FromBytes;
 use zerocopy::Immutable;
@@ -55,13 +55,13 @@ pub struct TcpHeader {
     pub flags: u8,
     /// Window.
     pub window: U16,
-    /// Checksum, as it lies in the packet.
+    /// Checksum, as it is in the packet.
     pub checksum: [u8; 2],
     /// Urgent pointer.
     pub urgent: U16,
 }
 
-/// Length of a TCP header without options.
+/// Length of a TCP header without options, in bytes.
 pub const TCP_LEN: usize = size_of::<TcpHeader>();
 
 /// TCP flag bits.
@@ -72,7 +72,7 @@ pub mod flag {
     pub const SYN: u8 = 0x02;
     /// Reset the connection.
     pub const RST: u8 = 0x04;
-    /// The acknowledgement field counts.
+    /// The acknowledgement field is valid.
     pub const ACK: u8 = 0x10;
 }
 
@@ -82,11 +82,11 @@ pub mod flag {
 pub struct UdpHeader {
     /// Source and destination port.
     pub ports: [u8; 4],
-    /// Length of header and data.
+    /// Length of header and data, in bytes.
     pub len: U16,
-    /// Checksum, as it lies in the packet; 0 = none.
+    /// Checksum, as it is in the packet; 0 means none.
     pub checksum: [u8; 2],
 }
 
-/// Length of a UDP header.
+/// Length of a UDP header, in bytes.
 pub const UDP_LEN: usize = size_of::<UdpHeader>();

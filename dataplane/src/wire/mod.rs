@@ -1,7 +1,8 @@
-//! Views of headers as they lie in a packet.
+//! Views of headers, as they are in a packet.
 //!
-//! Each is a `zerocopy` struct of network-endian fields: no copy, no unswapped port. A view judges
-//! nothing; [`crate::meta`] checks lengths once and the stages after it rely on that.
+//! Each view is a `zerocopy` struct of network-endian fields. So nothing is copied, and no code can
+//! forget to swap bytes. A view checks nothing: [`crate::meta`] checks lengths once, and later
+//! stages rely on that.
 
 pub mod checksum;
 pub mod ether;

@@ -1,15 +1,15 @@
-//! TCP and UDP checksums that their sender left unfinished.
+//! TCP and UDP checksums that the sender left unfinished.
 //!
-//! A virtual machine or a container hands its packets over without a checksum: the field holds the
-//! sum of the pseudo-header alone, not inverted, and the device is to do the rest
-//! (`net/ipv4/tcp_ipv4.c: __tcp_v4_send_check`, `CHECKSUM_PARTIAL`). On a wire it would; between
-//! virtual devices nobody does, and whoever checks drops the packet. Metadata that says so does not
-//! get as far as a user of AF_XDP, so such a packet is known by its field.
+//! A virtual machine or a container hands its packets over without a finished checksum: the field
+//! holds only the sum of the pseudo-header, not inverted. The device shall do the rest
+//! (`net/ipv4/tcp_ipv4.c: __tcp_v4_send_check`, `CHECKSUM_PARTIAL`). A real device does it. Between
+//! virtual devices nobody does it, and a receiver that checks the checksum drops the packet. The
+//! kernel has a flag for such packets, but a user of AF_XDP does not see it. So such a packet is
+//! recognised by its checksum field.
 //!
-//! Of 65 536 finished packets one has this field by chance. To finish it again does no harm: what
-//! is computed over a packet that is whole is what its field holds already. A packet that was
-//! damaged on its way gets a right checksum then; that the sum of a damaged packet is right by
-//! chance is just as likely, with or without this.
+//! One of 65 536 finished packets has such a field by chance. To finish it again does no harm: the
+//! result is the value that the field already has. If such a packet was damaged on its way, it gets
+//! a right checksum. But that is as likely as a damaged packet whose checksum is right by chance.
 
 use zerocopy::FromBytes;
 
@@ -22,22 +22,22 @@ use crate::wire::ipv4::IPV4_LEN;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 
-/// Length of an IPv6 header (RFC 8200 §3).
+/// Length of an IPv6 header, in bytes (RFC 8200 §3).
 const IPV6_LEN: usize = 40;
 /// Ethertype of IPv6.
 const IPV6: u16 = 0x86dd;
 
-/// Finishes the checksum of the TCP or UDP packet in `frame` if it is unfinished; whether that
-/// changed anything, so not of a finished one that looks so by chance. Looks at IPv4 and IPv6
-/// without a VLAN tag. Of fragments and behind extension headers none is unfinished: Linux itself
-/// finishes those.
+/// Finishes the checksum of the TCP or UDP packet in `frame` if it is unfinished. Returns whether
+/// the frame changed; so it returns false for a finished packet that only looks unfinished. Handles
+/// IPv4 and IPv6 without a VLAN tag. Fragments and packets with extension headers are never
+/// unfinished: Linux finishes them itself.
 #[inline]
 pub fn finish(frame: &mut [u8]) -> bool {
     !is_plainly_finished(frame) && finish_any(frame)
 }
 
-/// Whether `frame` is what nearly all frames are, TCP or UDP over IPv4 without options or
-/// fragments, and its checksum is not unfinished. Says no of other frames.
+/// Whether `frame` is TCP or UDP over IPv4 without options, is not a fragment, and its checksum is
+/// finished. Nearly all frames are such frames. Returns false for all others.
 #[inline]
 fn is_plainly_finished(frame: &[u8]) -> bool {
     const L4: usize = ETHER_LEN + IPV4_LEN;
@@ -72,7 +72,7 @@ fn finish_any(frame: &mut [u8]) -> bool {
     segment[field..field + 2] != before
 }
 
-/// Where the TCP or UDP segment lies, its length, its protocol and the sum of its pseudo-header.
+/// The TCP or UDP segment: its offset, its length, its protocol and the sum of its pseudo-header.
 #[inline]
 fn segment(frame: &[u8]) -> Option<(usize, usize, u8, u16)> {
     let (ether, packet) = EtherHeader::ref_from_prefix(frame).ok()?;
@@ -108,7 +108,7 @@ fn known(protocol: u8) -> Option<u8> {
 fn compute(segment: &mut [u8], field: usize, protocol: u8, pseudo: u16) {
     segment[field..field + 2].fill(0);
     let sum = !checksum::add(checksum::sum(segment), pseudo);
-    // "No checksum" in UDP (RFC 768).
+    // With UDP 0 means "no checksum" (RFC 768).
     let sum = if protocol == l4::UDP && sum == 0 { 0xffff } else { sum };
     segment[field..field + 2].copy_from_slice(&sum.to_ne_bytes());
 }
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// A finished packet of an independent library.
+    /// A finished packet, made by an independent library.
     fn packet(v6: bool, tcp: bool, payload: &[u8], seed: u8) -> Vec<u8> {
         let step = PacketBuilder::ethernet2([2; 6], [4; 6]);
         let step = if v6 {
@@ -139,7 +139,7 @@ mod tests {
         frame
     }
 
-    /// The same as its sender leaves it when a device is to finish it.
+    /// The same packet as a sender leaves it for the device to finish.
     fn unfinished(frame: &[u8]) -> Vec<u8> {
         let (at, _, protocol, pseudo) = segment(frame).unwrap();
         let field = at + if protocol == l4::TCP { 16 } else { 6 };
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_linux_leaves_in_the_field_is_known() {
+    fn a_field_that_linux_left_unfinished_is_recognised() {
         // A SYN-ACK of Linux 6.1 over veth: 10.2.0.11:80 to 10.1.0.10:40000, 40 bytes of TCP, field
         // 0x163d.
         let mut frame = packet(false, true, &[0; 20], 1);
@@ -162,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_unfinished_packet_becomes_the_finished_one(
+        fn an_unfinished_packet_becomes_the_finished_packet(
             v6: bool, tcp: bool, payload in proptest::collection::vec(any::<u8>(), 0..300), seed: u8, padding in 0..9_usize,
         ) {
             let right = packet(v6, tcp, &payload, seed);
@@ -171,14 +171,14 @@ mod tests {
             frame.resize(frame.len() + padding, 0xee);
             prop_assert_eq!(finish(&mut frame), unlike);
             prop_assert_eq!(&frame[..right.len()], &right[..]);
-            // By chance the field may hold what marks an unfinished one; the packet stays as it is
-            // all the same.
+            // By chance a finished field may look unfinished. The packet must not change then
+            // either.
             prop_assert!(!finish(&mut frame));
             prop_assert_eq!(&frame[..right.len()], &right[..]);
         }
 
         #[test]
-        fn nothing_but_a_field_is_ever_changed(mut frame in proptest::collection::vec(any::<u8>(), 0..120)) {
+        fn only_the_checksum_field_is_ever_changed(mut frame in proptest::collection::vec(any::<u8>(), 0..120)) {
             if frame.len() > 23 {
                 frame[12..14].copy_from_slice(&[8, 0]);
                 frame[14] = 0x45 + frame[14] % 12;
@@ -192,8 +192,8 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_packet_whose_checksum_looks_unfinished_is_not_changed() {
-        // Payload by which the finished checksum equals the pseudo-header's sum: searched for.
+    fn a_finished_packet_that_looks_unfinished_is_not_changed() {
+        // Search for a payload whose finished checksum equals the sum of the pseudo-header.
         let mut found = 0;
         for n in 0..=u16::MAX {
             let mut frame = packet(false, true, &n.to_be_bytes(), 3);
