@@ -1,8 +1,9 @@
 //! Forwarding a packet by the four methods.
 //!
-//! [`send`] does in order what `net/netfilter/ipvs/ip_vs_xmit.c` does for all methods: next hop,
-//! TTL, MTU, rewrite. Addresses, ports and checksums were compiled into the connection when it was
-//! made (see [`crate::conn::entry`]), so NAT and FULLNAT are one code, in both directions.
+//! [`send`] does the same steps for all methods, as `net/netfilter/ipvs/ip_vs_xmit.c` does: next
+//! hop, TTL, MTU, rewrite. Addresses, ports and checksum deltas were compiled into the connection
+//! when it was made (see [`crate::conn::entry`]). So NAT and FULLNAT are one code in both
+//! directions.
 
 pub mod icmp;
 pub mod limit;

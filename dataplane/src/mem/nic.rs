@@ -18,7 +18,7 @@ use crate::wire::ipv4::FRAGMENT_MASK;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::l4;
 
-/// Entries of a card's redirection table, if nothing else is said; many real cards have as many.
+/// How many entries a card's redirection table has by default. Many real cards have as many.
 const TABLE_LEN: usize = 128;
 
 /// The abilities of a card. By default it has none.
