@@ -12,9 +12,13 @@ build() {
     (cd "$REPO" && "$cargo" build --release --locked --bin viplined --bin vipline) || die "the build failed (above)"
 }
 
+# Writes the configuration, and forgets the state of the director before. Tests of the state use
+# director_again.
 director_config() {
+    rm -rf "$LAB_DIR/state"
     cat >"$LAB_DIR/vipline.toml" <<TOML
 poll = "adaptive"
+state_dir = "state"
 memory_mb = 256
 max_connections = 65536
 
@@ -35,13 +39,18 @@ TOML
 
 # The command line. Tests also use it for a second daemon that must fail.
 director_command() {
-    echo "$BIN/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/run" --state-dir "$LAB_DIR/state"
+    echo "$BIN/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/run"
 }
 
 director_start() {
-    local command
     [[ -x $BIN/viplined && -x $BIN/vipline ]] || die "no viplined and vipline in $BIN"
     director_config
+    director_again
+}
+
+# Starts viplined with the configuration and the state that are there.
+director_again() {
+    local command
     read -ra command < <(director_command)
     spawn director viplined "${command[@]}"
     wait_ready 20 viplined vipline status

@@ -24,6 +24,8 @@ mod notes;
 mod port;
 mod preflight;
 mod privilege;
+mod remember;
+mod state;
 pub mod survey;
 mod tables;
 mod trouble;
@@ -52,6 +54,9 @@ use self::door::Door;
 use self::links::PortLinks;
 use self::listing::Listing;
 use self::memory::MemoryError;
+use self::remember::Remembered;
+use self::state::Kept;
+use self::state::keeper::Keeper;
 use self::survey::Survey;
 use self::tables::Made;
 use self::workers::{Clock, Leash, PacketCost};
@@ -69,7 +74,6 @@ use linux::notify;
 use linux::pump::{Bell, Pump};
 use linux::signals::{Signal, Signals};
 use linux::{Mirror, MirrorEvent, Tap, affinity};
-use lvs::ipvs::{self, Rule};
 use model::{ModelOptions, TICK};
 
 /// While a worker tells a page of connections, control looks at it only once in this time.
@@ -97,6 +101,8 @@ pub struct DaemonOptions {
     pub config: PathBuf,
     /// Where the control socket is.
     pub runtime_dir: PathBuf,
+    /// Where the state is kept. `None` leaves it to the configuration.
+    pub state_dir: Option<PathBuf>,
     /// The log.
     pub log: Log,
 }
@@ -130,6 +136,8 @@ struct Daemon {
     told_short: Told,
     devices: Devices,
     links: PortLinks,
+    /// Writes the rules to the state directory.
+    keeper: Keeper,
     max_connections: u32,
     table_bytes: u64,
     started: Instant,
@@ -144,6 +152,7 @@ pub fn run(options: &DaemonOptions) -> Result<(), DaemonError> {
     // This is done before anything else is made, because a second daemon must not touch the first
     // one's devices.
     let dir = RuntimeDir::claim(&options.runtime_dir).map_err(runtime)?;
+    let remembered = Remembered::open(options, &config)?;
     // Threads inherit the CPUs that control may use, and the blocked signals.
     if let Err(error) = affinity::pin(&config.control_cpus) {
         tracing::warn!("{error}");
@@ -164,9 +173,9 @@ pub fn run(options: &DaemonOptions) -> Result<(), DaemonError> {
             return Ok(());
         }
     };
-    let mut daemon = Daemon::start(config, survey, dir.path(), tables)?;
-    let marked = daemon.director.change_marks(marks).map_err(runtime);
-    if let Err(error) = marked.and_then(|()| daemon.load(&rules)) {
+    let (keeper, start) = remembered.keeper()?;
+    let mut daemon = Daemon::start(config, survey, dir.path(), tables, keeper)?;
+    if let Err(error) = daemon.begin(start, &rules, marks) {
         daemon.stop();
         return Err(error);
     }
@@ -197,6 +206,7 @@ impl Daemon {
         survey: Survey,
         runtime_dir: &Path,
         tables: Tables,
+        keeper: Keeper,
     ) -> Result<Self, DaemonError> {
         for port in &config.ports {
             if let Some(iface) = port.device.kernel_interface() {
@@ -259,6 +269,7 @@ impl Daemon {
             told_short: Told::default(),
             devices,
             links,
+            keeper,
             table_bytes,
             started: Instant::now(),
         })
@@ -337,6 +348,7 @@ impl Daemon {
                     self.director.reclaim();
                     self.empty_trash();
                     self.log_notes();
+                    self.remember();
                     if std::mem::take(&mut self.hops_changed) {
                         self.keep_neighbours();
                     }
@@ -386,6 +398,9 @@ impl Daemon {
                 tracing::error!("a worker did not end well: {error}");
             }
         }
+        if let Err(why) = self.keeper.finish(|| Kept::of(&self.director)) {
+            tracing::error!("{why}; the next start will know older rules");
+        }
         // The pump drops the host interfaces; the buffers it still holds go back before the pool
         // goes.
         drop(self.pump.stop());
@@ -428,19 +443,4 @@ fn report_memory(config: &Config, devices: &Devices) {
 fn secrets() -> Result<Secrets, DaemonError> {
     let drawn = Secrets::draw(getrandom::u64);
     drawn.map_err(|error| runtime(format!("the kernel gives no random numbers: {error}")))
-}
-
-impl Daemon {
-    /// Loads the rules of the configuration: all of them or none.
-    fn load(&mut self, rules: &[Rule]) -> Result<(), DaemonError> {
-        let Err(refused) = self.change(rules.iter().map(|rule| rule.change.clone()).collect()) else {
-            return Ok(());
-        };
-        let path = self.config.rules.clone().unwrap_or_default();
-        let why = match rules.get(refused.index) {
-            Some(rule) => format!("line {}: {}", rule.line, ipvs::explained(rule.operation, &refused.error)),
-            None => refused.to_string(),
-        };
-        Err(DaemonError::Usage(format!("{}: {why}", path.display())))
-    }
 }

@@ -12,7 +12,9 @@ impl Daemon {
     pub(super) fn notes(&self) -> Vec<String> {
         let short = self.shortages().into_iter().map(|shortage| shortage.to_string());
         let door = self.door_note.iter().cloned();
-        let own = door.chain(self.offloading_ports().map(offload)).chain(self.shut_out()).chain(short);
+        let state = self.keeper.trouble().map(str::to_owned);
+        let own =
+            door.chain(state).chain(self.offloading_ports().map(offload)).chain(self.shut_out()).chain(short);
         own.chain(self.director.advice()).collect()
     }
 

@@ -245,6 +245,7 @@ impl Director {
             }
             Applied::LocalAddressRemoved { service, .. } => self.compile_service(*service),
             Applied::TimeoutsSet(timeouts) => self.compile_timeouts(*timeouts),
+            Applied::TunableSet => self.compile_tunables(),
         }
     }
 
@@ -333,6 +334,20 @@ impl Director {
         tunables.tcp_timeouts[TcpState::Established as usize] = timeouts.tcp * Ticks::PER_SECOND;
         tunables.tcp_timeouts[TcpState::FinWait as usize] = timeouts.tcp_fin * Ticks::PER_SECOND;
         tunables.udp_timeout = timeouts.udp * Ticks::PER_SECOND;
+    }
+
+    /// Gives the packet path the tunables that it reads. Like Linux, it takes any number but 0 as
+    /// "on".
+    fn compile_tunables(&mut self) {
+        let said = self.model.tunables();
+        let tunables = self.rules.master.tunables_mut();
+        // A bit mask. Only bit 1 is asked for, besides whether there is any bit.
+        let reuse = said.get("conn_reuse_mode");
+        tunables.conn_reuse_mode = u8::from(reuse != 0) | (reuse & 2) as u8;
+        tunables.expire_nodest_conn = said.get("expire_nodest_conn") != 0;
+        tunables.expire_quiescent_template = said.get("expire_quiescent_template") != 0;
+        tunables.sloppy_tcp = said.get("sloppy_tcp") != 0;
+        tunables.pmtu_disc = said.get("pmtu_disc") != 0;
     }
 }
 

@@ -135,6 +135,8 @@ pub struct ModelOptions {
     pub schedulers: BTreeSet<String>,
     /// The size of the tables of `mh`. It limits the destinations of a service with `mh`.
     pub mh_size: MhSize,
+    /// The machine's memory in pages; Linux computes the default of `sync_qlen_max` from it.
+    pub memory_pages: u64,
 }
 
 impl ModelOptions {
@@ -160,6 +162,7 @@ impl ModelOptions {
             capabilities: Capabilities::ALL,
             limits: Limits::default(),
             mh_size: MhSize::default(),
+            memory_pages: 0,
             schedulers: SCHEDULERS.iter().map(|name| (*name).to_owned()).collect(),
         }
     }

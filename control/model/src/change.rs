@@ -33,6 +33,8 @@ pub enum Change {
     DeleteLocalAddress(ServiceKey, IpAddr),
     /// `--set`: a value of 0 keeps that timeout as it is.
     SetTimeouts(Timeouts),
+    /// `sysctl -w net.ipv4.vs.NAME=VALUE`: the name without `net.ipv4.vs.`, and the value.
+    SetTunable(String, String),
 }
 
 /// What a change did. The compiler of the rules then updates those parts and no others.
@@ -97,6 +99,8 @@ pub enum Applied {
     },
     /// The connection timeouts were set; these are the new ones.
     TimeoutsSet(Timeouts),
+    /// A tunable was set. The model has the values of all.
+    TunableSet,
 }
 
 /// Where an added destination's slot comes from.

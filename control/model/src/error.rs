@@ -33,6 +33,9 @@ pub enum ModelError {
     /// `ENOENT`: the service has no such local address.
     #[error("No such local address")]
     NoLocalAddress,
+    /// `ENOENT`: there is no such tunable.
+    #[error("net.ipv4.vs.{0}: there is no such tunable")]
+    NoTunable(String),
     /// `EINVAL`: a server must have a unicast address.
     #[error("Address {0} is not unicast")]
     NotUnicast(IpAddr),
@@ -102,6 +105,8 @@ pub enum Invalid {
     Family,
     /// A connection timeout above the longest one.
     Timeout,
+    /// A value that a tunable cannot have.
+    Tunable,
 }
 
 impl fmt::Display for Invalid {
@@ -113,6 +118,7 @@ impl fmt::Display for Invalid {
             Self::TunnelPort => "tunnel port 0",
             Self::Family => "address family",
             Self::Timeout => "connection timeout",
+            Self::Tunable => "value of a tunable",
         })
     }
 }

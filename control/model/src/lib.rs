@@ -25,6 +25,7 @@ mod slab;
 mod tests;
 mod timeouts;
 mod trash;
+mod tunables;
 
 pub use capabilities::{Capabilities, HostAddresses, Limits, ModelOptions, SCHEDULERS};
 pub use change::{Applied, BatchError, Change, Origin, RemovedService};
@@ -38,3 +39,4 @@ pub use marks::{
 pub use rules::{Destination, Model, Service};
 pub use service::{Family, PersistenceMask, Protocol, ServiceFlags, ServiceKey, ServiceSlot, ServiceSpec};
 pub use timeouts::Timeouts;
+pub use tunables::{Tunable, Tunables};

@@ -15,6 +15,7 @@ use super::service::{Family, PersistenceMask, ServiceKey, ServiceSlot, ServiceSp
 use super::slab::Slab;
 use super::timeouts::Timeouts;
 use super::trash::Trash;
+use super::tunables::Tunables;
 
 /// All rules of the director.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct Model {
     options: ModelOptions,
     host: HostAddresses,
     timeouts: Timeouts,
+    tunables: Tunables,
     services: Slab<Service>,
     service_slots: HashMap<ServiceKey, ServiceSlot>,
     destinations: Slab<Destination>,
@@ -69,6 +71,7 @@ impl Model {
     pub fn new(options: ModelOptions) -> Self {
         let limits = options.limits;
         Self {
+            tunables: Tunables::new(options.memory_pages),
             options,
             host: HostAddresses::default(),
             timeouts: Timeouts::default(),
@@ -99,6 +102,10 @@ impl Model {
             Change::SetTimeouts(timeouts) => {
                 self.timeouts = self.timeouts.set(timeouts)?;
                 Ok(Applied::TimeoutsSet(self.timeouts))
+            }
+            Change::SetTunable(name, value) => {
+                self.tunables.set(&name, &value)?;
+                Ok(Applied::TunableSet)
             }
         }
     }
@@ -217,6 +224,11 @@ impl Model {
     /// The connection timeouts.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    /// The tunables.
+    pub fn tunables(&self) -> &Tunables {
+        &self.tunables
     }
 
     /// The options of this model.

@@ -62,6 +62,7 @@ expect_true "without its XDP program: the last line says why" "XDP program was t
 cat >"$LAB_DIR/vipline.toml" <<TOML
 memory_mb = 256
 max_connections = 65536
+state_dir = "state"
 [[port]]
 name = "wan"
 device = "memif:id=0,role=server,socket=$LAB_DIR/memif,socket-abstract=no"

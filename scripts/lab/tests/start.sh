@@ -39,10 +39,13 @@ refused "marks of an unknown interface" 2 "wrong.marks: "
 down "marks of an unknown interface"
 
 device af_xdp:xwan
-director_command() { echo "$BIN/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/${1:-run}"; }
+director_command() {
+    local name=${1:-run}
+    echo "$BIN/viplined" --config "$LAB_DIR/vipline.toml" --runtime-dir "$LAB_DIR/$name" --state-dir "$LAB_DIR/$name-state"
+}
 long=$(printf 'x%.0s' {1..100})
 refused "a runtime directory too long for a socket" 1 "choose a shorter --runtime-dir" \
-    bash -c "shift 4; exec \"$BIN/viplined\" --config \"$LAB_DIR/vipline.toml\" --runtime-dir \"$LAB_DIR/$long\"" --
+    bash -c "shift 4; exec \"$BIN/viplined\" --config \"$LAB_DIR/vipline.toml\" --runtime-dir \"$LAB_DIR/$long\" --state-dir \"$LAB_DIR/state\"" --
 down "a runtime directory too long for a socket"
 
 in_director ip link add wan0 type veth peer name wan9

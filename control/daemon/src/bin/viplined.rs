@@ -20,7 +20,8 @@ struct Args {
     /// Where the control socket is.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
     runtime_dir: PathBuf,
-    /// A directory for what outlives the daemon, which is nothing so far.
+    /// Where rules are kept while no daemon runs [default: state_dir of the configuration, or
+    /// /var/lib/vipline]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Say more; twice for everything.
@@ -43,10 +44,8 @@ fn main() -> ExitCode {
         }
     };
     log.install(level);
-    if let Some(dir) = args.state_dir {
-        tracing::debug!("state directory {}: nothing is kept there", dir.display());
-    }
-    let ended = run(&DaemonOptions { config: args.config, runtime_dir: args.runtime_dir, log: log.clone() });
+    let Args { config, runtime_dir, state_dir, .. } = args;
+    let ended = run(&DaemonOptions { config, runtime_dir, state_dir, log: log.clone() });
     let code = match ended {
         Ok(()) => 0,
         Err(error) => {

@@ -35,6 +35,7 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
         .marks
         .map(|marks| named_file(source, marks, "marks", "`vipline mark save` writes"))
         .transpose()?;
+    let state_dir = file.state_dir.map(|dir| state_dir(source, &dir)).transpose()?;
     if file.port.is_empty() {
         return Err(source.error(
             source.text.len()..source.text.len(),
@@ -58,6 +59,7 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
         mh_size,
         rules,
         marks,
+        state_dir,
         ports,
     })
 }
@@ -202,6 +204,14 @@ fn named_file(
             ),
         )),
     }
+}
+
+/// The directory may be missing: the daemon makes it.
+fn state_dir(source: Source<'_>, dir: &Spanned<String>) -> Result<PathBuf, ConfigError> {
+    if dir.get_ref().is_empty() {
+        return Err(source.error(dir.span(), "`state_dir` is empty; expected the path of a directory"));
+    }
+    Ok(source.path.parent().unwrap_or(source.path).join(dir.get_ref()))
 }
 
 /// What the ports before this one have taken.

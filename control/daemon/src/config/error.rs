@@ -129,6 +129,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("routes", "a list of routes, as in [\"default via 192.0.2.254\"]"),
     ("rules", "a string: the path of a file, relative to this one"),
     ("rx_checksum", "\"trust\" or \"verify\""),
+    ("state_dir", "a string: the path of a directory, relative to this file"),
 ];
 
 fn expected(key: &str) -> Option<&'static str> {

@@ -42,6 +42,9 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// The file with the mark rules to load at start; a path like that of `rules`.
     pub marks: Option<PathBuf>,
+    /// Where the state is kept, unless the command line says otherwise; a path like that of
+    /// `rules`.
+    pub state_dir: Option<PathBuf>,
     /// The ports, in the order of the file. Never empty.
     pub ports: Vec<PortConfig>,
 }

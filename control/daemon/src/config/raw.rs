@@ -18,6 +18,7 @@ pub(super) struct File {
     pub(super) mh_table_index: Option<Spanned<u32>>,
     pub(super) rules: Option<Spanned<String>>,
     pub(super) marks: Option<Spanned<String>>,
+    pub(super) state_dir: Option<Spanned<String>>,
     pub(super) http: Option<Spanned<toml::Value>>,
     #[serde(default)]
     pub(super) port: Vec<Port>,

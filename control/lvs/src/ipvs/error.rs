@@ -28,7 +28,9 @@ pub fn refusal(operation: Operation, error: &ModelError) -> String {
         }
         (ModelError::Full { .. }, _) => "Memory allocation problem",
         (ModelError::Unsupported(Feature::Ipv6), _) => "Operation not supported with IPv6",
-        (ModelError::Unsupported(_) | ModelError::TooManyForMh(_), _) => return error.to_string(),
+        (ModelError::Unsupported(_) | ModelError::TooManyForMh(_) | ModelError::NoTunable(_), _) => {
+            return error.to_string();
+        }
     };
     text.to_owned()
 }

@@ -25,7 +25,8 @@ pub fn errno(error: &ModelError) -> Errno {
         ModelError::NoScheduler(_)
         | ModelError::NoEngine(_)
         | ModelError::NoDestination
-        | ModelError::NoLocalAddress => Errno::ENOENT,
+        | ModelError::NoLocalAddress
+        | ModelError::NoTunable(_) => Errno::ENOENT,
         ModelError::NotUnicast(_) | ModelError::Invalid(_) | ModelError::TooManyForMh(_) => Errno::EINVAL,
         ModelError::NegativeWeight(_) | ModelError::ThresholdOrder { .. } => Errno::ERANGE,
         ModelError::Full { .. } => Errno::ENOMEM,
