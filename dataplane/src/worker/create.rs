@@ -1,4 +1,4 @@
-//! The connection that is made: its keys, its rewrite, its first timer.
+//! Making a connection: its keys, its rewrite, its first timer.
 //!
 //! Must agree with `net/netfilter/ipvs/ip_vs_conn.c: ip_vs_conn_new, ip_vs_bind_dest`.
 
@@ -24,8 +24,8 @@ use crate::worker::flows::Flows;
 use crate::worker::wanted::Intent;
 
 impl Flows {
-    /// Makes the connection, counts it at its destination and starts its timer. It is opening then,
-    /// unless it is a template.
+    /// Makes a connection or a template, counts it at its destination and starts its timer. A
+    /// connection is then opening ([`super::opening`]).
     pub(crate) fn create(&mut self, snapshot: &Snapshot, intent: &Intent<'_>) -> Result<ConnId, DropReason> {
         let Intent { service, key, info, .. } = *intent;
         self.defence.note_attempt(self.now, self.table.capacity());
@@ -72,11 +72,12 @@ impl Flows {
 
     #[inline]
     fn enter(&mut self, hot: &Hot, cold: &Cold) -> Result<ConnId, InsertError> {
-        // A packet's connection has been looked for; a template may be there still, and unusable.
+        // The key of a connection was looked up before and is not in the table. An unusable
+        // template may still be in the table.
         if hot.request.is_template() { self.table.insert(*hot, *cold) } else { self.table.begin(*hot, *cold) }
     }
 
-    /// The key of the real server's packets, and the slot of the local address taken for it.
+    /// The slot of the connection's local address, or [`NONE`], and its reply key.
     pub(super) fn reply_key(&mut self, intent: &Intent<'_>) -> Result<(u32, FlowKey), DropReason> {
         let Intent { key, info, dport, service, .. } = *intent;
         if key.is_template() {
@@ -88,7 +89,7 @@ impl Flows {
                 Ok((NONE, FlowKey::new(protocol, info.addr, dport, key.src(), key.sport())))
             }
             Method::DirectRoute | Method::Tunnel => Ok((NONE, key.reversed())),
-            // Whether the port is free turns out when the connection opens.
+            // Whether the port is free is checked when the connection opens.
             Method::FullNat => {
                 let (local, port) = self.next_port(service, intent.dest).ok_or(DropReason::NoLocalPort)?;
                 Ok((local.slot, FlowKey::new(protocol, info.addr, dport, local.addr, port)))
@@ -115,8 +116,8 @@ impl Flows {
     }
 }
 
-/// Ticks until a new connection ends, most likely: its first packet sets the end at once, but the
-/// timer should then be right already.
+/// The probable timeout of a new connection, in ticks. Its first packet stamps `expires` directly
+/// afterwards; with this value the timer's record is then already right.
 fn first_timeout(snapshot: &Snapshot, intent: &Intent<'_>) -> u32 {
     let tunables = &snapshot.tunables;
     match intent.service.persistence {
@@ -128,7 +129,7 @@ fn first_timeout(snapshot: &Snapshot, intent: &Intent<'_>) -> u32 {
     }
 }
 
-/// The hot line of a connection: both keys and the rewrites between them.
+/// The hot line of a connection: both keys, and the rewrite from one to the other.
 pub(super) fn compile(snapshot: &Snapshot, intent: &Intent<'_>, reply: FlowKey) -> Hot {
     let Intent { key, info, client, dest, .. } = *intent;
     let mut flags = Flags::from_bits(info.method as u16).with(Flags::INACTIVE);
@@ -151,9 +152,9 @@ pub(super) fn compile(snapshot: &Snapshot, intent: &Intent<'_>, reply: FlowKey) 
     Hot { request: key, reply, track }
 }
 
-/// What the rewrite of a connection's requests adds to their IPv4 and to their TCP or UDP checksum.
+/// The checksum deltas of a connection's requests: for the IPv4 header, and for TCP or UDP.
 pub(super) fn deltas(key: FlowKey, reply: FlowKey) -> (u16, u16) {
-    // Sums do not care for order, so keys need not be turned round to compare them.
+    // A sum does not depend on the order of its words, so no key needs to be reversed.
     let ([addrs, _], [new_addrs, _]) = (key.words(), reply.words());
     let l3 = checksum::delta_of_words(addrs, new_addrs);
     let [ports, new_ports] = [key, reply].map(|key| u64::from(u32::from_ne_bytes(key.wire_ports())));

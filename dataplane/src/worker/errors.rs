@@ -1,4 +1,5 @@
-//! ICMP errors: those of others about our connections, and our own to senders of dropped packets.
+//! ICMP errors: errors of others about our connections, and the director's own to senders of
+//! dropped packets.
 
 use core::net::Ipv4Addr;
 
@@ -22,7 +23,7 @@ use crate::worker::flows::Flows;
 use crate::worker::outcome::Outcome;
 
 impl Flows {
-    /// An ICMP error from somebody else, perhaps about one of our connections.
+    /// Handles an ICMP error of somebody else, which may be about one of our connections.
     #[cold]
     pub(super) fn icmp_error<F: Frame>(
         &mut self,
@@ -62,14 +63,15 @@ impl Flows {
         }
         match quoted::send(snapshot, frame, meta, &quote, hot, direction) {
             Ok(egress) => Verdict::Forward(egress).into(),
-            // No error is ever sent about an error.
+            // No error may be sent about an error.
             Err(Refusal::Drop(reason) | Refusal::Tell(reason, _)) => Verdict::Drop(reason).into(),
         }
     }
 
-    /// Drops a packet, telling its sender when that is due and allowed. `dest` is the destination
-    /// as whose packet the error counts: in Linux errors about DR and TUN connections meet them
-    /// on their way out.
+    /// Drops a packet. If `refusal` names an error, tells the packet's sender, if the rate limit
+    /// allows it. The error comes from `source`. It counts as a packet of the destination `dest`,
+    /// or of none ([`NONE`]): in Linux an error about a DR or TUN connection passes that connection
+    /// when it leaves, and is counted there.
     #[cold]
     pub(crate) fn refuse<F: Frame>(
         &mut self,
@@ -96,7 +98,8 @@ impl Flows {
         }
     }
 
-    /// Makes the frame the ICMP error about itself; where it goes and its IP length.
+    /// Turns the frame into an ICMP error about the packet in it. Returns where it goes and its IP
+    /// length in bytes.
     pub(crate) fn tell<F: Frame>(
         &mut self,
         snapshot: &Snapshot,

@@ -1,8 +1,9 @@
-//! How connections end: timers that are only looked at when due, and what an end undoes.
+//! How connections end: by timers that are checked when they are due. The end of a connection also
+//! undoes its effects on others.
 //!
-//! A packet stamps `expires` and no more. The wheel holds one valid record a connection, due at
-//! `wheel_at`; when it comes due the connection is looked at: over, or wound up again for its
-//! present end. Only a state that shortens the life needs an earlier record.
+//! A packet only stamps `expires`. The wheel holds one valid record for each connection, due at
+//! `wheel_at`. When the record is due, the connection is checked: it ends, or it gets a new record
+//! for its present `expires`. Only a state with a shorter timeout needs an earlier record.
 
 use arrayvec::ArrayVec;
 use sched::DestId;
@@ -23,29 +24,31 @@ use crate::time::Ticks;
 use crate::worker::defence::is_half_open;
 use crate::worker::flows::Flows;
 
-/// Records handled together: as many as connections can be made in a poll of two ports.
+/// How many records are handled together: as many as connections can be made with one burst from
+/// each of two ports.
 const BATCH: usize = 2 * BURST;
-/// In the place of a record's time: there is none.
+/// Stands for "no record" in a record's time.
 const NO_RECORD: Ticks = Ticks::new(0);
 
-/// A batch of due records on its way.
+/// A batch of due records that is being handled.
 #[derive(Debug, Default)]
 pub(super) struct DueBatch {
     records: ArrayVec<Due, BATCH>,
-    /// Whether what their end touches has been sent for.
+    /// Whether the lines that the end of these connections touches are being fetched.
     keys_fetched: bool,
-    /// Where the keys are of those that are over.
+    /// Where the keys of the connections that end are in the index.
     ending: ArrayVec<[Approach; 2], BATCH>,
 }
 
-/// How long an end is put off while other connections hang on this one (`ip_vs_conn.c:
-/// ip_vs_conn_expire`).
+/// How long the end of a connection is delayed while others hang on it, in ticks
+/// (`ip_vs_conn.c: ip_vs_conn_expire`).
 const POSTPONED: u32 = 60 * Ticks::PER_SECOND;
 
 impl Flows {
-    /// Ends what is over, a batch of due records at a time; how many records there were, so 0 when
-    /// none is due. In a poll that carried packets (`busy`) it takes one step and leaves the
-    /// others to the polls that follow: what a step has fetched is there by the next.
+    /// Checks a batch of due records, and ends the connections whose time is over. Returns the
+    /// number of records; 0 means that none is due. In a poll that carried packets (`busy`) it
+    /// takes only one step, and later calls take the next ones. Lines that one step has fetched
+    /// have arrived when the next step runs.
     pub(crate) fn expire(&mut self, snapshot: &Snapshot, busy: bool) -> usize {
         if !busy {
             self.pop_due();
@@ -60,14 +63,15 @@ impl Flows {
         if busy && self.due.records.is_empty() {
             done += self.pop_due();
             if self.due.records.is_full() {
-                // A backlog: a batch a poll, however long its lines take.
+                // Many records wait. So handle a batch in each call, even if it must wait for
+                // memory.
                 self.fetch_keys();
             }
         }
         done
     }
 
-    /// Takes the next batch of due records, if there is none at hand, and has their connections
+    /// Takes the next batch of due records, if the last one is done, and has their hot lines
     /// fetched.
     fn pop_due(&mut self) -> usize {
         if !self.due.records.is_empty() {
@@ -80,7 +84,7 @@ impl Flows {
         self.due.records.len()
     }
 
-    /// Has what removing the batch's connections will touch fetched, of those that are over.
+    /// Has the lines fetched that the end of the batch's connections touches.
     fn fetch_keys(&mut self) {
         self.due.ending.clear();
         for record in &self.due.records {
@@ -111,11 +115,11 @@ impl Flows {
         }
     }
 
-    /// Looks at the connection of a due record; whether it ended.
+    /// Checks the connection of a due record. Returns whether it ended.
     fn fall_due(&mut self, snapshot: &Snapshot, record: Due) -> bool {
         let id = ConnId::new(record.id);
         let Track { wheel_at, flags, .. } = self.table.hot(id).track;
-        // The record is in the wheel no longer, whosever it is now.
+        // The record is no longer in the wheel. It may belong to an earlier connection of the slot.
         if wheel_at != record.at {
             if flags.has(Flags::FAR) && self.table.cold(id).wheel_far == record.at {
                 self.table.hot_mut(id).flags = flags.without(Flags::FAR);
@@ -127,14 +131,15 @@ impl Flows {
         if ends {
             self.end(snapshot, id);
         }
-        // Not before: the whole line is read then, and would wait for this store.
+        // This store must come after `end`: `end` reads the whole line and would have to wait for
+        // the store.
         self.table.hot_mut(id).wheel_at = NO_RECORD;
         if ends || !live {
             return ends;
         }
         if over {
-            // From now on this is its timeout, as in Linux: the next use of a template winds it no
-            // further.
+            // From now on this is the timeout of the template, as in Linux. Its next use extends it
+            // only by this.
             self.table.cold_mut(id).timeout = POSTPONED;
             self.table.hot_mut(id).expires = self.now.plus(POSTPONED);
         }
@@ -143,13 +148,15 @@ impl Flows {
         }
         match self.wheel.renew(id.as_u32(), self.table.hot(id).expires) {
             Some(at) => self.table.hot_mut(id).wheel_at = at,
-            // The wheel keeps room for this; a connection without a record would never end.
+            // This cannot happen, because the wheel keeps room for the record. A connection without
+            // a record would never end.
             None => self.end(snapshot, id),
         }
         false
     }
 
-    /// Sees to it that a new connection has a record; false when there is no room for one.
+    /// Ensures that a new connection has a record in the wheel. Returns false if there is no room
+    /// for one.
     pub(crate) fn start_timer(&mut self, id: ConnId) -> bool {
         if self.claim_record(id) {
             return true;
@@ -161,25 +168,28 @@ impl Flows {
         made.is_some()
     }
 
-    /// Makes sure that the connection is looked at in time, after its end may have come nearer.
+    /// Ensures that the connection is checked in time. Call it when its timeout may have become
+    /// shorter.
     pub(crate) fn wind(&mut self, id: ConnId) {
         let Track { expires, wheel_at, .. } = self.table.hot(id).track;
         if wheel_at.not_after(expires) {
             return;
         }
-        // Without room for another record the old, later one serves: at most one horizon late.
+        // If there is no room for another record, the old one stays valid. The connection then ends
+        // late, by at most one horizon.
         let at = self.wheel.hasten(id.as_u32(), expires, wheel_at);
         if at != wheel_at {
             self.put_before(id, at);
         }
     }
 
-    /// Whether a record that the slot already has in the wheel comes soon enough; it is then the
-    /// valid one. Without this, connections that end before their time (a port used again, a
-    /// reset) would fill the wheel with records that mean nothing.
+    /// Whether the slot already has a record in the wheel that is due early enough. If so, makes it
+    /// the valid one. Otherwise connections that end early (a port used again, a reset) would fill
+    /// the wheel with stale records.
     fn claim_record(&mut self, id: ConnId) -> bool {
         let (now, Track { expires, wheel_at, flags, .. }) = (self.now, self.table.hot(id).track);
-        // What lies ahead has not been popped: the wheel gives out what is due and no more.
+        // A record whose time is later than now is still in the wheel, because the wheel pops only
+        // due records.
         let wanted = self.wheel.due_for(expires);
         let serves = |at: Ticks| at.since(now) > 0 && at.not_after(wanted) && at != NO_RECORD;
         if !serves(wheel_at) {
@@ -194,7 +204,7 @@ impl Flows {
         true
     }
 
-    /// Notes a new record, `at`, that comes before the one there may be.
+    /// Notes a new record that is due at `at`, earlier than the present one.
     fn put_before(&mut self, id: ConnId, at: Ticks) {
         let hot = self.table.hot_mut(id);
         let old = core::mem::replace(&mut hot.wheel_at, at);
@@ -210,7 +220,7 @@ impl Flows {
         self.unbind(snapshot, &old);
     }
 
-    /// Takes a connection out of the table; its destination still counts it.
+    /// Removes a connection from the table. Its destination still counts it.
     pub(crate) fn unlink(&mut self, snapshot: &Snapshot, id: ConnId) -> Hot {
         let hot = *self.table.hot(id);
         if is_half_open(&hot) {
@@ -231,7 +241,7 @@ impl Flows {
         hot
     }
 
-    /// Has the destination of a connection no longer count it.
+    /// Its destination no longer counts the connection.
     pub(crate) fn unbind(&mut self, snapshot: &Snapshot, hot: &Hot) {
         let dest = DestId::new(hot.dest);
         let Some(stats) = self.stats.dest(dest) else { return };

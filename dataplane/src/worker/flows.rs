@@ -1,9 +1,9 @@
-//! One worker's connections and what packets do to them.
+//! One worker's connections, and the pipeline that carries a packet.
 //!
-//! `Flows::handle` is the pipeline of `net/netfilter/ipvs/ip_vs_core.c: ip_vs_in, ip_vs_out`. It
-//! finds the connection, judges it (`judge`), counts the packet, steps the state
-//! (`step`), forwards the packet and winds the timer. Connections are made in
-//! `stranger`, `persist` and `create`. They end in `expire`.
+//! `Flows::handle` does what `net/netfilter/ipvs/ip_vs_core.c: ip_vs_in, ip_vs_out` do. It finds
+//! the connection, judges it (`judge`), counts the packet, steps the state (`step`), forwards the
+//! packet and winds the timer. Connections are made in `stranger`, `persist` and `create`. They end
+//! in `expire`.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ use crate::worker::offload::Offload;
 use crate::worker::outcome::Outcome;
 use crate::worker::source;
 
-/// A worker's connections, with all that they touch.
+/// A worker's connections, and all that the packet path needs besides them.
 pub struct Flows {
     pub(crate) table: FlowTable,
     pub(crate) wheel: Wheel,
@@ -51,29 +51,30 @@ pub struct Flows {
     pub(crate) token: WorkerToken,
     pub(crate) random: XorShift,
     pub(crate) now: Ticks,
-    /// The destination that counts an error about the packet at hand, as its connection was only
-    /// just replaced.
+    /// While a packet replaces its connection: the destination of the replaced connection, which
+    /// counts an error about the packet. Otherwise [`NONE`].
     pub(crate) replaced: u32,
     pub(super) limiter: IcmpLimiter,
     pub(super) icmp_id: u16,
-    /// The same moment as `now`, in microseconds.
+    /// The same moment as `now`, in microseconds since the start, modulo 2^32.
     pub(crate) micros: u32,
-    /// When the worker was last late, which is not to be laid at a real server's door.
+    /// When the worker itself was last late. That time must not count as a real server's response
+    /// time.
     pub(super) held_up: HeldUp,
     pub(super) defence: Defence,
-    /// Where destinations begin among the local ports.
+    /// The local port with which destinations begin.
     pub(super) first_port: u32,
-    /// Timers that are being looked at.
+    /// Due timers that are being checked.
     pub(super) due: DueBatch,
     pub(super) trails: Trails,
     pub(super) offload: Offload,
     /// When the schedulers were last tended.
     pub(super) tended: Ticks,
-    /// Estimator ticks seen.
+    /// How many estimator ticks this worker has seen.
     pub(super) rate_ticks: u32,
 }
 
-/// The memory of a worker's connections, empty. To make it takes a while when there are many.
+/// The memory of a worker's connections, still empty. Making large tables takes a while.
 pub struct Tables {
     table: FlowTable,
     wheel: Wheel,
@@ -81,14 +82,14 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Room for `capacity` connections, all of it taken and written to; timers count from `now`.
+    /// Room for `capacity` connections. All memory is taken and written. Timers start at `now`.
     pub fn new(capacity: u32, secrets: Secrets, now: Ticks) -> Self {
         Self { table: FlowTable::new(capacity, secrets.table), wheel: Wheel::new(capacity, now), secrets }
     }
 }
 
 impl Flows {
-    /// No connections yet, room for `capacity`.
+    /// No connections, with room for `capacity`.
     pub fn new(
         capacity: u32,
         secrets: Secrets,
@@ -99,7 +100,7 @@ impl Flows {
         Self::over(Tables::new(capacity, secrets, now), stats, token, now)
     }
 
-    /// The same over tables that were made before.
+    /// As [`Self::new`], with tables that were made before.
     pub fn over(tables: Tables, stats: Arc<WorkerStats>, token: WorkerToken, now: Ticks) -> Self {
         let Tables { table, wheel, secrets } = tables;
         Self {
@@ -124,17 +125,17 @@ impl Flows {
         }
     }
 
-    /// Connections that there is room for.
+    /// How many connections there is room for.
     pub fn capacity(&self) -> u32 {
         self.table.capacity()
     }
 
-    /// Memory of the tables, all taken at the start.
+    /// The memory of the tables, in bytes. It was taken at the start.
     pub fn memory_bytes(&self) -> usize {
         self.table.memory_bytes() + self.wheel.memory_bytes()
     }
 
-    /// Carries one frame from what it says to where it goes.
+    /// Carries one frame through the steps of its class.
     #[inline(never)]
     pub(crate) fn handle<F: Frame>(
         &mut self,
@@ -171,7 +172,7 @@ impl Flows {
         verdict.into()
     }
 
-    /// A TCP or UDP packet that may be here: finds its connection.
+    /// Handles a TCP or UDP packet whose sender and options are accepted: finds its connection.
     #[inline]
     fn find<F: Frame>(
         &mut self,
@@ -189,7 +190,7 @@ impl Flows {
         }
     }
 
-    /// A packet from a client, of a known connection.
+    /// Handles a packet from a client, of a known connection.
     #[inline]
     fn request<F: Frame>(
         &mut self,
@@ -208,9 +209,8 @@ impl Flows {
         }
         if self.table.hot(id).flags.has(Flags::GONE) {
             if snapshot.services.is_empty() {
-                // Without any service IPVS is not in the packet's way, and Linux resets what it
-                // knows nothing of (`ip_vs_ctl.c: __ip_vs_del_service`, which takes its hooks
-                // away).
+                // Without services IPVS does not see the packet, because it removes its hooks
+                // (`ip_vs_ctl.c: __ip_vs_del_service`). Then Linux answers with a reset.
                 return Verdict::Forward(Egress::Host).into();
             }
             if !snapshot.tunables.expire_nodest_conn {
@@ -230,7 +230,7 @@ impl Flows {
         verdict.into()
     }
 
-    /// Counts a request that its connection has taken note of, and forwards it.
+    /// Counts and forwards a request after the state was stepped.
     #[inline]
     pub(crate) fn send_request<F: Frame>(
         &mut self,
@@ -249,8 +249,8 @@ impl Flows {
         match forward::send(snapshot, frame, meta, hot, Direction::Request) {
             Ok(egress) => Verdict::Forward(egress),
             Err(refusal) => {
-                // The error meets the connection on its way out when its quote is the reverse of a
-                // reply.
+                // If the method does not translate, the error's quote is the reverse of a reply. So
+                // in Linux the error passes the connection when it leaves, and is counted there.
                 let counts = !Method::from_bits(hot.flags.bits()).is_translated();
                 let dest = if counts { dest } else { NONE };
                 self.refuse(snapshot, frame, meta, refusal, meta.key.dst(), dest)
@@ -258,7 +258,7 @@ impl Flows {
         }
     }
 
-    /// A packet from a real server, of a known connection.
+    /// Handles a packet from a real server, of a known connection.
     #[inline]
     fn reply<F: Frame>(
         &mut self,
@@ -277,12 +277,12 @@ impl Flows {
         let sent = if Method::from_bits(flags.bits()).is_translated() {
             forward::send(snapshot, frame, meta, hot, Direction::Reply)
         } else {
-            // A DR or TUN reply that passes here all the same: seen, not changed; Linux routes it.
+            // A reply with DR or TUN that passes the director anyway is counted and not changed.
+            // Linux routes it.
             Ok(Egress::Host)
         };
         if let Err(refusal @ Refusal::Tell(..)) = sent {
-            // Linux finds this out before IPVS sees the packet (`net/ipv4/ip_forward.c:
-            // ip_forward`).
+            // Linux refuses the packet before IPVS sees it (`net/ipv4/ip_forward.c: ip_forward`).
             let facts = snapshot.paths.ports.get(ingress.index());
             let source = facts.and_then(|port| port.addr).unwrap_or(meta.key.dst());
             return self.refuse(snapshot, frame, meta, refusal, source, NONE);

@@ -1,15 +1,16 @@
-//! Fragments: whose they are, without reassembling them.
+//! Fragments: whether they belong to balanced packets. They are not reassembled.
 //!
-//! Balanced packets in fragments are dropped, for reassembly is not built. They must not reach
-//! Linux, which would answer them, or route a real server's reply under the server's own address.
-//! All other fragments are Linux's.
+//! Fragments of balanced packets are dropped, because reassembly is not built. They must not reach
+//! Linux: it would answer them, or route a real server's reply with the server's own address. All
+//! other fragments go to Linux.
 //!
-//! The first fragment has the ports, so it is known whose it is. The later ones have none and go
-//! where their first went: a few first ones are remembered ([`Trails`]). A later one whose first
-//! did not come before is dropped when it may be balanced: when it goes to a virtual address, bears
-//! a service's mark, or comes from a real server whose replies are rewritten. Linux reassembles
-//! first and then looks (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_gather_frags`), so it tells all of
-//! them apart.
+//! The first fragment has the ports, so its connection or service can be found. Later fragments
+//! have no ports. They go where their first fragment went: some first fragments are remembered
+//! ([`Trails`]). If a later fragment comes before its first one, it is dropped if it may be
+//! balanced. That is so if it goes to a VIP, has a service's mark, or comes from a real server
+//! whose replies are rewritten. Linux reassembles before it looks
+//! (`net/netfilter/ipvs/ip_vs_core.c: ip_vs_gather_frags`), so it knows the connection of each
+//! fragment.
 
 use core::hash::BuildHasher;
 use core::net::Ipv4Addr;
@@ -32,13 +33,13 @@ use crate::wire::ipv4::Ipv4Header;
 use crate::worker::flows::Flows;
 use crate::worker::outcome::Outcome;
 
-/// How long an identification means the same packet: as long as Linux waits for its fragments
-/// (`net.ipv4.ipfrag_time`).
+/// How long fragments with the same identification belong to the same packet, in ticks. Linux waits
+/// as long for fragments (`net.ipv4.ipfrag_time`).
 const LIFETIME: i32 = 30 * Ticks::PER_SECOND.cast_signed();
-/// First fragments that are remembered; a power of two.
+/// How many first fragments are remembered; a power of two.
 const TRAILS: usize = 1024;
 
-/// What all fragments of a packet have in common (RFC 791 §3.2).
+/// The values that all fragments of a packet share (RFC 791 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Packet {
     src: Ipv4Addr,
@@ -54,7 +55,8 @@ struct Trail {
     at: Ticks,
 }
 
-/// Where the first fragments went that came lately. A newer one takes the place of an older one.
+/// First fragments that came lately, and where they went. A newer one may take the place of an
+/// older one.
 #[derive(Debug)]
 pub(crate) struct Trails {
     hasher: DefaultHashBuilder,
@@ -85,7 +87,7 @@ impl Trails {
 }
 
 impl Flows {
-    /// A fragment of a TCP or UDP packet.
+    /// Handles a fragment of a TCP or UDP packet.
     #[cold]
     pub(crate) fn fragment(
         &mut self,
@@ -107,26 +109,25 @@ impl Flows {
             let trail = self.trails.find(packet, self.now);
             trail.unwrap_or_else(|| may_be_balanced(snapshot, meta.key, ingress))
         };
-        // Of a packet that can only be Linux's, the later ones need no trail.
+        // If the packet can only be for Linux, its later fragments need no trail.
         if first && (balanced || may_be_balanced(snapshot, meta.key, ingress)) {
             self.trails.note(packet, balanced, self.now);
         }
         match balanced {
             true => Verdict::Drop(DropReason::Fragment).into(),
-            // The connection may be opening.
+            // The packet's connection may still be opening.
             false if first => Outcome::Unknown,
             false => Verdict::Forward(Egress::Host).into(),
         }
     }
 }
 
-/// Whether a packet of this flow, whole, would be a service's.
+/// Whether a packet with this key belongs to a service.
 fn has_service(snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
     snapshot.services.find(snapshot.marks.mark(key, ingress), key).is_some()
 }
 
-/// Whether a packet between these addresses may be balanced, for all that is known without its
-/// ports.
+/// Whether a packet between these addresses may be balanced. Its ports are not known.
 fn may_be_balanced(snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> bool {
     snapshot.services.has_vip(key.dst())
         || snapshot.servers.contains(key.src())

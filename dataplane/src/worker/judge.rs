@@ -1,5 +1,5 @@
-//! Whether a connection still serves its packets: judged again under newer rules, and replaced by a
-//! new connection.
+//! Whether a connection may still carry its packets. It is judged again under newer rules, and a
+//! packet may replace it by a new connection.
 
 use sched::DestId;
 
@@ -18,7 +18,7 @@ use crate::worker::flows::Flows;
 use crate::worker::outcome::Outcome;
 
 impl Flows {
-    /// Looks at a connection again because the rules or routes changed.
+    /// Judges a connection again after rules or routes have changed.
     #[cold]
     pub(crate) fn judge(&mut self, snapshot: &Snapshot, id: ConnId) {
         let hot = self.table.hot_mut(id);
@@ -53,8 +53,8 @@ impl Flows {
         }
     }
 
-    /// Treats a packet as if its connection were not. Linux ends that one with its next tick, so
-    /// the scheduler still sees it counted (`ip_vs_conn.c: ip_vs_conn_expire_now`).
+    /// Handles a packet as if its connection did not exist. Linux ends the old connection only with
+    /// its next tick, so the scheduler still counts it (`ip_vs_conn.c: ip_vs_conn_expire_now`).
     #[inline(never)]
     pub(super) fn replace<F: Frame>(
         &mut self,
@@ -68,7 +68,8 @@ impl Flows {
             return self.stranger(snapshot, frame, meta, ingress);
         }
         let old = self.unlink(snapshot, id);
-        // Nor is it gone yet when an error about the packet passes by.
+        // In Linux the old connection still exists when an error about the packet is sent, and
+        // counts it.
         if !old.flags.has(Flags::GONE) && !Method::from_bits(old.flags.bits()).is_translated() {
             self.replaced = old.dest;
         }

@@ -1,7 +1,7 @@
 //! A worker: one core, its queues, its connections.
 //!
-//! [`Worker::poll`] is the life of a packet, top to bottom, over fixed arrays of one burst. Nothing
-//! here or below allocates, locks, logs, reads a clock or calls the kernel.
+//! [`Worker::poll`] shows the life of a packet from top to bottom, over fixed arrays of one burst.
+//! Nothing here or below allocates, locks, logs, reads a clock or calls the kernel.
 
 pub mod create;
 mod defence;
@@ -49,33 +49,33 @@ use crate::worker::report::Reporter;
 use crate::worker::slow::Slow;
 use crate::worker::stage::Stage;
 
-/// Frames taken from the host's ring in one poll.
+/// How many frames of the host are taken in one poll at most.
 const FROM_HOST: usize = ROUNDS * BURST;
-/// Bursts taken from a port in one poll. While one is followed by another, its packets wait for it
-/// to be parsed, and their lines are there by then.
+/// How many bursts are taken from a port in one poll at most. If another burst follows, it is
+/// parsed before the packets of this burst are forwarded. By then their lines have arrived.
 pub const ROUNDS: usize = 8;
 
-/// How many packets ahead their destinations' lines are sent for, where there are more than
-/// [`MANY`]: of fewer the lines are near anyhow.
+/// The lines of a packet's destination are fetched this many packets ahead, if there are more than
+/// [`MANY`] destinations. The lines of fewer destinations are in the cache anyway.
 const PEEK: usize = 5;
 const MANY: usize = 512;
 
-/// One core's packet path.
+/// The packet path of one core.
 pub struct Worker<Io: PacketIo> {
     io: Io,
     rules: Reader<Snapshot>,
     flows: Flows,
     outbox: Outbox<Io::Frame>,
     reporter: Option<Reporter>,
-    /// The burst that is coming in, and the one before it, which is on its way out. Both are empty
-    /// between polls.
+    /// The burst that comes in, and the one before it, which goes out. Both are empty between
+    /// polls.
     coming: Stage<Io::Frame>,
     going: Stage<Io::Frame>,
 }
 
-/// A table of more slots is so large that what says where its pages are comes from afar too. The
-/// processor waits for that with each line it sends for, but hardly longer for a whole burst of
-/// them than for one: so they are sent for together.
+/// A table with more slots is so large that the processor must also wait for the page tables before
+/// it can fetch a line. It waits hardly longer for a whole burst of lines than for one line. So the
+/// lines of a burst are fetched together.
 const VAST: u32 = 2_000_000;
 
 impl<Io: PacketIo> Worker<Io> {
@@ -92,9 +92,9 @@ impl<Io: PacketIo> Worker<Io> {
         self
     }
 
-    /// One round at the moment `now`: takes what waits, up to [`ROUNDS`] bursts from each port, and
-    /// sends it on. Gives the number of frames taken and timers looked at: 0 means that there
-    /// was nothing to do.
+    /// One poll at the moment `now`: takes the waiting frames, up to [`ROUNDS`] bursts from each
+    /// port, and forwards them. Returns the number of frames that it took and of timers that it
+    /// checked. 0 means that there was nothing to do.
     pub fn poll(&mut self, now: impl Into<Moment>) -> usize {
         let now = now.into();
         self.follow_rules(now);
@@ -110,7 +110,7 @@ impl<Io: PacketIo> Worker<Io> {
                     self.take_in(port);
                 }
             }
-            // A full burst is hardly the last one.
+            // More frames probably wait after a full burst.
             if !more || round == ROUNDS {
                 self.flows.defence.note_queues(more, now.ticks);
                 more = false;
@@ -137,7 +137,7 @@ impl<Io: PacketIo> Worker<Io> {
         done
     }
 
-    /// Parses the burst that came in, and forwards the one before it.
+    /// Parses the burst that came in and forwards the one before it.
     #[inline]
     fn take_in(&mut self, ingress: PortId) {
         self.coming.ingress = ingress;
@@ -150,9 +150,9 @@ impl<Io: PacketIo> Worker<Io> {
         core::mem::swap(&mut self.coming, &mut self.going);
     }
 
-    /// Forwards the burst that is on its way out, one packet after the other, and looks for the
-    /// connections of the one that is coming in: a packet out, a packet in, so that the lines
-    /// of one are fetched while the other is worked on.
+    /// Forwards the packets of the burst that goes out, one after the other. Between them it looks
+    /// up the connections of the burst that comes in. So the lines of one burst are fetched while
+    /// the other burst is handled.
     #[inline(never)]
     fn finish(&mut self) {
         self.flows.defence.flooded = self.going.flooded;
@@ -186,7 +186,7 @@ impl<Io: PacketIo> Worker<Io> {
         outbox.flush(io, &flows.stats);
     }
 
-    /// Sends what Linux put on the host interfaces, or what waited for a MAC.
+    /// Sends frames that Linux sent on the host interfaces, and frames that waited for a MAC.
     fn send_for_host(&mut self) -> usize {
         let mut taken = 0;
         while taken < FROM_HOST {
@@ -201,8 +201,8 @@ impl<Io: PacketIo> Worker<Io> {
         taken
     }
 
-    /// Tells the senders of packets whose next hop did not answer. Each of these has been counted
-    /// as resolving.
+    /// Tells the senders of packets whose next hop did not answer. Each of these packets was
+    /// counted as `resolve` before.
     fn answer_for_neighbours(&mut self) -> usize {
         let mut taken = 0;
         while taken < FROM_HOST {
@@ -218,7 +218,7 @@ impl<Io: PacketIo> Worker<Io> {
         taken
     }
 
-    /// Switches to the newest rules, if there are newer ones.
+    /// Moves on to the newest rules.
     #[inline]
     fn follow_rules(&mut self, now: Moment) {
         self.flows.now = now.ticks;
@@ -228,12 +228,12 @@ impl<Io: PacketIo> Worker<Io> {
         self.rules.refresh_with(|old, new| replay::follow(old, new, token, stats));
     }
 
-    /// What this worker counts.
+    /// The counters of this worker.
     pub fn stats(&self) -> &Arc<WorkerStats> {
         &self.flows.stats
     }
 
-    /// The number of the rules that it follows.
+    /// The epoch of the rules that it follows.
     pub fn epoch(&self) -> u64 {
         self.rules.epoch()
     }

@@ -1,14 +1,14 @@
-//! Which ports bring packets whose checksums are unfinished, and finishing them.
+//! Finds the ports that bring packets with unfinished checksums, and finishes these checksums.
 //!
-//! [`crate::wire::unfinished`] says what these are. On most ports only the first packets of each
-//! tick's first burst are looked at: few packets of a busy port, and nearly all of a quiet one. All
-//! packets of a port are looked at
+//! [`crate::wire::unfinished`] explains these checksums. On most ports only the first packets of
+//! each tick's first burst are checked: few packets of a busy port, and nearly all packets of a
+//! quiet one. All packets of a port are checked
 //!
 //! * for a second after each unfinished one;
-//! * for as long as the port is suspected: it brought several within ten seconds, and a minute
-//!   without any has not passed since;
-//! * for a moment after a client sent its SYN again. That is a sign that packets get lost, and so a
-//!   connection that began on a busy port is found at its second try.
+//! * while the port is suspected. A port that brings several such packets within ten seconds is
+//!   suspected until it has brought none for a minute;
+//! * for a moment after a client has repeated its SYN. A repeated SYN is a sign that packets get
+//!   lost. So a connection that begins on a busy port succeeds at its second try.
 
 use crate::io::Burst;
 use crate::io::Frame;
@@ -17,29 +17,29 @@ use crate::stats::WorkerStats;
 use crate::time::Ticks;
 use crate::wire::unfinished;
 
-/// Packets of a tick's first burst that are looked at on ports that bring nothing unfinished.
+/// How many packets of a tick's first burst are checked on a port that brings no unfinished ones.
 const FEW: usize = 4;
-/// A port is suspected when it brings so many unfinished packets within [`WITHIN`]: anybody can
-/// forge one.
+/// A port is suspected if it brings this many unfinished packets within [`WITHIN`]. One is not
+/// enough, because anybody can forge one.
 const SEVERAL: u64 = 8;
 const WITHIN: i32 = 10 * SECOND;
-/// A port is no longer suspected when it has brought none for so long.
+/// A port is no longer suspected if it has brought none for this time.
 const FORGIVEN: i32 = 60 * SECOND;
-/// How long all packets of a port are looked at after an unfinished one.
+/// How long all packets of a port are checked after an unfinished one.
 const SHORTLY: i32 = SECOND;
-/// How long all packets of all ports are looked at after a repeated SYN.
+/// How long all packets of all ports are checked after a repeated SYN.
 const CLOSELY: i32 = PAUSE / 5;
-/// How often that may begin again, so that nobody can have it done all the time.
+/// The shortest time between two such checks. So nobody can cause them all the time.
 const PAUSE: i32 = SECOND;
 const SECOND: i32 = Ticks::PER_SECOND.cast_signed();
-/// DPDK's own limit (`RTE_MAX_ETHPORTS`); a bit each in [`WorkerStats::unfinished_ports`].
+/// DPDK's limit of ports (`RTE_MAX_ETHPORTS`). Each has a bit in [`WorkerStats::unfinished_ports`].
 const PORTS: usize = 32;
 
-/// What is known of the ports.
+/// What is known about the ports.
 #[derive(Debug)]
 pub(crate) struct Offload {
-    /// The tick in which each port's bursts are let by; never the present one of a port that is
-    /// looked at closely.
+    /// The tick in which a port's further bursts are not checked. For a port whose packets are all
+    /// checked it is never the present tick.
     skip: [Ticks; PORTS],
     found: [Found; PORTS],
     closely_since: Ticks,
@@ -52,7 +52,7 @@ struct Found {
     last: Ticks,
     /// How many came since [`Self::since`].
     count: u64,
-    /// When the first one came of those that are counted.
+    /// When the first one came that is counted.
     since: Ticks,
 }
 
@@ -60,17 +60,17 @@ impl Offload {
     pub(crate) fn new(now: Ticks) -> Self {
         let past = now.plus(u32::MAX / 2);
         let found = Found { last: past, count: 0, since: past };
-        // In the past, so that a repeated SYN counts from the start.
+        // These times are in the past, so that a repeated SYN has an effect from the start.
         Self { skip: [now.plus(u32::MAX); PORTS], found: [found; PORTS], closely_since: past }
     }
 
-    /// Whether a burst of this port is to be looked at.
+    /// Whether a burst of this port must be checked.
     #[inline(always)]
     pub(crate) fn is_due(&self, port: PortId, now: Ticks) -> bool {
         self.skip.get(port.index()).is_some_and(|skip| *skip != now)
     }
 
-    /// Finishes what is unfinished in a burst that is due.
+    /// Finishes unfinished packets in a burst that must be checked.
     #[inline(never)]
     pub(crate) fn finish<F: Frame>(
         &mut self,
@@ -98,7 +98,7 @@ impl Offload {
         self.skip[port.index()] = if closely || unfinished != 0 { now.plus(u32::MAX) } else { now };
     }
 
-    /// Takes note of unfinished packets: when they are several, their port is suspected.
+    /// Counts unfinished packets. If there are several, their port is suspected.
     #[cold]
     fn note(&mut self, port: PortId, unfinished: u64, now: Ticks, stats: &WorkerStats) {
         stats.unfinished.add(unfinished);
@@ -113,7 +113,7 @@ impl Offload {
         }
     }
 
-    /// Suspects no longer the ports that have brought nothing unfinished for long.
+    /// Clears the suspicion of ports that have brought no unfinished packets for a long time.
     fn forgive(&self, now: Ticks, stats: &WorkerStats) {
         let mut left = stats.unfinished_ports.get();
         while left != 0 {
@@ -125,7 +125,7 @@ impl Offload {
         }
     }
 
-    /// A client has sent its SYN again.
+    /// A client has repeated its SYN.
     #[cold]
     pub(crate) fn look_closely(&mut self, now: Ticks) {
         if !(0..PAUSE).contains(&now.since(self.closely_since)) {
@@ -139,7 +139,7 @@ fn is_suspected(stats: &WorkerStats, port: PortId) -> bool {
     stats.unfinished_ports.get() & 1 << port.index() != 0
 }
 
-/// Finishes what is unfinished among these frames; how many were.
+/// Finishes the unfinished packets among these frames. Returns how many there were.
 #[inline]
 fn finish_all<F: Frame>(frames: &mut [F]) -> u64 {
     frames.iter_mut().map(|frame| u64::from(unfinished::finish(frame.bytes_mut()))).sum()

@@ -1,4 +1,5 @@
-//! One-packet services (`ipvsadm --ops`): their datagrams have no connections.
+//! One-packet services (`ipvsadm --ops`): each datagram is scheduled by itself and makes no
+//! connection.
 
 use crate::conn::entry::Direction;
 use crate::conn::entry::NONE;
@@ -14,7 +15,7 @@ use crate::worker::flows::Flows;
 use crate::worker::wanted::Wanted;
 
 impl Flows {
-    /// A datagram of a one-packet service: scheduled and forwarded, and nothing remains of it.
+    /// Schedules and forwards a datagram of a one-packet service.
     pub(super) fn one_packet<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
@@ -33,7 +34,7 @@ impl Flows {
             Err(reason) => return self.unplaced(snapshot, service, frame, meta, reason),
         };
         if info.method == Method::FullNat {
-            // Its local port would have to outlive the packet.
+            // FULLNAT would need a local port that is still known after the packet.
             return Verdict::Drop(DropReason::NoLocalPort);
         }
         let dport = if sticks { wanted.sticky_port(info) } else { wanted.scheduled_port(info) };

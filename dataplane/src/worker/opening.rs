@@ -1,10 +1,11 @@
-//! Connections between their first packet's arrival and its departure.
+//! Opening connections: their first packet has come and has not left yet.
 //!
-//! A new connection's reply key is known only once its real server is chosen, and the line it goes
-//! to is then far away. So the first packet waits for the end of its burst: the line comes while
-//! other packets are handled. Until then the connection is marked [`Flags::OPENING`] and found by
-//! its request key alone. No packet of its own overtakes the first: what belongs to it, or to
-//! nothing that is known, has all connections opened before it is handled.
+//! The reply key of a new connection is known only when its real server is chosen, and the bucket
+//! for that key is then not in the cache. So the first packet waits for the end of its burst, and
+//! the bucket is fetched while other packets are handled. Until then the connection has the bit
+//! [`Flags::OPENING`] and is found only by its request key. No packet of the connection overtakes
+//! the first one: if a packet belongs to an opening connection or to no known one, all connections
+//! are opened before it is handled.
 
 use sched::DestId;
 
@@ -24,7 +25,7 @@ use crate::wire::l4::Transport;
 use crate::worker::flows::Flows;
 
 impl Flows {
-    /// Finishes a connection that is opening, and sends its first packet.
+    /// Finishes an opening connection and forwards its first packet.
     pub(crate) fn open<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
@@ -41,13 +42,14 @@ impl Flows {
         }
     }
 
-    /// Has all fetched that [`Self::open`] will touch; to be called some time before.
+    /// Has the lines fetched that [`Self::open`] touches. Call it some time before.
     #[inline]
     pub(crate) fn prepare(&self, id: ConnId) {
         self.table.prepare(id);
     }
 
-    /// Has the connection found by its reply key too.
+    /// Inserts the connection under its reply key. With FULLNAT, looks for another port if the key
+    /// is taken.
     fn complete(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), DropReason> {
         let hot = self.table.hot(id);
         let (reply, flags) = (hot.reply, hot.flags);
@@ -61,7 +63,7 @@ impl Flows {
         Ok(())
     }
 
-    /// Ends a connection as if it had not been made.
+    /// Ends a connection as if it had never been made.
     fn undo(&mut self, snapshot: &Snapshot, id: ConnId) {
         let dest = DestId::new(self.table.hot(id).dest);
         self.stats.created.take_back(1);
@@ -69,7 +71,7 @@ impl Flows {
         let Some(stats) = self.stats.dest(dest) else { return self.end(snapshot, id) };
         stats.conns.take_back(1);
         let conns = stats.active.get() + stats.inactive.get();
-        // An overloaded destination is not chosen, so it was this one that overloaded it.
+        // The destination was not overloaded when it was chosen, so this connection overloaded it.
         let tipped =
             snapshot.dest(dest).is_some_and(|info| info.overloads(conns) && !info.overloads(conns - 1));
         self.end(snapshot, id);
@@ -79,7 +81,7 @@ impl Flows {
         }
     }
 
-    /// Ends a finished connection that stands in the way of a new one with the same reply key.
+    /// Ends a finished connection that has the reply key of a new one. Returns whether it did.
     fn evict_finished(&mut self, snapshot: &Snapshot, reply: FlowKey) -> bool {
         let Some((id, Direction::Reply)) = self.table.find(reply) else { return false };
         let (hot, cold) = (self.table.hot(id), self.table.cold(id));
@@ -91,7 +93,7 @@ impl Flows {
         evict
     }
 
-    /// Whether the connection's first packet still waits.
+    /// Whether the connection is opening.
     pub(crate) fn is_opening(&self, id: ConnId) -> bool {
         self.table.hot(id).flags.has(Flags::OPENING)
     }

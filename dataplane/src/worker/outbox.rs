@@ -1,8 +1,9 @@
-//! Where packets end: transmit buffers, the host's ring, the count.
+//! The way of frames out of a worker: transmit buffers and the rings to the host. Every frame is
+//! counted here.
 //!
-//! Every frame that enters a worker (received, sent by Linux, or an ICMP error of the director's
-//! own) ends in exactly one of these counts: transmitted, host, resolve, or one of the drop
-//! reasons. A packet answered by an error counts as dropped, and the error in its stead goes on.
+//! Every frame that enters a worker (received, sent by Linux, or an ICMP error of the director)
+//! ends in exactly one of these counts: transmitted, host, resolve, or one of the drop reasons. A
+//! packet that is answered by an error counts as dropped, and the error counts as another frame.
 
 use std::boxed::Box;
 
@@ -29,7 +30,7 @@ impl<F> Outbox<F> {
         Self { ports: (0..ports).map(|_| Burst::new()).collect(), dropped: Burst::new() }
     }
 
-    /// Takes a frame where `verdict` says.
+    /// Sends or drops a frame as `verdict` says.
     #[inline]
     pub fn post<Io>(&mut self, io: &mut Io, stats: &WorkerStats, ingress: PortId, frame: F, verdict: Verdict)
     where
@@ -72,7 +73,7 @@ impl<F> Outbox<F> {
         }
     }
 
-    /// Gives all that waits to the devices.
+    /// Gives all waiting frames to the devices, and frees the dropped ones.
     pub fn flush<Io>(&mut self, io: &mut Io, stats: &WorkerStats)
     where
         Io: PacketIo<Frame = F>,
@@ -103,7 +104,7 @@ impl<F> Outbox<F> {
         }
     }
 
-    /// Counts a frame as dropped, and frees it.
+    /// Counts a frame as dropped. It is freed later, with others.
     #[inline(never)]
     pub fn drop<Io>(&mut self, io: &mut Io, stats: &WorkerStats, frame: F, reason: DropReason)
     where

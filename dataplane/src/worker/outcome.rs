@@ -1,22 +1,24 @@
-//! What handling a packet comes to.
+//! The result of handling a packet.
 
 use crate::conn::entry::ConnId;
 use crate::verdict::Verdict;
 
-/// What handling a packet comes to.
+/// The result of handling a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is done with.
+    /// The packet is done: this is its verdict.
     Done(Verdict),
-    /// It began this connection: to be sent by [`super::flows::Flows::open`] before its burst ends.
+    /// The packet began this connection. [`super::flows::Flows::open`] must forward it before its
+    /// burst ends.
     Opens(ConnId),
-    /// It belongs to a connection that is opening: to be handled again when all of those are open.
+    /// The packet belongs to an opening connection. It must be handled again when all connections
+    /// are open.
     Early,
-    /// It belongs to no connection and to no service, so it is Linux's; unless connections are
-    /// opening: then it is to be handled again when they are open.
+    /// The packet belongs to no known connection and to no service. If connections are opening, it
+    /// must be handled again when they are open. Otherwise it goes to Linux.
     Unknown,
-    /// The same of a service's packet whose connection may have had to make room: it is to be
-    /// dropped, not Linux's.
+    /// The packet belongs to a service and to no known connection; its connection may have had to
+    /// make room. As with `Unknown`, but it is dropped and does not go to Linux.
     Stray,
 }
 

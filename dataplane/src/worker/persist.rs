@@ -1,6 +1,6 @@
-//! Persistence: clients that stick to their server.
+//! Persistence: clients keep their real server.
 //!
-//! A template remembers the choice for (client and mask, VIP, port); connections hang on it and
+//! A template remembers the choice for (client and mask, VIP, port). Connections hang on it and
 //! keep it alive. Must agree with `net/netfilter/ipvs/ip_vs_core.c: ip_vs_sched_persist`.
 
 use core::net::Ipv4Addr;
@@ -21,10 +21,9 @@ use crate::worker::wanted::Intent;
 use crate::worker::wanted::Wanted;
 
 const FTP: u16 = 21;
-/// Port that no packet to a template's service can have matched: an invalidated template is rekeyed
-/// to it.
+/// An invalidated template gets a key with this port. No packet looks up such a key.
 const INVALID: u16 = 65_535;
-/// Invalidated templates that one client and VIP may have at a time.
+/// How many invalidated templates one client and VIP may have at a time.
 const MANY: u16 = 256;
 
 impl Flows {
@@ -43,7 +42,7 @@ impl Flows {
         made
     }
 
-    /// Where a datagram of a persistent one-packet service goes.
+    /// Chooses the destination of a datagram of a persistent one-packet service.
     pub(crate) fn stick<'s>(
         &mut self,
         snapshot: &'s Snapshot,
@@ -55,7 +54,7 @@ impl Flows {
         Ok((dest, snapshot.dest(dest).ok_or(DropReason::NoDestination)?))
     }
 
-    /// The template of a packet, made if there is none, and its destination.
+    /// The template of a packet, and its destination. Makes the template if there is none.
     fn template(
         &mut self,
         snapshot: &Snapshot,
@@ -70,7 +69,7 @@ impl Flows {
                 let vport = if exact { key.dport() } else { 0 };
                 FlowKey::new(key.protocol(), network, 0, key.dst(), vport)
             }
-            // All that bears the mark shares the template; the mark stands where the VIP would.
+            // All packets with the mark share the template. The mark takes the place of the VIP.
             Selector::Mark(mark) => FlowKey::new(0, network, 0, Ipv4Addr::from_bits(mark), 0),
         }
         .with_kind(KeyKind::Template);
@@ -90,14 +89,14 @@ impl Flows {
         Ok((template, DestId::new(self.table.hot(template).dest)))
     }
 
-    /// Winds a template up again.
+    /// Starts the timer of a template again.
     fn use_template(&mut self, id: ConnId) {
         self.table.hot_mut(id).expires = self.now.plus(self.table.cold(id).timeout);
         self.wind(id);
     }
 
-    /// The template with this key, when it may still be used; one that may not is put out of the
-    /// way (`ip_vs_conn.c: ip_vs_check_template`).
+    /// The template with this key, if it may still be used. If it may not, gives it another key
+    /// (`ip_vs_conn.c: ip_vs_check_template`).
     fn usable_template(&mut self, snapshot: &Snapshot, key: FlowKey) -> Option<ConnId> {
         let (id, _) = self.table.find(key)?;
         let info = snapshot.dest(DestId::new(self.table.hot(id).dest));
@@ -107,8 +106,8 @@ impl Flows {
         }
         let invalid =
             FlowKey::new(key.protocol(), key.src(), 0, key.dst(), INVALID).with_kind(KeyKind::Template);
-        // Earlier ones of the same client may still wait there; connections hang on them, so none
-        // can go.
+        // Earlier invalidated templates of the same client may still exist, because connections
+        // hang on them.
         if (1..=MANY).any(|serial| self.table.rekey_request(id, invalid.with_serial(serial)).is_ok()) {
             self.table.cold_mut(id).dport = INVALID;
         }

@@ -1,8 +1,8 @@
-//! Following the rules: what a worker does when it first sees a new snapshot.
+//! Following the rules: the work of a worker that sees a new snapshot for the first time.
 //!
-//! Scheduler state survives edits, as in Linux: the edits that the worker has not seen are replayed
-//! on its own state, in order. A worker may have skipped snapshots; the edits of all of them are in
-//! the newest.
+//! Scheduler state survives edits, as in Linux. The edits that the worker has not seen are replayed
+//! on its own state, in order. A worker may have skipped snapshots; the newest one has the edits of
+//! all of them.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ pub(crate) fn follow(old: &Snapshot, new: &Snapshot, token: &mut WorkerToken, st
     for edit in unseen {
         relieve(old, new, edit.edit.dest, stats);
     }
-    // States that outgrew their room: carry the live values over, once, before any edit.
+    // If a list outgrew a state, move the worker's values to the larger state. This happens once
+    // for each service, before its edits are replayed.
     for (at, edit) in unseen.iter().enumerate() {
         let (Some(was), Some(is)) = (old.services.by_id(edit.service), new.services.by_id(edit.service))
         else {
@@ -48,9 +49,9 @@ pub(crate) fn follow(old: &Snapshot, new: &Snapshot, token: &mut WorkerToken, st
     }
 }
 
-/// Clears a destination's overload when an edit has lifted its threshold or raised it above the one
-/// before, whatever the destination has (`ip_vs_ctl.c: __ip_vs_update_dest`). A new one in an old
-/// slot is not overloaded either.
+/// Clears a destination's overload if an edit has removed or raised its upper threshold, whatever
+/// its number of connections (`ip_vs_ctl.c: __ip_vs_update_dest`). A new destination in an old slot
+/// is not overloaded either.
 fn relieve(old: &Snapshot, new: &Snapshot, dest: DestId, stats: &WorkerStats) {
     let (Some(info), Some(counts)) = (new.dest(dest), stats.dest(dest)) else { return };
     let raised = old.dest(dest).is_none_or(|before| before.raised != info.raised);

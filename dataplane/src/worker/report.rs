@@ -1,7 +1,7 @@
-//! The connection table, told to control a page at a time.
+//! Reports of the connection table to control, a page at a time.
 //!
-//! Control asks for a [`Page`] through one ring and reads [`Report`]s from another; the worker
-//! looks at a bounded number of slots a poll, so that listing a million connections delays no
+//! Control asks for a [`Page`] through one ring and reads [`Report`]s from another. The worker
+//! looks at a limited number of slots in each poll, so listing a million connections delays no
 //! packet.
 
 use core::net::Ipv4Addr;
@@ -15,21 +15,21 @@ use crate::conn::entry::Flags;
 use crate::conn::table::FlowTable;
 use crate::time::Ticks;
 
-/// Slots in a page at most.
+/// How many slots a page has at most.
 pub const PAGE: u32 = 1024;
-/// Slots looked at in one poll.
+/// How many slots the worker looks at in one poll.
 const STEP: u32 = 32;
 
-/// A connection as listings show it.
+/// A connection, as listings show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnView {
     /// IP protocol number.
     pub protocol: u8,
     /// Number of the protocol's state.
     pub state: u8,
-    /// IPVS's flag bits.
+    /// The flags that IPVS knows.
     pub flags: Flags,
-    /// CIP and port, host order.
+    /// CIP and port, host byte order.
     pub client: (Ipv4Addr, u16),
     /// VIP and port.
     pub virt: (Ipv4Addr, u16),
@@ -37,7 +37,7 @@ pub struct ConnView {
     pub dest: (Ipv4Addr, u16),
     /// FULLNAT: LIP and port.
     pub local: Option<(Ipv4Addr, u16)>,
-    /// Ticks until it expires unless another packet comes; 0 when overdue.
+    /// Ticks until it expires if no other packet comes; 0 if it is overdue.
     pub expires_in: u32,
     /// [`sched::DestId`], or [`crate::conn::entry::NONE`].
     pub dest_id: u32,
@@ -54,12 +54,12 @@ pub struct Page {
     pub slots: u32,
 }
 
-/// What a worker says of its table.
+/// An answer of a worker about its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// One connection.
     Conn(ConnView),
-    /// That was the page. The next one begins at this slot; `None` when there is none.
+    /// The page is complete. The next one begins at this slot; `None` if there is no other page.
     End(Option<u32>),
 }
 
@@ -67,21 +67,21 @@ pub enum Report {
 pub struct Reporter {
     asked: Consumer<Page>,
     answers: Producer<Report>,
-    /// What is left of the page under way.
+    /// The rest of the page that is being answered.
     left: Option<Page>,
 }
 
 /// Control's end.
 pub struct ReportReader {
-    /// Pages wanted, one at a time.
+    /// Pages that control asks for, one at a time.
     pub ask: Producer<Page>,
-    /// What the worker says.
+    /// The worker's answers.
     pub answers: Consumer<Report>,
-    /// A page was asked for whose end nobody has read yet.
+    /// Whether control has asked for a page and not read its end yet.
     pub pending: bool,
 }
 
-/// Two joined ends.
+/// Makes both ends.
 pub fn channel() -> (Reporter, ReportReader) {
     let (ask, asked) = RingBuffer::new(1);
     let (send, answers) = RingBuffer::new(2 * PAGE as usize);
@@ -89,7 +89,7 @@ pub fn channel() -> (Reporter, ReportReader) {
 }
 
 impl Reporter {
-    /// Goes on with the page that control asked for; the number of slots looked at.
+    /// Continues with the page that control asked for. Returns how many slots it looked at.
     #[inline]
     pub(crate) fn serve(&mut self, table: &FlowTable, now: Ticks) -> usize {
         if self.left.is_none() {
@@ -105,7 +105,7 @@ impl Reporter {
             return 0;
         }
         for id in table.iter_from(left.from, n) {
-            // There is room: looked at above.
+            // The ring has room: checked above.
             let _ = self.answers.push(Report::Conn(view(table, id, now)));
         }
         let from = left.from.saturating_add(n);

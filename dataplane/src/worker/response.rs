@@ -10,13 +10,13 @@ use crate::wire::l4::Transport;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 
-/// Microseconds before which nobody sends a datagram again that was not answered.
+/// No client repeats an unanswered datagram within this time, in microseconds.
 const SENT_AGAIN: u32 = 200_000;
 
 impl Flows {
-    /// The first reply of a connection whose real server is being timed. It says nothing when the
-    /// first packet had been sent again, as nobody knows which of them is answered (Karn's
-    /// rule, RFC 6298 section 3), nor when it was this worker that was late.
+    /// Measures a response time at the first reply of a connection. It is not used if the client
+    /// repeated its first packet, because nobody knows which of the two is answered (Karn's rule,
+    /// RFC 6298 section 3). It is not used either if this worker was late.
     #[cold]
     pub(super) fn measure(&mut self, snapshot: &Snapshot, meta: &PacketMeta, id: ConnId) {
         let hot = self.table.hot_mut(id);
@@ -25,14 +25,15 @@ impl Flows {
         let micros = self.micros.wrapping_sub(self.table.cold(id).asked);
         let answers = match meta.key.transport() {
             Transport::Tcp => meta.tcp_flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !again,
-            // Datagrams may come in a row without one being the other again.
+            // A client may send several different datagrams in a row, so a second one need not be a
+            // repetition.
             Transport::Udp => !again || micros < SENT_AGAIN,
         };
         if !answers || self.held_up.spoils(micros, self.micros) {
             return;
         }
         if self.stats.answered_after(dest, micros, self.now) {
-            // What is assumed of servers that have not answered may be another from now on.
+            // This changes the assumed response time of servers that were not measured yet.
             self.loads_changed(snapshot, dest);
         }
         self.load_changed(snapshot, dest);

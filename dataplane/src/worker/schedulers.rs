@@ -1,4 +1,4 @@
-//! What a worker asks of the schedulers of its services, and what it tells them.
+//! A worker's use of schedulers: it asks them for a choice and tells them about changed loads.
 
 use core::net::IpAddr;
 
@@ -12,11 +12,11 @@ use crate::snapshot::service::Service;
 use crate::verdict::DropReason;
 use crate::worker::flows::Flows;
 
-/// Ticks between two looks after the schedulers.
+/// The schedulers are tended once in this many ticks.
 const TEND_TICKS: i32 = 10;
 
 impl Flows {
-    /// Asks the service's scheduler.
+    /// Asks the service's scheduler for a destination.
     pub(crate) fn choose<'s>(
         &mut self,
         snapshot: &'s Snapshot,
@@ -38,9 +38,9 @@ impl Flows {
         Ok((dest, info))
     }
 
-    /// Has schedulers drop what they remember for too long, a bounded part of it each time, and
-    /// look anew at what is measured once an estimator tick; ten times a second. Whether it was
-    /// time.
+    /// Tends the schedulers ten times a second. They forget old cache entries, a limited number
+    /// each time. After an estimator tick they also read the measured values again. Returns whether
+    /// it was time.
     pub(crate) fn tend_schedulers(&mut self, snapshot: &Snapshot) -> bool {
         if self.now.since(self.tended) < TEND_TICKS {
             return false;
@@ -64,7 +64,7 @@ impl Flows {
         true
     }
 
-    /// Lets the service's scheduler know that a destination's numbers moved.
+    /// Tells the service's scheduler that a destination's load has changed.
     pub(crate) fn load_changed(&mut self, snapshot: &Snapshot, dest: DestId) {
         let Some(info) = snapshot.dest(dest).filter(|info| info.weighed && info.available) else { return };
         let Some(service) = snapshot.services.by_id(info.service) else { return };
@@ -72,7 +72,7 @@ impl Flows {
         state.load_changed(&service.plan, dest, &*self.stats);
     }
 
-    /// Has the scheduler of a destination's service look at all destinations anew.
+    /// Tells the service's scheduler that the loads of all its destinations may have changed.
     pub(super) fn loads_changed(&mut self, snapshot: &Snapshot, dest: DestId) {
         let Some(info) = snapshot.dest(dest).filter(|info| info.available) else { return };
         let Some(service) = snapshot.services.by_id(info.service) else { return };

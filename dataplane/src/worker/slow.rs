@@ -1,4 +1,5 @@
-//! A burst's packets that take every step: apart, so that what nearly all packets do stays small.
+//! The packets of a burst that take every step. They have code of their own, so that the code for
+//! nearly all packets stays small.
 
 use crate::BURST;
 use crate::conn::entry::ConnId;
@@ -16,7 +17,7 @@ use crate::worker::stage::Notes;
 
 use arrayvec::ArrayVec;
 
-/// Where the packets of one burst go that take every step.
+/// Carries the packets of one burst that take every step.
 pub(super) struct Slow<'a, Io: PacketIo> {
     pub(super) io: &'a mut Io,
     pub(super) flows: &'a mut Flows,
@@ -24,7 +25,8 @@ pub(super) struct Slow<'a, Io: PacketIo> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) notes: &'a Notes,
     pub(super) ingress: PortId,
-    /// First packets of connections that are opening, with their places in the burst.
+    /// The first packets of opening connections, each with its place in the burst and its
+    /// connection.
     pub(super) opening: ArrayVec<(Io::Frame, usize, ConnId), BURST>,
 }
 
@@ -58,8 +60,9 @@ impl<Io: PacketIo> Slow<'_, Io> {
                     self.opening.push((frame, nth, id));
                     return;
                 }
-                // A real server's packet in the burst of the client's first, perhaps, which is
-                // found only then. Nothing is opening afterwards, so this happens once.
+                // This may be a real server's packet in the same burst as the client's first
+                // packet. Its connection is found only after it is open. No connection is opening
+                // then, so this happens at most once.
                 Outcome::Early | Outcome::Unknown | Outcome::Stray => self.open_all(),
             }
         }
@@ -69,7 +72,7 @@ impl<Io: PacketIo> Slow<'_, Io> {
         self.outbox.post(self.io, &self.flows.stats, self.ingress, frame, verdict);
     }
 
-    /// Opens what is opening; to be called at the end of the burst.
+    /// Opens all opening connections. Call it at the end of the burst.
     pub(super) fn open_all(&mut self) {
         for (_, _, id) in &self.opening {
             self.flows.prepare(*id);

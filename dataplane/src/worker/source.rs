@@ -1,10 +1,9 @@
-//! Whether a packet may come from whom it says, and by the way it says: what Linux asks of packets
-//! that it takes in (`net/ipv4/ip_input.c: ip_rcv_options`, `net/ipv4/fib_frontend.c:
-//! fib_validate_source`).
+//! Checks of a packet's sender and of its source route, as Linux checks them
+//! (`net/ipv4/fib_frontend.c: fib_validate_source`, `net/ipv4/ip_input.c: ip_rcv_options`).
 //!
-//! The sender of a packet that makes a connection is looked up then, once. Packets of a standing
-//! connection are looked at only where `rp_filter` is strict, and then the port is compared with
-//! the one that leads back.
+//! If a packet makes a connection, its sender is looked up once. Packets of established connections
+//! are checked only if `rp_filter` is strict: their port is compared with the one that leads back
+//! to the sender.
 
 use crate::conn::entry::Direction;
 use crate::conn::entry::Hot;
@@ -19,16 +18,15 @@ use crate::verdict::DropReason;
 use crate::wire::ipv4::IPV4_LEN;
 use crate::worker::flows::Flows;
 
-/// IPv4 options (RFC 791 §3.1): end of the list, no operation, and the two that name routers on the
-/// way.
+/// IPv4 options (RFC 791 §3.1): end of the list, no operation, and the two source routes.
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const LOOSE_ROUTE: u8 = 131;
 const STRICT_ROUTE: u8 = 137;
 
 impl Flows {
-    /// Refuses a packet of a connection by a port that `rp_filter` does not take its sender's packets
-    /// from. Packets of no connection pass: the connection that they make is judged.
+    /// Refuses a packet of a connection if `rp_filter` of its port does not accept its sender.
+    /// Packets without a connection pass: their sender is checked when they make one.
     #[cold]
     pub(crate) fn inspect_sender(
         &mut self,
@@ -38,13 +36,13 @@ impl Flows {
         ingress: PortId,
     ) -> Result<(), DropReason> {
         let Some((id, direction)) = self.table.confirm(meta.key, candidate) else { return Ok(()) };
-        // What DR and TUN servers send back is Linux's, which looks for itself.
+        // Replies with DR and TUN go to Linux, which checks them itself.
         let method = Method::from_bits(self.table.hot(id).flags.bits());
         if direction == Direction::Reply && !method.is_translated() {
             return Ok(());
         }
         let next = snapshot.paths.admit(meta.key.src(), ingress)?;
-        // Its neighbour has become known meanwhile: the short way is open then.
+        // If the neighbour has become known meanwhile, later packets can take the short way.
         let back = &mut self.table.hot_mut(id).hops[1 - direction as usize];
         if let (NONE, NextHop::Known(adjacency)) = (*back, next) {
             *back = adjacency;
@@ -53,7 +51,7 @@ impl Flows {
     }
 }
 
-/// Whether a packet came by the port that the other side's packets leave by.
+/// Whether a packet came by the port by which packets to its sender leave.
 #[inline(always)]
 pub(crate) fn came_back(snapshot: &Snapshot, hot: &Hot, direction: Direction, ingress: PortId) -> bool {
     let back = hot.hops[1 - direction as usize];
@@ -66,7 +64,7 @@ pub(crate) fn has_options(meta: &PacketMeta) -> bool {
     usize::from(meta.l4 - meta.l3) > IPV4_LEN
 }
 
-/// Refuses source routes where they are not accepted, and options that contradict themselves.
+/// Refuses source routes that the port does not accept, and malformed options.
 #[cold]
 pub(crate) fn inspect_options(
     snapshot: &Snapshot,
@@ -83,7 +81,7 @@ pub(crate) fn inspect_options(
             (END, _) => break,
             (NO_OPERATION, _) => rest,
             (LOOSE_ROUTE | STRICT_ROUTE, _) if !accepted => return Err(DropReason::SourceRoute),
-            // Its length counts the two bytes in front.
+            // The length includes the two bytes of type and length.
             (_, [len, ..]) if *len >= 2 => options.get(usize::from(*len)..).ok_or(DropReason::Malformed)?,
             _ => return Err(DropReason::Malformed),
         };

@@ -1,7 +1,7 @@
 //! One burst between parsing and forwarding.
 //!
-//! A worker has two: while the packets of one are forwarded, what those of the other will touch is
-//! on its way from memory.
+//! A worker has two stages. While the packets of one are forwarded, the lines that the packets of
+//! the other will touch are fetched.
 
 use std::boxed::Box;
 
@@ -22,29 +22,29 @@ use crate::wire::ether::Mac;
 use crate::worker::flows::Flows;
 use crate::worker::source;
 
-/// The frames of a burst and what is noted of each, by its place. Notes beyond the frames mean
-/// nothing.
+/// The frames of a burst and the notes about each of them, with the same index. Notes beyond the
+/// frames have no meaning.
 pub(super) struct Stage<F> {
     pub(super) frames: Burst<F>,
-    /// Where they came from.
+    /// The port by which they came.
     pub(super) ingress: PortId,
-    /// They are part of a flood.
+    /// Whether they are part of a flood.
     pub(super) flooded: bool,
     pub(super) notes: Box<Notes>,
 }
 
-/// What is noted of a burst's packets.
+/// Notes about the packets of a burst.
 pub(super) struct Notes {
     pub(super) metas: [PacketMeta; BURST],
     approaches: [Approach; BURST],
     pub(super) candidates: [Candidate; BURST],
-    /// Packets whose connection was not where it is looked for first: bit n for packet n.
+    /// Bit n is set if the connection of packet n must be looked up in its other bucket.
     away: u32,
-    /// Packets of a flood that are dropped if they belong to no connection, likewise.
+    /// Bit n is set if packet n is part of a flood and is dropped if it belongs to no connection.
     pub(super) unwanted: u32,
 }
 
-const _: () = assert!(BURST <= 32, "a bit each in `Notes::away`");
+const _: () = assert!(BURST <= 32, "each packet needs a bit in `Notes::away`");
 
 impl<F: Frame> Stage<F> {
     pub(super) fn new() -> Self {
@@ -58,7 +58,7 @@ impl<F: Frame> Stage<F> {
         Self { frames: Burst::new(), ingress: PortId::new(0), flooded: false, notes: Box::new(notes) }
     }
 
-    /// Parses the frames, and sends for where the table may have their connections.
+    /// Parses the frames, and has the home buckets of their keys fetched.
     #[inline]
     pub(super) fn parse(&mut self, snapshot: &Snapshot, flows: &mut Flows) {
         let facts = snapshot.paths.ports.get(self.ingress.index()).copied().unwrap_or_default();
@@ -86,8 +86,8 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// Parses those anew that are for other MACs of the host interface. Apart, so that the others
-    /// cost what they cost.
+    /// Parses frames to other MACs of the host interface again. This is a function of its own, so
+    /// that ports without such MACs cost nothing more.
     #[cold]
     fn parse_for_others(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
         let (macs, flooded) = (snapshot.paths.more_macs(self.ingress), self.flooded);
@@ -106,9 +106,9 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// Sees to it that packets by a port that does not lead back to their senders take every step,
-    /// and so are looked at: of a port whose `rp_filter` is strict, just before its burst is
-    /// forwarded.
+    /// For a port with strict `rp_filter`, just before its burst is forwarded: marks the packets
+    /// whose way back does not lead through this port. They then take every step, and their sender
+    /// is checked.
     #[cold]
     pub(super) fn single_out(&mut self, snapshot: &Snapshot, table: &FlowTable) {
         let Self { frames, ingress, notes, .. } = self;
@@ -127,8 +127,8 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// Sends for what [`Notes::guess`] will, of all packets together. Apart, so that the loops of
-    /// small tables stay as they are.
+    /// Has all lines fetched together that [`Notes::guess`] would fetch one by one. This is a
+    /// function of its own, so that the loops for small tables stay as they are.
     #[cold]
     pub(super) fn send_for_all(&self, table: &FlowTable) {
         for approach in &self.notes.approaches[..self.frames.len()] {
@@ -136,7 +136,7 @@ impl<F: Frame> Stage<F> {
         }
     }
 
-    /// The same for a burst that is part of a flood: most of its SYNs go no further.
+    /// As `parse_all`, for a burst that is part of a flood. Most of its SYNs are held back here.
     #[inline(never)]
     fn parse_flood(&mut self, facts: PortFacts, snapshot: &Snapshot, flows: &mut Flows) {
         let Notes { metas, approaches, unwanted, .. } = &mut *self.notes;
@@ -159,8 +159,8 @@ fn read<F: Frame>(meta: &mut PacketMeta, frame: &F, facts: PortFacts) -> FlowKey
 }
 
 impl Notes {
-    /// Looks for the connection of packet `nth`, and sends for it. Every packet must be looked for,
-    /// each once.
+    /// Looks up the connection of packet `nth`, and has its hot line fetched. Call it exactly once
+    /// for every packet.
     #[inline(always)]
     pub(super) fn guess(&mut self, nth: usize, table: &FlowTable) {
         let (candidate, away) = table.guess(self.approaches[nth]);
@@ -168,7 +168,7 @@ impl Notes {
         self.away |= u32::from(away) << nth;
     }
 
-    /// Looks for the connections that [`Self::guess`] did not find, where else they may be.
+    /// Looks up the connections that may be in their other bucket.
     #[inline]
     pub(super) fn guess_away(&mut self, table: &FlowTable) {
         while self.away != 0 {

@@ -1,9 +1,10 @@
-//! Packets of standing connections: nearly all packets, on one page.
+//! The short way for packets of established connections, which nearly all packets take.
 //!
-//! [`Flows::steady`] does at once what [`super::flows`] does step by step, for packets about which
-//! nothing has to be decided: the connection is judged by the present rules, the way is known and
-//! the packet fits. For any other packet it changes nothing, and the steps are taken one by one.
-//! What both do must be the same: `dataplane/tests/all/steady.rs` compares them.
+//! [`Flows::steady`] does in one function what [`super::flows`] does step by step. It carries
+//! packets about which nothing must be decided: the connection is judged by the present rules, its
+//! next hop is known, and the packet fits the MTU. For any other packet it changes nothing, and the
+//! packet takes the steps one by one. Both ways must give the same result:
+//! `dataplane/tests/all/steady.rs` compares them.
 
 use sched::DestId;
 
@@ -30,20 +31,20 @@ use crate::wire::l4::Transport;
 use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 
-/// Where the transport header lies when the IP header has no options.
+/// Offset of the TCP or UDP header if the IP header has no options.
 const L4: usize = ETHER_LEN + IPV4_LEN;
-/// Headers up to the ports.
+/// Length of the headers up to the ports.
 const HEAD: usize = L4 + 4;
 const TTL: usize = ETHER_LEN + 8;
 const CHECKSUM: usize = ETHER_LEN + 10;
 const ADDRS: usize = ETHER_LEN + 12;
-/// Connections with any of these are never steady.
+/// Packets of connections with any of these bits never take the short way.
 const UNSTEADY: u16 =
     Flags::GONE.bits() | Flags::TEMPLATE.bits() | Flags::MEASURED.bits() | Flags::OPENING.bits();
 
 impl Flows {
-    /// Has all fetched that [`Self::steady`] will touch beyond the connection, whose line must be
-    /// there by now.
+    /// Has the lines fetched that [`Self::steady`] touches besides the hot line. The hot line must
+    /// have arrived.
     #[inline(always)]
     pub(crate) fn peek(&self, snapshot: &Snapshot, candidate: Candidate) {
         if let Some((dest, hop)) = self.table.leads_to(candidate) {
@@ -52,8 +53,8 @@ impl Flows {
         }
     }
 
-    /// Forwards a packet of a standing connection; gives the port it leaves by. `None`, and no
-    /// change, for any other packet.
+    /// Forwards a packet of an established connection. Returns the port by which it leaves. For any
+    /// other packet returns `None` and changes nothing.
     #[inline(always)]
     pub(crate) fn steady<F: Frame>(
         &mut self,
@@ -76,7 +77,7 @@ impl Flows {
             return None;
         }
         match Method::from_bits(hot.flags.bits()) {
-            // A reply that passes here all the same is Linux's to route.
+            // Linux routes a reply that passes the director anyway.
             Method::Tunnel | Method::DirectRoute if direction == Direction::Reply => return None,
             Method::Tunnel => {
                 let dest = snapshot.dest(DestId::new(hot.dest))?;
@@ -144,12 +145,12 @@ impl Flows {
     }
 }
 
-/// Whether nothing has to be decided about the packet and its connection.
+/// Whether nothing must be decided about the packet and its connection.
 #[inline(always)]
 fn is_steady(hot: &Hot, direction: Direction, meta: &PacketMeta) -> bool {
     let odd = hot.flags.bits() & UNSTEADY != 0;
     let plain = match direction {
-        // A SYN may start the connection anew.
+        // A SYN may begin a new connection.
         Direction::Request => meta.tcp_flags & flag::SYN == 0,
         Direction::Reply => {
             !hot.flags.has(Flags::NOOUTPUT) && (meta.key.transport() == Transport::Tcp || hot.state != 0)
@@ -158,14 +159,14 @@ fn is_steady(hot: &Hot, direction: Direction, meta: &PacketMeta) -> bool {
     plain && !odd
 }
 
-/// Whether a TCP packet leaves its connection established, as it is.
+/// Whether the connection is established and stays so after this TCP packet.
 #[inline(always)]
 fn is_settled(hot: &Hot, meta: &PacketMeta) -> bool {
     meta.tcp_flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK
         && hot.state == TcpState::Established as u8
 }
 
-/// Lowers the TTL, and adds `delta` to what the header's checksum covers.
+/// Lowers the TTL, and applies `delta` to the header's checksum.
 #[inline(always)]
 fn lower_ttl(head: &mut [u8; HEAD], delta: u16) {
     head[TTL] -= 1;

@@ -1,4 +1,4 @@
-//! What a packet does to the state of its connection.
+//! How packets change the state of their connection.
 
 use sched::DestId;
 
@@ -13,14 +13,14 @@ use crate::wire::l4::Transport;
 use crate::worker::flows::Flows;
 
 impl Flows {
-    /// What a request does to its connection: steps the state and winds the timer.
+    /// Steps the state of a request's connection and stamps `expires`.
     #[inline]
     pub(crate) fn step_request(&mut self, snapshot: &Snapshot, meta: &PacketMeta, id: ConnId) {
         let row = if self.table.hot(id).flags.has(Flags::NOOUTPUT) { Row::InputOnly } else { Row::Input };
         self.step(snapshot, meta, id, row);
     }
 
-    /// Steps the protocol's state and winds the timer (`ip_vs_proto_tcp.c: set_tcp_state`).
+    /// Steps the state of the protocol and stamps `expires` (`ip_vs_proto_tcp.c: set_tcp_state`).
     #[inline]
     pub(super) fn step(&mut self, snapshot: &Snapshot, meta: &PacketMeta, id: ConnId, row: Row) {
         let now = self.now;
@@ -28,7 +28,7 @@ impl Flows {
         if meta.key.transport() == Transport::Udp {
             hot.expires = now.plus(snapshot.tunables.udp_timeout);
             if row == Row::Output && hot.state == 0 {
-                // Once is enough; the state of UDP means nothing else.
+                // This is done once. The state of UDP has no other meaning.
                 hot.state = 1;
                 self.assure(id);
             }
@@ -44,7 +44,8 @@ impl Flows {
         }
     }
 
-    /// What a change of TCP state entails: active or inactive, an assured template, an earlier end.
+    /// Follows a change of TCP state: counts the connection as active or inactive, marks its
+    /// template as assured, and winds its timer.
     #[inline(never)]
     pub(super) fn state_changed(&mut self, snapshot: &Snapshot, id: ConnId, old: TcpState, new: TcpState) {
         self.defence.note(old, new);
@@ -70,7 +71,8 @@ impl Flows {
         self.wind(id);
     }
 
-    /// Marks the template that `id` hangs on as having led somewhere.
+    /// Marks the template of connection `id` as assured: one of its connections has led to
+    /// something.
     fn assure(&mut self, id: ConnId) {
         if self.table.hot(id).flags.has(Flags::CONTROLLED) {
             let control = self.table.cold(id).control;

@@ -1,4 +1,4 @@
-//! Packets without a connection: which of them get one, and what happens to the others.
+//! Packets without a connection: some of them get a new one, the others are refused or go to Linux.
 //!
 //! Must agree with `net/netfilter/ipvs/ip_vs_core.c: ip_vs_schedule, ip_vs_leave`.
 
@@ -24,12 +24,12 @@ use crate::worker::flows::Flows;
 use crate::worker::outcome::Outcome;
 use crate::worker::wanted::Wanted;
 
-/// Where active FTP's data connections come from: never scheduled.
+/// The source port of active FTP's data connections. They are never scheduled.
 pub(super) const FTP_DATA: u16 = 20;
 const FTP: u16 = 21;
 
 impl Flows {
-    /// A packet that belongs to no connection.
+    /// Handles a packet that belongs to no connection.
     #[inline(never)]
     pub(crate) fn stranger<F: Frame>(
         &mut self,
@@ -74,7 +74,8 @@ impl Flows {
         };
         match made {
             Ok(id) => {
-                // At once: whether it is active counts for the next choice.
+                // The state is stepped at once, because the scheduler's next choice depends on
+                // whether the connection is active.
                 self.step_request(snapshot, meta, id);
                 Outcome::Opens(id)
             }
@@ -82,8 +83,9 @@ impl Flows {
         }
     }
 
-    /// A TCP packet that belongs to no connection and begins none: Linux's, which answers by a
-    /// reset. But not while its connection may have had to make room: the client meant it.
+    /// Handles a TCP packet that belongs to no connection and begins none. It goes to Linux, which
+    /// answers with a reset. But if its connection may have had to make room, it is dropped,
+    /// because the client's next attempt may succeed.
     fn stray(&self, snapshot: &Snapshot, key: FlowKey, ingress: PortId) -> Outcome {
         if !self.defence.has_displaced(self.now) || key.sport() == FTP_DATA {
             return Outcome::Unknown;
@@ -96,7 +98,7 @@ impl Flows {
         }
     }
 
-    /// What happens to a packet whose service could not place it.
+    /// Handles a packet for which the service made no connection.
     pub(super) fn unplaced<F: Frame>(
         &mut self,
         snapshot: &Snapshot,
@@ -121,7 +123,7 @@ impl Flows {
     }
 }
 
-/// Whether no station on a network can have this address: Linux drops such senders before IPVS sees
+/// Whether no host can have this address. Linux drops packets from such senders before IPVS sees
 /// them (`net/ipv4/route.c: ip_route_input_slow`).
 pub(super) const fn is_nobody(addr: Ipv4Addr) -> bool {
     addr.is_loopback() || addr.is_multicast() || addr.is_broadcast() || addr.octets()[0] == 0

@@ -1,4 +1,4 @@
-//! What becomes of ICMP errors about the director's own tunnels.
+//! ICMP errors about the director's own tunnels.
 
 use sched::DestId;
 
@@ -16,8 +16,9 @@ use crate::verdict::Verdict;
 use crate::worker::flows::Flows;
 
 impl Flows {
-    /// An ICMP error about neither TCP nor UDP: when it is about a packet that was tunnelled to a
-    /// real server, the client is told in its stead, by the VIP. Linux gets all the others.
+    /// Handles an ICMP error that quotes neither TCP nor UDP. If it is about a packet that was
+    /// tunnelled to a real server, the client gets an error from the VIP in its place. All others
+    /// go to Linux.
     pub(crate) fn tunnel_error<F: Frame>(
         &mut self,
         snapshot: &Snapshot,

@@ -1,9 +1,10 @@
-//! Packets whose next hop did not answer: their senders are told.
+//! Packets whose next hop did not answer. Their senders are told.
 //!
-//! Such a packet comes back as it was to leave. From it its connection is found, as from the quote
-//! of an ICMP error, and it becomes again what its sender sent, but for its TTL. Linux does the
-//! same in two steps: the neighbour's failure makes an error about the packet as it was to leave,
-//! and IPVS translates that error on its way out (`net/ipv4/route.c: ipv4_link_failure`,
+//! Such a packet comes back to the worker as it should have left. Its connection is found as for
+//! the quote of an ICMP error. Then the packet becomes again what its sender sent, except for its
+//! TTL. Linux does the same in two steps: the neighbour's failure makes an error about the packet
+//! as it should have left, and IPVS translates that error when it leaves
+//! (`net/ipv4/route.c: ipv4_link_failure`,
 //! `net/netfilter/ipvs/ip_vs_core.c: ip_vs_out_icmp, ip_vs_in_icmp`).
 
 use core::net::Ipv4Addr;
@@ -30,9 +31,9 @@ use crate::wire::l4;
 use crate::worker::flows::Flows;
 
 impl Flows {
-    /// What becomes of a packet whose next hop did not answer. It is dropped; its frame becomes an
-    /// error to whoever sent it, when that is known and allowed. Nothing is said about errors,
-    /// nor to senders of one-packet services, of which nothing is remembered.
+    /// Drops a packet whose next hop did not answer. Its frame becomes an error to its sender, if
+    /// the sender is known and the rate limit allows it. No error is sent about an ICMP error. None
+    /// is sent about packets of one-packet services either, because they have no connection.
     #[cold]
     pub(crate) fn unreachable<F: Frame>(&mut self, snapshot: &Snapshot, frame: &mut F) -> Verdict {
         const REASON: DropReason = DropReason::NoNeighbour;
@@ -61,7 +62,7 @@ impl Flows {
             packets.add(1);
             bytes.add(u64::from(len));
             if method == Method::Tunnel {
-                // Linux tells itself first, about the tunnel, and counts that too.
+                // Linux first sends an error about the outer packet to itself, and counts that too.
                 packets.add(1);
                 bytes.add(u64::from(meta.total_len));
             }
@@ -70,14 +71,14 @@ impl Flows {
     }
 }
 
-/// The director's own address on the way to `client`: what is neither local nor rewritten is
-/// answered from there.
+/// The director's own address on the path to `client`. Errors about packets that are neither local
+/// nor rewritten come from this address.
 fn own_address(snapshot: &Snapshot, client: Ipv4Addr) -> Option<Ipv4Addr> {
     let (adjacency, _) = forward::toward(snapshot, client).ok()?;
     snapshot.paths.ports.get(adjacency.port()?.index())?.addr
 }
 
-/// Reads a frame that was to leave; of one in a tunnel the outer header goes.
+/// Parses a frame that should have left. If it is in a tunnel, removes the outer header.
 fn read<F: Frame>(frame: &mut F) -> Option<PacketMeta> {
     let outer: &[u8; ETHER_LEN + IPV4_LEN] = frame.bytes().first_chunk()?;
     if outer[ETHER_LEN] == 0x45 && outer[ETHER_LEN + 9] == l4::IPIP {

@@ -1,4 +1,4 @@
-//! What a packet without a connection wants, and the connection that is made of it.
+//! A packet that needs a connection, and the plan of that connection.
 
 use std::sync::Arc;
 
@@ -9,38 +9,39 @@ use crate::snapshot::dest::DestInfo;
 use crate::snapshot::service::Selector;
 use crate::snapshot::service::Service;
 
-/// A packet that wants a connection, and the service it is for.
+/// A packet that needs a connection, and its service.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) service: &'a Arc<Service>,
-    /// The packet's flow.
+    /// The packet's key.
     pub(crate) key: FlowKey,
     /// The packet's firewall mark; 0 for none.
     pub(crate) mark: u32,
-    /// The adjacency towards the client, or `NONE`.
+    /// Number of the adjacency towards the client, or `NONE`.
     pub(crate) client: u32,
 }
 
 impl<'a> Wanted<'a> {
-    /// Whether the packet came by another port than the service's own: such are only served
-    /// persistently.
+    /// Whether the packet goes to another port than the service's own. Such packets are served only
+    /// if the service is persistent.
     pub(crate) fn misses(&self) -> bool {
         matches!(self.service.key, Selector::Address { port, .. } if port != self.key.dport())
     }
 
-    /// The real server's port for a packet that was scheduled by itself.
+    /// The real server's port for a packet of a service without persistence.
     pub(crate) fn scheduled_port(&self, info: &DestInfo) -> u16 {
         if info.port == 0 { self.key.dport() } else { info.port }
     }
 
-    /// The real server's port for a packet of a persistent service: other ports than the service's
-    /// stay, so all of a mark's do.
+    /// The real server's port for a packet of a persistent service. Ports other than the service's
+    /// own are not changed; for a mark these are all ports.
     pub(crate) fn sticky_port(&self, info: &DestInfo) -> u16 {
         let own = self.key.dport() == self.service.key.port() && info.port != 0;
         if own { info.port } else { self.key.dport() }
     }
 
-    /// The packet's connection to `dest`, hanging on the template `control`.
+    /// The plan of the packet's connection to `dest`. It hangs on the template `control`, or on
+    /// none.
     pub(crate) fn intent(&self, dest: DestId, info: &'a DestInfo, dport: u16, control: u32) -> Intent<'a> {
         Intent {
             service: self.service,
@@ -55,19 +56,19 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// A connection about to be made.
+/// The plan of a connection or template.
 pub(crate) struct Intent<'a> {
     pub(crate) service: &'a Service,
-    /// The packet's flow, or the template's key.
+    /// The packet's key, or the template's key.
     pub(crate) key: FlowKey,
     /// The packet's firewall mark; 0 for none.
     pub(crate) mark: u32,
-    /// The adjacency towards the client, or `NONE`.
+    /// Number of the adjacency towards the client, or `NONE`.
     pub(crate) client: u32,
     pub(crate) dest: DestId,
     pub(crate) info: &'a DestInfo,
-    /// Real-server port, host order.
+    /// Port of the real server, host byte order.
     pub(crate) dport: u16,
-    /// The template it hangs on, or [`NONE`].
+    /// Slot of the template on which it hangs, or [`NONE`].
     pub(crate) control: u32,
 }
