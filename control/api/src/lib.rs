@@ -23,7 +23,9 @@ pub use client::{Ask, Client, ClientError, pages};
 pub use frame::{MAX_REQUEST, MAX_RESPONSE};
 pub use gate::{Gate, Serve};
 pub use list::{Observed, PAGE, page};
-pub use message::{ConnectionQuery, Envelope, ListQuery, Request, Response, VERSION};
+pub use message::{
+    ConnectionQuery, Difference, Envelope, ListQuery, Request, Response, TunableView, VERSION, Wanted,
+};
 pub use report::{
     MemoryStatus, NamedCount, PortStatus, PortTraffic, Status, TrafficReport, WorkerStatus, WorkerTraffic,
 };

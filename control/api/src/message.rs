@@ -50,6 +50,49 @@ pub enum Request {
     /// Change the mark rules: all changes or none. Answered by [`Response::Done`] or
     /// [`Response::MarksRefused`].
     ChangeMarks(Vec<MarkChange>),
+    /// Bring rules and mark rules to what is wanted: all or nothing, in one step. Answered by
+    /// [`Response::Applied`], [`Response::BatchRefused`] or [`Response::MarksRefused`].
+    Apply(Wanted),
+    /// The tunables. Answered by [`Response::Tunables`].
+    Tunables,
+}
+
+/// What the rules are to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Whether services that `rules` does not make are deleted. Otherwise `rules` is added to what
+    /// there is.
+    pub replace: bool,
+    /// The changes that make the wanted services on an empty table; and timeouts and tunables to
+    /// set.
+    pub rules: Vec<Change>,
+    /// The changes that make the wanted mark rules on an empty table; `None` leaves the mark rules
+    /// as they are.
+    pub marks: Option<Vec<MarkChange>>,
+    /// Only tell what would be changed.
+    pub dry_run: bool,
+}
+
+/// What was changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Changes of services, timeouts and tunables, in the order in which they were made.
+    pub rules: Vec<Change>,
+    /// Changes of the mark rules, in the order in which they were made.
+    pub marks: Vec<MarkChange>,
+    /// What is doubtful about the rules as they are now. One line for each doubt.
+    pub advice: Vec<String>,
+}
+
+/// A tunable and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunableView {
+    /// Its name, without `net.ipv4.vs.`.
+    pub name: String,
+    /// Its value, as `sysctl` prints it.
+    pub value: String,
+    /// Whether the packet path reads it. Otherwise it only keeps its value.
+    pub built: bool,
 }
 
 /// Which services to list.
@@ -121,6 +164,10 @@ pub enum Response {
         /// Why.
         error: MarkError,
     },
+    /// The rules are as wanted, or would be after a dry run; this is the difference.
+    Applied(Difference),
+    /// All tunables, in the order of their names.
+    Tunables(Vec<TunableView>),
     /// The request could not be served, for a reason that has nothing to do with the rules: one
     /// sentence.
     Failed(String),

@@ -27,14 +27,17 @@ impl Daemon {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Traffic => Response::Traffic(Box::new(self.traffic())),
             request => {
-                let rules = matches!(request, Request::Change(_) | Request::ChangeAll(_));
+                let applies = matches!(&request, Request::Apply(wanted) if !wanted.dry_run);
+                let rules = applies || matches!(request, Request::Change(_) | Request::ChangeAll(_));
                 let marks = matches!(request, Request::ChangeMarks(_));
                 self.hops_changed |= rules;
                 let response =
                     answer::answer(&mut self.director, &mut self.collector, self.max_connections, request)
                         .unwrap_or_else(|request| Response::Failed(format!("nothing answers {request:?}")));
                 self.tell_if_full(&response);
-                if (rules || marks) && matches!(response, Response::Done | Response::Warned(_)) {
+                if (rules || marks)
+                    && matches!(response, Response::Done | Response::Warned(_) | Response::Applied(_))
+                {
                     self.keeper.changed();
                 }
                 response

@@ -3,17 +3,22 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use api::{ConnectionFilter, ConnectionRow, Request, Response, Totals, page};
+use api::{
+    ConnectionFilter, ConnectionRow, Difference, Request, Response, Totals, TunableView, Wanted, page,
+};
 use dataplane::conn::entry::Flags;
 use dataplane::conn::tcp::TcpState;
 use dataplane::conn::track::ASSURED;
 use dataplane::snapshot::dest::Method;
 use dataplane::time::Ticks;
 use dataplane::worker::report::ConnView;
-use model::{Applied, BatchError, Change, ForwardingMethod, Model, ModelError, Protocol, ServiceKey};
+use model::{
+    Applied, BatchError, Change, ForwardingMethod, MarkBatchError, Model, ModelError, Protocol, ServiceKey,
+    Tunable,
+};
 use sched::DestId;
 
-use crate::compile::Director;
+use crate::compile::{Director, Refusal};
 use crate::statistics::Collector;
 use crate::trash::TrashWatch;
 
@@ -55,6 +60,8 @@ pub fn answer(
         }
         Request::Marks => Response::Marks(director.marks().to_vec()),
         Request::ChangeMarks(changes) => Response::from_marks(director.change_marks(changes)),
+        Request::Apply(wanted) => apply(director, collector, &wanted),
+        Request::Tunables => Response::Tunables(tunables(director.model())),
         Request::Connections(_) | Request::Status | Request::Traffic => return Err(Box::new(request)),
     })
 }
@@ -99,7 +106,27 @@ pub fn change(
 ) -> Result<(), BatchError> {
     collect_before(director.model(), collector, &changes);
     make_room(director, collector, &changes);
-    for done in director.change(changes)? {
+    let applied = director.change(changes)?;
+    follow(director, collector, applied);
+    Ok(())
+}
+
+/// As [`change`], for rules and mark rules in one step.
+fn change_both(
+    director: &mut Director,
+    collector: &mut Collector,
+    Difference { rules, marks, .. }: Difference,
+) -> Result<(), Refusal> {
+    collect_before(director.model(), collector, &rules);
+    make_room(director, collector, &rules);
+    let applied = director.change_both(rules, marks)?;
+    follow(director, collector, applied);
+    Ok(())
+}
+
+/// Has `collector` follow what was changed.
+fn follow(director: &Director, collector: &mut Collector, applied: Vec<Applied>) {
+    for done in applied {
         match done {
             Applied::ServiceAdded { service } => collector.service_added(service),
             Applied::ServiceEdited { service, before } => {
@@ -120,7 +147,55 @@ pub fn change(
             _ => {}
         }
     }
-    Ok(())
+}
+
+/// Brings the rules to what is wanted. What is there already stays untouched.
+fn apply(director: &mut Director, collector: &mut Collector, wanted: &Wanted) -> Response {
+    let difference = match difference(director, wanted) {
+        Ok(difference) => difference,
+        Err(Refusal::Rule(BatchError { index, error })) => return Response::BatchRefused { index, error },
+        Err(Refusal::Mark(MarkBatchError { index, error })) => {
+            return Response::MarksRefused { index, error };
+        }
+    };
+    if wanted.dry_run {
+        return Response::Applied(difference);
+    }
+    match change_both(director, collector, difference.clone()) {
+        Ok(()) => Response::Applied(Difference { advice: director.advice(), ..difference }),
+        // The wanted rules are right, but the way to them needs room for deleted destinations.
+        Err(Refusal::Rule(BatchError { error, .. })) => {
+            Response::Failed(format!("{error}; nothing was changed"))
+        }
+        Err(Refusal::Mark(MarkBatchError { error, .. })) => {
+            Response::Failed(format!("{error}; nothing was changed"))
+        }
+    }
+}
+
+/// The changes that bring the rules to what is wanted. The error names the place in `wanted`.
+fn difference(director: &Director, wanted: &Wanted) -> Result<Difference, Refusal> {
+    let own = director.model();
+    let mut model = if wanted.replace { own.without_services() } else { own.clone() };
+    model.apply_all(wanted.rules.clone()).map_err(Refusal::Rule)?;
+    let marks = match &wanted.marks {
+        Some(changes) => {
+            let mut table = director.mark_table().emptied();
+            table.apply_all(changes.clone()).map_err(Refusal::Mark)?;
+            director.mark_table().changes_to(&table)
+        }
+        None => Vec::new(),
+    };
+    Ok(Difference { rules: own.changes_to(&model), marks, advice: Vec::new() })
+}
+
+fn tunables(model: &Model) -> Vec<TunableView> {
+    let view = |(tunable, value): (&Tunable, String)| TunableView {
+        name: tunable.name.to_owned(),
+        value,
+        built: tunable.is_built(),
+    };
+    model.tunables().iter().map(view).collect()
 }
 
 /// Gives slots of deleted destinations back early when new destinations need them. A slot is given

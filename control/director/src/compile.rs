@@ -25,8 +25,9 @@ use sched::{Dest, DestId, Edit, Kind};
 use crate::paths::{PathCompiler, PortPath, Way};
 use linux::MirrorState;
 use model::{
-    Applied, BatchError, Change, Family, ForwardingMethod, HostAddresses, MarkTable, Model, ModelOptions,
-    PersistenceMask, RemovedService, ServiceFlags, ServiceKey, ServiceSlot, ServiceSpec, Timeouts,
+    Applied, BatchError, Change, Family, ForwardingMethod, HostAddresses, MarkBatchError, MarkChange,
+    MarkTable, Model, ModelOptions, PersistenceMask, RemovedService, ServiceFlags, ServiceKey, ServiceSlot,
+    ServiceSpec, Timeouts,
 };
 
 /// The rules as the operator said them, the compiled rules, and what publishes them to the workers.
@@ -41,6 +42,17 @@ pub struct Director {
     locals: HashMap<Ipv4Addr, u32>,
     /// The ports that Linux gives to its own connections; `None` until they are known.
     linux_ports: Option<RangeInclusive<u16>>,
+}
+
+/// One of the changes of [`Director::change_both`] was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A change of the rules.
+    #[error(transparent)]
+    Rule(BatchError),
+    /// A change of the mark rules.
+    #[error(transparent)]
+    Mark(MarkBatchError),
 }
 
 impl Director {
@@ -76,6 +88,26 @@ impl Director {
     /// Applies all changes and publishes them. When one is refused, none is applied, and the error
     /// says which one was refused.
     pub fn change(&mut self, changes: Vec<Change>) -> Result<Vec<Applied>, BatchError> {
+        let applied = self.apply(changes)?;
+        self.publish();
+        Ok(applied)
+    }
+
+    /// Applies all changes of the rules and of the mark rules, and publishes them together. When one
+    /// is refused, none is applied.
+    pub fn change_both(
+        &mut self,
+        changes: Vec<Change>,
+        marks: Vec<MarkChange>,
+    ) -> Result<Vec<Applied>, Refusal> {
+        let marks = self.compile_marks(marks).map_err(Refusal::Mark)?;
+        let applied = self.apply(changes).map_err(Refusal::Rule)?;
+        self.take_marks(marks);
+        self.publish();
+        Ok(applied)
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> Result<Vec<Applied>, BatchError> {
         let before = (changes.len() > 1).then(|| (self.model.clone(), self.rules.master.clone()));
         let mut applied = Vec::with_capacity(changes.len());
         for (index, change) in changes.into_iter().enumerate() {
@@ -93,7 +125,6 @@ impl Director {
                 }
             }
         }
-        self.publish();
         Ok(applied)
     }
 

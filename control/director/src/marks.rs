@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dataplane::io::PortId;
 use dataplane::marks::Marks;
 use dataplane::marks::rule::{Action, Net as PathNet, Ports, Rule, Side, Term};
-use model::{MarkBatchError, MarkChange, MarkError, MarkRule, MarkTarget, Net, Not, PortSide};
+use model::{MarkBatchError, MarkChange, MarkError, MarkRule, MarkTable, MarkTarget, Net, Not, PortSide};
 
 use crate::compile::Director;
 
@@ -18,6 +18,17 @@ impl Director {
     /// Makes all changes of the mark rules and publishes them. When one is refused, none is made,
     /// and the error says which one was refused.
     pub fn change_marks(&mut self, changes: Vec<MarkChange>) -> Result<(), MarkBatchError> {
+        let marks = self.compile_marks(changes)?;
+        self.take_marks(marks);
+        self.publish();
+        Ok(())
+    }
+
+    /// The mark rules after these changes, as the operator said them and as workers read them.
+    pub(super) fn compile_marks(
+        &self,
+        changes: Vec<MarkChange>,
+    ) -> Result<(MarkTable, Arc<Marks>), MarkBatchError> {
         let index = changes.len().saturating_sub(1);
         let mut marks = self.marks.clone();
         marks.apply_all(changes)?;
@@ -25,10 +36,17 @@ impl Director {
         // The table of rules refuses more rules than there is room for, so this should not happen.
         let full = |_| MarkBatchError { index, error: MarkError::Full(dataplane::marks::MOST) };
         let compiled = Marks::compile(&rules).map_err(full)?;
+        Ok((marks, Arc::new(compiled)))
+    }
+
+    pub(super) fn take_marks(&mut self, (marks, compiled): (MarkTable, Arc<Marks>)) {
         self.marks = marks;
-        self.rules.master.set_marks(Arc::new(compiled));
-        self.publish();
-        Ok(())
+        self.rules.master.set_marks(compiled);
+    }
+
+    /// The table of the mark rules.
+    pub(super) fn mark_table(&self) -> &MarkTable {
+        &self.marks
     }
 }
 

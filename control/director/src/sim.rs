@@ -92,6 +92,11 @@ impl Sim {
         self.director.rules.advice()
     }
 
+    /// The number of the newest rules.
+    pub fn epoch(&self) -> u64 {
+        self.director.rules.epoch()
+    }
+
     /// Runs `ipvsadm` with these arguments.
     pub fn ipvsadm(&mut self, args: &[String]) -> Said {
         self.run("ipvsadm", |sim, console| ipvs::run(Invocation::Ipvsadm, args, console, || Ok(sim)))

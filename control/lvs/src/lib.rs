@@ -2,12 +2,13 @@
 //! marks.
 //!
 //! [`ipvs`] is the `ipvsadm` command line, [`mark`] the verb of firewall marks. Both turn words
-//! into requests, and answers into text. The connection to the daemon is a parameter. [`wire`] turns
-//! the bytes that programs send to Linux IPVS into requests, and answers into the bytes that Linux
+//! into requests, and answers into text. The connection to the daemon is a parameter. [`saved`] reads
+//! files with everything. [`wire`] turns the bytes that programs send to Linux IPVS into requests, and answers into the bytes that Linux
 //! would send.
 
 #![forbid(unsafe_code)]
 
 pub mod ipvs;
 pub mod mark;
+pub mod saved;
 pub mod wire;

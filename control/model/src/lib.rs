@@ -15,6 +15,7 @@ mod capabilities;
 mod change;
 mod counters;
 mod destination;
+mod difference;
 mod error;
 mod estimator;
 mod marks;

@@ -84,6 +84,13 @@ impl Model {
         }
     }
 
+    /// A model without services, with the options, addresses, timeouts and tunables of this one.
+    #[must_use]
+    pub fn without_services(&self) -> Self {
+        let empty = Self::new(self.options.clone());
+        Self { host: self.host.clone(), timeouts: self.timeouts, tunables: self.tunables.clone(), ..empty }
+    }
+
     /// Applies one change. If it refuses, nothing has changed.
     pub fn apply(&mut self, change: Change) -> Result<Applied, ModelError> {
         match change {

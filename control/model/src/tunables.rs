@@ -111,6 +111,11 @@ impl Tunable {
         }
     }
 
+    /// Whether `text` is a value that Linux accepts.
+    pub fn takes(&self, text: &str) -> bool {
+        self.parse(text).is_some()
+    }
+
     fn parse(&self, text: &str) -> Option<Value> {
         let mut words = text.split_ascii_whitespace().map(number);
         let first = words.next()??;

@@ -42,6 +42,15 @@ pub(super) enum Verb {
         /// The file
         file: PathBuf,
     },
+    /// Brings the rules to those of a file, all or nothing; what stays the same keeps its connections
+    Apply {
+        /// Rules as ipvsadm-save writes them; mark rules as `vipline mark save` does; tunables as
+        /// `vipline sysctl -a` does. Only the parts that the file has are replaced
+        file: PathBuf,
+        /// Only print what would be changed
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Ports, workers and memory; exits 3 when no daemon answers
     Status {
         /// As JSON

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apply;
 mod args;
 mod print;
 
@@ -50,6 +51,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let done = match args.verb {
         Verb::Ipvsadm { .. } | Verb::Mark { .. } => Ok(()),
         Verb::Check { file } => check(&file),
+        Verb::Apply { file, dry_run } => apply::apply(&dir, &file, dry_run),
         Verb::Status { json } => status(&dir, json),
         Verb::Stats { json } => stats(&dir, json),
         Verb::Conns(wanted) => conns(&dir, &wanted),
@@ -58,7 +60,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     match done {
         Ok(()) => 0,
         Err(Failure { text, code }) => {
-            let _ = writeln!(io::stderr(), "vipline: {text}");
+            complain(&text);
             code
         }
     }
@@ -219,6 +221,11 @@ fn odd(response: &Response) -> Failure {
         Response::Failed(text) => Failure::new(text),
         other => ClientError::unexpected(other).into(),
     }
+}
+
+/// Prints a line to stderr. A write error is ignored.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "vipline: {text}");
 }
 
 /// Prints to stdout. A write error is ignored.

@@ -111,6 +111,8 @@ pub(crate) fn answer(model: &mut Model, world: &World, request: &Request) -> Res
         Request::Totals => Response::Totals(Totals { table_size: 4096, ..Totals::default() }),
         Request::Status => Response::Status(Box::new(Status { serving: true, ..Status::default() })),
         Request::Traffic => Response::Traffic(Box::default()),
-        Request::Marks | Request::ChangeMarks(_) => Response::Failed("no marks here".into()),
+        Request::Marks | Request::ChangeMarks(_) | Request::Apply(_) | Request::Tunables => {
+            Response::Failed("no marks here".into())
+        }
     }
 }

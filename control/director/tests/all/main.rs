@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "modules of `tests/oracle`, of which a part is used here")]
 
 mod advice;
+mod apply;
 #[path = "../oracle/frame.rs"]
 mod frame;
 mod listing;

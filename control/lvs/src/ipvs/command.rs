@@ -97,6 +97,8 @@ pub enum Operation {
     DeleteLocalAddress,
     /// `--set`
     SetTimeouts,
+    /// `net.ipv4.vs.NAME = VALUE` in a file.
+    SetTunable,
     /// `-Z`
     Zero,
     /// `-L`, `-S`, `-G`
@@ -113,11 +115,18 @@ pub struct UsageError {
     pub exit: u8,
     /// Whether the error also ends `-R`.
     pub fatal: bool,
+    /// Which argument is wrong, counted from 0, if it is one.
+    pub word: Option<usize>,
 }
 
 impl UsageError {
     /// An error in the options: exit code 2.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), exit: 2, fatal: true }
+        Self { text: text.into(), exit: 2, fatal: true, word: None }
+    }
+
+    /// The same error, about this argument.
+    pub(super) fn about(self, word: Option<usize>) -> Self {
+        Self { word: self.word.or(word), ..self }
     }
 }

@@ -31,5 +31,6 @@ pub use error::{explained, hint, refusal};
 pub use execute::{Console, Exit, execute};
 pub use names::{Names, Numeric, System};
 pub use parse::parse;
+pub(crate) use rules::rule;
 pub use rules::{Rule, RuleError, apply_rules, rules};
 pub use run::{Invocation, run};

@@ -30,21 +30,24 @@ pub fn parse(program: &str, args: &[String], names: &dyn Names) -> Result<Comman
     loop {
         match scanner.option() {
             Ok(Some((token, value))) => {
-                if !values.take(token, value.unwrap_or_default(), value.is_some())? {
-                    return Err(UsageError::new(format!("invalid option `{}'", scanner.word())));
+                let taken = values.take(token, value.unwrap_or_default(), value.is_some());
+                if !taken.map_err(|error| error.about(scanner.place()))? {
+                    let error = UsageError::new(format!("invalid option `{}'", scanner.word()));
+                    return Err(error.about(scanner.place()));
                 }
             }
             Ok(None) => break,
             Err(problem) => {
                 let text = format!("{}: {}", scanner.word(), problem.text());
-                return Err(UsageError { text, exit: 255, fatal: false });
+                return Err(UsageError { text, exit: 255, fatal: false, word: scanner.place() });
             }
         }
     }
     let mut words = scanner.leftovers().into_iter();
     let timeouts = if verb == Verb::Set { Some(three_timeouts(&mut words)?) } else { None };
     if let Some(word) = words.next() {
-        return Err(UsageError::new(format!("unexpected argument {word}")));
+        let place = args.iter().rposition(|arg| arg == word);
+        return Err(UsageError::new(format!("unexpected argument {word}")).about(place));
     }
     values.read_sched_flags()?;
     check_options(verb, &values)?;
@@ -54,7 +57,7 @@ pub fn parse(program: &str, args: &[String], names: &dyn Names) -> Result<Comman
 /// ipvsadm's message for a line that does not begin with a command.
 pub(super) fn try_help(program: &str) -> UsageError {
     let text = format!("Try `{program} -h' or '{program} --help' for more information.");
-    UsageError { text, exit: 255, fatal: true }
+    UsageError { text, exit: 255, fatal: true, word: None }
 }
 
 fn command(verb: Verb, mut values: Values<'_>, timeouts: Option<Timeouts>) -> Result<Command, UsageError> {

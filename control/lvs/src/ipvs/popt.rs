@@ -90,6 +90,11 @@ impl<'a, T: Copy> Scanner<'a, T> {
         self.next.checked_sub(1).and_then(|last| self.args.get(last)).map_or("", String::as_str)
     }
 
+    /// The place of that word among the arguments.
+    pub(super) fn place(&self) -> Option<usize> {
+        self.next.checked_sub(1)
+    }
+
     /// The scanned words that are no options.
     pub(super) fn leftovers(self) -> Vec<&'a str> {
         self.leftovers

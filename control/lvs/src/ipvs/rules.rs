@@ -11,18 +11,22 @@ use model::{Change, Model};
 pub struct Rule {
     /// The line, counted from 1.
     pub line: usize,
+    /// The column of its first word, counted from 1 in characters.
+    pub column: usize,
     /// The kind of command.
     pub operation: Operation,
     /// What it changes.
     pub change: Change,
 }
 
-/// An error in a rules file, with its line.
+/// An error in a rules file, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {text}")]
 pub struct RuleError {
     /// The line, counted from 1.
     pub line: usize,
+    /// The column, counted from 1 in characters.
+    pub column: usize,
     /// The error, in ipvsadm's words.
     pub text: String,
 }
@@ -38,26 +42,41 @@ pub fn rules(text: &str, names: &dyn Names) -> Result<Vec<Rule>, RuleError> {
 pub fn apply_rules(model: &mut Model, rules: &[Rule]) -> Result<(), RuleError> {
     let changes = rules.iter().map(|rule| rule.change.clone()).collect();
     let Err(batch) = model.apply_all(changes) else { return Ok(()) };
-    let text = |rule: &Rule| RuleError { line: rule.line, text: explained(rule.operation, &batch.error) };
-    Err(rules.get(batch.index).map_or(RuleError { line: 0, text: batch.to_string() }, text))
+    let text = |rule: &Rule| RuleError {
+        line: rule.line,
+        column: rule.column,
+        text: explained(rule.operation, &batch.error),
+    };
+    Err(rules.get(batch.index).map_or(RuleError { line: 0, column: 0, text: batch.to_string() }, text))
 }
 
-fn rule(text: &str, line: usize, names: &dyn Names) -> Result<Option<Rule>, RuleError> {
-    let words: Vec<String> =
-        text.split_whitespace().filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
-    if words.is_empty() {
-        return Ok(None);
-    }
-    let wrong = |text| RuleError { line, text };
+/// Reads one line; `None` if it is empty.
+pub(crate) fn rule(text: &str, line: usize, names: &dyn Names) -> Result<Option<Rule>, RuleError> {
+    let (columns, words): (Vec<_>, Vec<_>) = words(text).filter(|(_, word)| word != "ipvsadm").unzip();
+    let Some(first) = columns.first().copied() else { return Ok(None) };
+    let wrong = |column, text| RuleError { line, column, text };
     match parse("ipvsadm", &words, names) {
-        Ok(Command::Change(operation, change)) => Ok(Some(Rule { line, operation, change })),
-        Ok(_) => Err(wrong("Only commands that change rules may stand in a rules file".into())),
+        Ok(Command::Change(operation, change)) => Ok(Some(Rule { line, column: first, operation, change })),
+        Ok(_) => Err(wrong(first, "Only commands that change rules may stand in a rules file".into())),
         // ipvsadm's hint to try -h does not fit a file.
         Err(error) if error.text.starts_with("Try ") => {
-            Err(wrong(format!("Not an ipvsadm command: {}", text.trim())))
+            Err(wrong(first, format!("Not an ipvsadm command: {}", text.trim())))
         }
-        Err(error) => Err(wrong(error.text)),
+        Err(error) => {
+            let column = error.word.and_then(|word| columns.get(word)).copied();
+            Err(wrong(column.unwrap_or(first), error.text))
+        }
     }
+}
+
+/// The words of a line, each with its column.
+fn words(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let mut column = 1;
+    text.split(char::is_whitespace).filter_map(move |word| {
+        let own = column;
+        column += word.chars().count() + 1;
+        (!word.is_empty()).then(|| (own, word.to_owned()))
+    })
 }
 
 #[cfg(test)]
@@ -75,7 +94,7 @@ mod tests {
         apply_rules(&mut model, &read).unwrap();
         assert_eq!((model.service_count(), model.destination_count()), (1, 1));
         let again = apply_rules(&mut model, &read);
-        assert_eq!(again, Err(RuleError { line: 3, text: "Service already exists".into() }));
+        assert_eq!(again, Err(RuleError { line: 3, column: 9, text: "Service already exists".into() }));
     }
 
     #[test]
@@ -86,7 +105,8 @@ mod tests {
             ("foo bar", 1, "Not an ipvsadm command: foo bar"),
             ("-A -q", 1, "-q: unknown option"),
         ] {
-            assert_eq!(rules(text, &Numeric), Err(RuleError { line, text: said.into() }));
+            let error = rules(text, &Numeric).unwrap_err();
+            assert_eq!((error.line, error.text.as_str()), (line, said));
         }
     }
 }

@@ -17,5 +17,6 @@ pub mod text;
 mod value;
 
 pub use parse::{Command, UsageError, parse};
+pub(crate) use restore::line;
 pub use restore::{load, script};
 pub use run::run;

@@ -15,7 +15,7 @@ pub fn script(text: &str, names: &dyn Names) -> Result<Vec<(usize, MarkChange)>,
             "COMMIT" => open = None,
             _ => {}
         }
-        let read = read(line.trim(), names);
+        let read = self::line(line.trim(), names);
         let read = read.map_err(|UsageError(text)| UsageError(format!("line {number}: {text}")))?;
         changes.extend(read.into_iter().map(|change| (number, change)));
     }
@@ -40,7 +40,8 @@ pub fn load(text: &str, names: &dyn Names, table: &mut MarkTable) -> Result<(), 
     })
 }
 
-fn read(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
+/// Reads one line of a file. Lines of chains without rules, and comments, make no change.
+pub(crate) fn line(line: &str, names: &dyn Names) -> Result<Vec<MarkChange>, UsageError> {
     let expected = "expected -A PREROUTING … or another change of rules";
     let words = split(line);
     let words = match words.split_first() {

@@ -51,7 +51,16 @@ pub fn list(rules: &[MarkRule], number: Option<usize>, line_numbers: bool) -> St
 
 /// A rule as the command that appends it.
 pub fn append(rule: &MarkRule) -> String {
-    let mut out = "-A PREROUTING".to_owned();
+    with_terms("-A PREROUTING".to_owned(), rule)
+}
+
+/// A rule as the command that inserts it with this number.
+pub fn insert(number: usize, rule: &MarkRule) -> String {
+    with_terms(format!("-I PREROUTING {number}"), rule)
+}
+
+/// Adds the conditions and the target of a rule.
+fn with_terms(mut out: String, rule: &MarkRule) -> String {
     let mut add = |negated, words: String| {
         let _ = write!(out, " {}{words}", if negated { "! " } else { "" });
     };

@@ -91,6 +91,24 @@ impl MarkTable {
         &self.interfaces
     }
 
+    /// A table without rules, with the room and the interfaces of this one.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self { rules: Vec::new(), ..self.clone() }
+    }
+
+    /// The changes that give this table the rules of `wanted`: the rules that both begin or end with
+    /// stay.
+    pub fn changes_to(&self, wanted: &Self) -> Vec<MarkChange> {
+        let (own, new) = (&self.rules, &wanted.rules);
+        let start = own.iter().zip(new).take_while(|(own, new)| own == new).count();
+        let ends = own[start..].iter().rev().zip(new[start..].iter().rev());
+        let end = ends.take_while(|(own, new)| own == new).count();
+        let deleted = own[start..own.len() - end].iter().map(|_| MarkChange::DeleteNumber(start + 1));
+        let added = (start + 1..).zip(&new[start..new.len() - end]);
+        deleted.chain(added.map(|(number, rule)| MarkChange::Insert(number, rule.clone()))).collect()
+    }
+
     /// Makes all changes in order; if one is refused, makes none.
     pub fn apply_all(&mut self, changes: Vec<MarkChange>) -> Result<(), MarkBatchError> {
         let mut rules = self.rules.clone();
@@ -221,6 +239,26 @@ mod tests {
             assert_eq!(values(&table), [1]);
         }
         assert_eq!(table.apply_all(vec![MarkChange::Append(wan("wan+"))]), Ok(()));
+    }
+
+    #[test]
+    fn the_changes_lead_from_any_rules_to_any_others() {
+        let with = |values: &[u32]| {
+            let mut table = MarkTable::new(Vec::new(), 9);
+            let added = values.iter().map(|value| MarkChange::Append(rule(*value)));
+            assert_eq!(table.apply_all(added.collect()), Ok(()));
+            table
+        };
+        let lists: [&[u32]; 8] =
+            [&[], &[1], &[1, 1], &[1, 2, 3], &[1, 4, 3], &[2, 3], &[1, 2, 2, 3], &[3, 2, 1]];
+        for (from, to) in lists.iter().flat_map(|from| lists.iter().map(move |to| (from, to))) {
+            let (mut table, wanted) = (with(from), with(to));
+            let changes = table.changes_to(&wanted);
+            assert_eq!(table.apply_all(changes), Ok(()), "{from:?} to {to:?}");
+            assert_eq!(values(&table), *to);
+        }
+        let one = with(&[1, 2, 3]).changes_to(&with(&[1, 4, 3]));
+        assert_eq!(one, [MarkChange::DeleteNumber(2), MarkChange::Insert(2, rule(4))]);
     }
 
     #[test]

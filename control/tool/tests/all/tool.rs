@@ -33,7 +33,10 @@ fn vipline(dir: &Path, line: &str) -> (String, String, i32) {
 fn without_a_daemon_every_verb_says_so_in_one_line() {
     let dir = TempDir::new().unwrap();
     let said = format!("No daemon answers at {}: is viplined running?\n", dir.path().join(SOCKET).display());
-    for line in ["status", "status --json", "stats", "conns", "conns --json"] {
+    let file = dir.path().join("rules");
+    std::fs::write(&file, "-A -t 10.0.0.1:80\n").unwrap();
+    let apply = format!("apply {}", file.display());
+    for line in ["status", "status --json", "stats", "conns", "conns --json", &apply] {
         assert_eq!(vipline(dir.path(), line), (String::new(), format!("vipline: {said}"), 3), "{line}");
     }
     let (out, err, code) = vipline(dir.path(), "ipvsadm -Ln");
@@ -191,4 +194,19 @@ fn check_names_the_file_and_line_of_an_error() {
     let (_, err, code) = vipline(dir.path(), "check /nowhere/at/all");
     assert!(err.starts_with("vipline: /nowhere/at/all: "), "{err}");
     assert_eq!(code, 1);
+}
+
+#[test]
+fn apply_names_the_place_of_a_wrong_line_before_it_asks_the_daemon() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("rules");
+    let said = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let (out, err, code) = vipline(dir.path(), &format!("apply {}", file.display()));
+        assert_eq!((out.as_str(), code), ("", 1));
+        err.strip_prefix(&format!("vipline: {}:", file.display())).unwrap().to_owned()
+    };
+    let wrong = said("-A -t 10.0.0.1:80\n-a -t 10.0.0.1:80 -r 10.0.0.2 -w x\n");
+    assert_eq!(wrong, "2:34: illegal weight specified\n");
+    assert!(said("# no rules\n").starts_with(" there is nothing in it; expected "));
 }

@@ -4,6 +4,7 @@
 //! Two things differ on purpose. Destination counters are whole 64-bit numbers; ipvsadm 1.31 drops
 //! the upper half of some. `-S` prints marks of 2^31 and more so that `-R` can read them.
 
+mod change;
 mod connections;
 mod name;
 mod save;
@@ -11,6 +12,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
+pub use change::change;
 pub use connections::{connections, title as connections_title};
 pub use name::option;
 pub use save::save;

@@ -5,7 +5,8 @@ use crate::ipvs::names::Names;
 use crate::ipvs::sort;
 use api::{DestView, ServiceView};
 use model::{
-    ForwardingMethod, PersistenceMask, ServiceFlags, ServiceSpec, Tunnel, TunnelChecksum, TunnelKind,
+    DestSpec, ForwardingMethod, PersistenceMask, ServiceFlags, ServiceKey, ServiceSpec, Tunnel,
+    TunnelChecksum, TunnelKind,
 };
 
 /// Every service with its local addresses and destinations, as lines that `-R` reads. As in
@@ -23,20 +24,23 @@ pub fn save(list: &[ServiceView], names: &dyn Names) -> String {
         let mut order: Vec<&DestView> = view.destinations.iter().collect();
         sort::merge_sort(&mut order, &|a, b| sort::compare_destinations(&a.spec.key, &b.spec.key));
         for dest in order {
-            let at = name::destination(dest.spec.key, &view.spec.key, names);
-            let method = method(dest.spec.method);
-            let tunnel = if dest.spec.method == ForwardingMethod::Tunnel {
-                tunnel(&dest.spec.tunnel)
-            } else {
-                String::new()
-            };
-            out.push_str(&format!("-a {key} -r {at} {method} -w {}{tunnel}\n", dest.spec.weight));
+            out.push_str(&format!("-a {}\n", destination(&view.spec.key, &dest.spec, names)));
         }
     }
     out
 }
 
-fn settings(spec: &ServiceSpec) -> String {
+/// A destination as the options of `-a` and `-e`, without thresholds.
+pub(super) fn destination(service: &ServiceKey, dest: &DestSpec, names: &dyn Names) -> String {
+    let key = name::option(service, names);
+    let at = name::destination(dest.key, service, names);
+    let (method, weight) = (method(dest.method), dest.weight);
+    let tunnel = if dest.method == ForwardingMethod::Tunnel { tunnel(&dest.tunnel) } else { String::new() };
+    format!("{key} -r {at} {method} -w {weight}{tunnel}")
+}
+
+/// A service's settings as options of `-A` and `-E`.
+pub(super) fn settings(spec: &ServiceSpec) -> String {
     let mut out = format!(" -s {}", spec.scheduler);
     if spec.flags.contains(ServiceFlags::PERSISTENT) {
         out.push_str(&format!(" -p {}", spec.timeout));
