@@ -1,9 +1,9 @@
-//! The epoch under every interleaving that the memory model allows (within loom's bounds):
+//! Versions under every interleaving that the memory model allows (within loom's bounds):
 //! `RUSTFLAGS="--cfg loom" cargo test -p dataplane --release --test epoch_loom`.
 //!
-//! The values are canaries. Looking at one and dropping it are accesses that loom tracks: a drop
-//! that does not come after every look, or a look after the drop, fails the test. Drops are counted
-//! as well.
+//! The values are canaries. loom tracks when a thread looks at a canary and when a thread drops it.
+//! The test fails if a look and the drop are not ordered, or if a look comes after the drop. Drops
+//! are counted too.
 #![cfg(loom)]
 
 use std::sync::Arc as Untracked;
@@ -13,19 +13,19 @@ use dataplane::epoch::{Publisher, Reader};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
-/// A value in two halves that loom watches; `dropped` counts the dead.
+/// A value in two halves that loom watches. `dropped` counts the dropped canaries.
 struct Canary {
     number: UnsafeCell<u64>,
     double: UnsafeCell<u64>,
     dropped: Untracked<AtomicUsize>,
 }
 
-// SAFETY: loom reports unordered accesses to the cells; finding them is the test.
+// SAFETY: loom reports unordered accesses to the cells. To find them is the purpose of the test.
 unsafe impl Sync for Canary {}
 
 impl Canary {
     fn look(&self) -> u64 {
-        // SAFETY: loom reports it when another thread has the cell, for both.
+        // SAFETY: loom reports an error if another thread has the cell.
         let number = self.number.with(|number| unsafe { *number });
         // SAFETY: as above.
         let double = self.double.with(|double| unsafe { *double });
@@ -69,7 +69,7 @@ fn one_reader(nest: &Nest) -> (Publisher<Canary>, Reader<Canary>) {
     (publisher, readers.pop().unwrap())
 }
 
-/// A burst: look, move on, look; what is seen never goes back.
+/// A burst: look, move on, look again. The number must never become smaller.
 fn burst(reader: &mut Reader<Canary>) {
     let before = reader.get().look();
     reader.refresh_with(|old, new| assert!(old.look() == before && new.look() > before));
@@ -78,7 +78,7 @@ fn burst(reader: &mut Reader<Canary>) {
 }
 
 #[test]
-fn nothing_is_freed_in_use() {
+fn no_version_is_freed_while_in_use() {
     model(|| {
         let nest = Nest::default();
         let (mut publisher, mut reader) = one_reader(&nest);
@@ -100,7 +100,7 @@ fn nothing_is_freed_in_use() {
 }
 
 #[test]
-fn the_slowest_of_two_readers_decides() {
+fn the_slower_of_two_readers_decides_what_is_freed() {
     model(|| {
         let nest = Nest::default();
         let (mut publisher, readers) = Publisher::new(nest.canary(1), 2);
@@ -124,10 +124,10 @@ fn the_slowest_of_two_readers_decides() {
     });
 }
 
-/// What control forgets when all have moved on (the edits of a list of destinations) every reader
-/// has been shown.
+/// When all readers have moved on, control forgets old edits. By then every reader must have been
+/// shown them.
 #[test]
-fn what_is_seen_was_migrated() {
+fn a_seen_version_was_migrated() {
     model(|| {
         let nest = Nest::default();
         let (mut publisher, mut reader) = one_reader(&nest);
@@ -137,7 +137,8 @@ fn what_is_seen_was_migrated() {
             for _ in 0..2 {
                 reader.refresh_with(|_, new| shows.store(new.look(), Relaxed));
             }
-            // Kept: a reader that is gone counts as having seen all.
+            // The reader must live until here, because a dropped reader counts as having seen
+            // everything.
             reader
         });
         for number in 2..=3 {
@@ -151,7 +152,7 @@ fn what_is_seen_was_migrated() {
 }
 
 #[test]
-fn a_reader_that_is_gone_holds_up_nothing() {
+fn a_dropped_reader_keeps_no_versions() {
     model(|| {
         let nest = Nest::default();
         let (mut publisher, mut reader) = one_reader(&nest);
@@ -182,7 +183,7 @@ fn a_reader_may_outlive_its_publisher() {
 }
 
 #[test]
-fn once_seen_an_old_version_is_not_used_again() {
+fn an_old_version_is_not_used_after_a_newer_one_was_seen() {
     model(|| {
         let nest = Nest::default();
         let (mut publisher, mut reader) = one_reader(&nest);

@@ -1,5 +1,5 @@
-//! Bursts against the same packets one by one: what is sent and counted must be the same, whatever
-//! they are.
+//! Whole bursts against the same packets one by one. The packets that are sent and the counts must
+//! be the same.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
@@ -17,8 +17,8 @@ fn syn(cport: u16, port: u16) -> Vec<u8> {
     tcp(MACS[0], (CLIENT, cport), (VIP, port), SYN, b"")
 }
 
-/// What a poll let out of TCP, sorted: the order between flows may be another. Errors bear serial
-/// numbers.
+/// The TCP packets that a poll has sent, sorted, because the order between connections may differ.
+/// ICMP errors are left out, because they have serial numbers.
 fn tcp_out(rig: &mut Rig) -> Vec<Vec<u8>> {
     let Out { sent, host } = rig.out();
     let all = sent.into_iter().map(|(_, frame)| frame).chain(host.into_iter().map(|(_, _, frame)| frame));
@@ -27,7 +27,8 @@ fn tcp_out(rig: &mut Rig) -> Vec<Vec<u8>> {
     all
 }
 
-/// Two directors with the same rules, the first given whole bursts and the second one frame a poll.
+/// Does the same with two directors that have the same rules. The first gets whole bursts, the
+/// second one frame in each poll.
 fn both(rigs: &mut [Rig; 2], mut act: impl FnMut(&mut Rig)) {
     rigs.iter_mut().for_each(&mut act);
 }
@@ -95,7 +96,7 @@ fn same_in_bursts(seed: u64, kind: Kind, method: Method, sticky: bool, dests: u8
                 }
             })
             .collect();
-        // What comes by the other port in the same poll comes after the first burst.
+        // In the same poll, frames by the other port come after the first burst.
         let also: Vec<Vec<u8>> = (0..if port == WAN && frames.len() <= 32 { draw(32) } else { 0 })
             .map(|_| {
                 let client = (Ipv4Addr::new(192, 168, 7, draw(4) as u8), 5000 + draw(30) as u16);
@@ -142,7 +143,7 @@ fn same_in_bursts(seed: u64, kind: Kind, method: Method, sticky: bool, dests: u8
         assert_eq!(counts(whole), counts(single), "round {round}");
         assert_eq!(rigs[0].drops(DropReason::TableFull), 0);
         if round % 10 == 0 {
-            // What is over has ended a slot of the wheel later.
+            // One slot of the wheel later all expired connections have ended.
             both(&mut rigs, |rig| {
                 let over = |rig: &mut Rig| -> Vec<_> {
                     let views = rig.list().into_iter().filter(|view| view.expires_in == 0);
@@ -171,7 +172,7 @@ fn same_in_bursts(seed: u64, kind: Kind, method: Method, sticky: bool, dests: u8
 }
 
 #[test]
-fn bursts_change_nothing() {
+fn bursts_and_single_packets_give_the_same_result() {
     let kinds = [
         Kind::Rr,
         Kind::Wrr,
@@ -197,8 +198,8 @@ fn bursts_change_nothing() {
     }
 }
 
-/// A guess made in two steps, with a connection ended between them, as while one burst is forwarded
-/// and the next looked up.
+/// A guess is made in two steps, and a connection ends between them. This happens when one burst is
+/// forwarded while the next one is looked up.
 #[test]
 fn a_guess_holds_when_a_connection_ends_meanwhile() {
     use dataplane::conn::entry::{Cold, Hot};
@@ -230,11 +231,11 @@ fn a_guess_holds_when_a_connection_ends_meanwhile() {
             wrong += u32::from(table.confirm(key(*n), candidate).map(|(id, _)| id) != Some(*id));
         }
     }
-    assert_eq!(wrong, 0, "connections not found that are there");
+    assert_eq!(wrong, 0, "connections in the table that were not found");
 }
 
-/// A table that is full most of the time: every count is what the listing says, and in the end
-/// nothing is left.
+/// The table is full most of the time. Every count must match the listing, and in the end no
+/// connection is left.
 #[test]
 fn counts_hold_in_a_full_table() {
     for seed in 0..60_u64 {
@@ -246,7 +247,7 @@ fn counts_hold_in_a_full_table() {
                 spec.persistence = if sticky { persistence(5) } else { None };
             });
             for n in 1..=4 {
-                // Both services lead to the same ports: reply keys meet.
+                // Both services have the same real-server ports, so reply keys collide.
                 let id = rig.dest(service, n, 8000, method, 1);
                 rig.change_dest(id, |info| info.upper = if seed % 4 == 0 { 6 } else { 0 });
                 ids.push(id);
@@ -300,14 +301,14 @@ fn counts_hold_in_a_full_table() {
     }
 }
 
-/// The kept scores of many destinations choose whom a walk over all of them, made just before,
-/// would choose.
+/// With many destinations the scheduler keeps scores. They must give the same choice as a walk over
+/// all destinations just before.
 #[test]
-fn kept_scores_choose_as_a_walk_does() {
+fn kept_scores_give_the_same_choice_as_a_walk() {
     let kinds = [Kind::Lc, Kind::Wlc, Kind::Sed, Kind::Nq, Kind::Fo, Kind::Ovf];
     for (seed, kind) in (1..).zip(kinds.into_iter().cycle().take(48)) {
         let mut rig = Rig::with_capacity(4096);
-        // Another scheduler at first: it does not want to know of loads.
+        // The service begins with a scheduler that is not told about loads.
         let mut spec = None;
         let service = rig.service_with(TCP, 80, Kind::Rr, |s| spec = Some(s.clone()));
         let ids: Vec<_> =
@@ -330,7 +331,7 @@ fn kept_scores_choose_as_a_walk_does() {
         for step in 0..3000 {
             match draw(12) {
                 0..6 => {
-                    // The newest rules are taken up, which may end an overload.
+                    // The worker takes the newest rules, which may end an overload.
                     rig.settle();
                     let plan = rig.snapshot().services.by_id(service).unwrap().plan.clone();
                     let mut best: Option<(u128, u128, DestId)> = None;

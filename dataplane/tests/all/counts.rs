@@ -1,4 +1,5 @@
-//! Active and inactive connections, in every TCP state, and what schedulers by load make of them.
+//! Counts of active and inactive connections in every TCP state, and the choices that schedulers by
+//! load make from them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,8 +12,8 @@ use sched::XorShift;
 
 use crate::rig::*;
 
-/// What a destination with so many connections costs (spec of each scheduler), before it is divided
-/// by the weight.
+/// The cost of a destination with this many connections, as each scheduler defines it, before it is
+/// divided by the weight.
 fn cost(kind: Kind, active: u64, inactive: u64) -> u64 {
     match kind {
         Kind::Sed => active + 1,
@@ -22,8 +23,9 @@ fn cost(kind: Kind, active: u64, inactive: u64) -> u64 {
     }
 }
 
-/// Random packets both ways for `many` real servers: after each the counters must be what the table
-/// lists, and each new connection must go where the counters say.
+/// Sends random packets in both directions for `many` real servers. After each packet the counters
+/// must match the listing, and each new connection must go to the real server that the counters
+/// give.
 fn play(kind: Kind, method: Method, many: u8, seen: &mut BTreeSet<&'static str>) {
     let mut random = XorShift::new(12_345);
     let mut below = |n: u64| sched::Random::below_inclusive(&mut random, n - 1);
@@ -37,7 +39,8 @@ fn play(kind: Kind, method: Method, many: u8, seen: &mut BTreeSet<&'static str>)
     for _ in 0..600 {
         match below(10) {
             0..=3 => {
-                // The newest comes first in the list, and the first of equals is taken.
+                // The newest destination is first in the list, and the first of equal ones is
+                // taken.
                 let mut best = (u64::MAX, 1, 0);
                 for (n, dest) in dests.iter().rev() {
                     let (active, inactive, _) = rig.load(*dest);
@@ -79,7 +82,7 @@ fn play(kind: Kind, method: Method, many: u8, seen: &mut BTreeSet<&'static str>)
 }
 
 #[test]
-fn counts_are_the_tables_and_choices_go_by_them_in_every_state() {
+fn counts_match_the_table_and_choices_follow_them_in_every_state() {
     let mut seen = BTreeSet::new();
     for kind in [Kind::Sed, Kind::Nq, Kind::Wlc, Kind::Lc] {
         for method in [Method::Masquerade, Method::DirectRoute] {
@@ -88,7 +91,7 @@ fn counts_are_the_tables_and_choices_go_by_them_in_every_state() {
             }
         }
     }
-    // All that packets alone lead to.
+    // All states that packets alone can lead to.
     let states = ["CLOSE", "CLOSE_WAIT", "ESTABLISHED", "FIN_WAIT", "SYN_RECV", "SYN_SENT", "TIME_WAIT"];
     assert_eq!(seen, BTreeSet::from(states));
 }

@@ -1,4 +1,4 @@
-//! The epoch with real threads, and cells of workers. Every interleaving: `epoch_loom.rs`.
+//! Versions with real threads, and cells of workers. `epoch_loom.rs` tests every interleaving.
 #![cfg(not(loom))]
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread;
 
 use dataplane::epoch::{PerWorker, Publisher, Reader, WorkerToken, Workers};
 
-/// Says wrong things once dropped.
+/// A value that is wrong once it is dropped.
 struct Canary {
     words: [u64; 32],
     dropped: Arc<AtomicU64>,
@@ -17,7 +17,10 @@ struct Canary {
 impl Canary {
     fn look(&self) -> u64 {
         let [number, rest @ ..] = self.words;
-        assert!(number != u64::MAX && rest.iter().all(|word| *word == number), "torn or freed");
+        assert!(
+            number != u64::MAX && rest.iter().all(|word| *word == number),
+            "half of a value, or a freed one"
+        );
         number
     }
 }
@@ -74,7 +77,7 @@ fn workers_race_through_versions_and_control_frees_them_all() {
 }
 
 #[test]
-fn a_reader_moves_on_when_it_says_so() {
+fn a_reader_moves_on_only_when_it_refreshes() {
     let (mut publisher, mut readers) = Publisher::new("one".to_owned(), 2);
     let (mut fast, slow) = (readers.remove(0), readers.remove(0));
     assert_eq!((publisher.epoch(), publisher.publish("two".to_owned())), (1, 2));
@@ -90,12 +93,12 @@ fn a_reader_moves_on_when_it_says_so() {
 }
 
 #[test]
-fn a_migration_that_unwinds_leaves_the_reader_where_it_was() {
+fn a_migration_that_panics_leaves_the_reader_at_its_version() {
     let (mut publisher, mut readers) = Publisher::new(vec![1], 1);
     publisher.publish(vec![2]);
     let reader = &mut readers[0];
     let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        reader.refresh_with(|_, _| panic!("a wrong move"));
+        reader.refresh_with(|_, _| panic!("a migration that fails"));
     }));
     assert!(failed.is_err());
     assert_eq!((reader.get()[0], publisher.reclaim()), (1, 0));
@@ -125,14 +128,14 @@ fn each_worker_reaches_its_own_cell() {
 
 #[test]
 #[should_panic(expected = "another director")]
-fn a_token_of_another_director_opens_nothing() {
+fn a_token_of_another_director_panics() {
     let (workers, _tokens) = Workers::new(1);
     let (_others, mut tokens) = Workers::new(1);
     *PerWorker::new(workers, |_| 0).get_mut(&mut tokens[0]) = 1;
 }
 
 #[test]
-fn ends_and_tokens_can_be_sent_to_their_threads() {
+fn readers_publishers_and_tokens_can_be_sent_to_threads() {
     fn is_send<T: Send>() {}
     fn is_sync<T: Sync>() {}
     is_send::<Publisher<Vec<u8>>>();

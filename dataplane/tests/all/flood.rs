@@ -1,4 +1,5 @@
-//! Whatever a client may send: no panic, no growth, and every frame in exactly one count.
+//! Random and damaged frames: nothing panics, the table does not grow, and every frame is in
+//! exactly one count.
 
 use dataplane::io::PortId;
 use dataplane::snapshot::dest::Method;
@@ -6,7 +7,7 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// A small, fast generator, so that a failing run can be had again by its seed.
+/// A small and fast random generator. A failing run can be repeated with its seed.
 struct Random(u64);
 
 impl Random {
@@ -22,7 +23,7 @@ impl Random {
     }
 }
 
-/// A director with a service of every kind.
+/// A director with services of all kinds.
 fn director(capacity: u32) -> Rig {
     let mut rig = Rig::with_capacity(capacity);
     let methods = [Method::Masquerade, Method::DirectRoute, Method::Tunnel, Method::FullNat];
@@ -42,7 +43,7 @@ fn director(capacity: u32) -> Rig {
     rig
 }
 
-/// Whole frames to start from: requests, replies, errors about them.
+/// Valid frames to start with: requests, replies, and errors about them.
 fn seeds() -> Vec<(PortId, Vec<u8>)> {
     let mut seeds = Vec::new();
     for port in [80, 81, 82, 83, 443, 99, 21] {
@@ -69,7 +70,7 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
     seeds
 }
 
-/// Makes the IPv4 header checksum right again, so that a mutation goes deeper than that.
+/// Makes the IPv4 header checksum right again, so that the mutation gets past that check.
 fn mend(frame: &mut [u8]) {
     let Some(header) = frame.get_mut(14..34) else { return };
     header[10..12].copy_from_slice(&[0, 0]);
@@ -88,7 +89,7 @@ fn a_million_random_and_mutated_frames() {
             let (port, mut frame) = seeds[random.below(seeds.len())].clone();
             match random.below(8) {
                 0 => {
-                    // Nothing but noise, sometimes addressed to us.
+                    // Random bytes, sometimes with our MAC.
                     frame = (0..random.below(120)).map(|_| random.next() as u8).collect();
                     if random.below(2) == 0 && frame.len() > 14 {
                         frame[..6].copy_from_slice(&MACS[port.index()].0);
@@ -106,7 +107,7 @@ fn a_million_random_and_mutated_frames() {
                     }
                 }
                 _ => {
-                    // Another client and port: connections by the thousand.
+                    // Another client and port, so that thousands of connections are made.
                     let n = random.next();
                     frame[28..30].copy_from_slice(&(n as u16).to_be_bytes());
                     frame[34..36].copy_from_slice(&((n >> 16) as u16).to_be_bytes());
@@ -127,19 +128,16 @@ fn a_million_random_and_mutated_frames() {
     }
     assert_eq!((put_in, rig.stats.received.get()), (1_000_000, 1_000_000));
     let (created, sent) = (rig.stats.created.get(), rig.stats.transmitted.get());
-    assert!(
-        created > 10_000 && sent > 50_000,
-        "{created} made, {sent} sent: too little came through to say much"
-    );
+    assert!(created > 10_000 && sent > 50_000, "{created} made, {sent} sent: too few for a meaningful test");
     rig.assert_accounted();
-    // And it still serves.
+    // The director still serves clients.
     rig.wait(1000);
     assert_eq!(rig.connections(), 0);
     assert_ne!(rig.syn_to(40_000, 80), 0);
 }
 
 #[test]
-fn frames_cut_at_every_byte() {
+fn frames_cut_at_every_byte_are_each_counted_once() {
     let mut rig = director(500);
     for (port, frame) in seeds() {
         for len in 0..=frame.len() {

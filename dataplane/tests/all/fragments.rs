@@ -1,4 +1,4 @@
-//! Fragments of balanced packets, both ways, and of packets that look like them.
+//! Fragments of balanced packets in both directions, and fragments of similar packets.
 
 use std::net::Ipv4Addr;
 
@@ -10,10 +10,10 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// A station that no service knows.
+/// A host that is no real server.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
-/// A datagram of 4096 bytes in three fragments, as a link of MTU 1500 has it.
+/// A datagram of 4096 bytes in three fragments, as on a link with MTU 1500.
 fn fragments(mac: Mac, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), id: u16) -> Vec<Vec<u8>> {
     let whole = udp(mac, from, to, &[7; 4096]);
     let data = &whole[34..];
@@ -29,7 +29,7 @@ fn fragments(mac: Mac, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), id: u16) -> V
     data.chunks(1480).enumerate().map(|(n, part)| cut((n * 1480, part))).collect()
 }
 
-/// Puts fragments in one by one; how many Linux got. None may leave.
+/// Puts fragments in one by one. Returns how many went to Linux. None may leave.
 fn to_host(rig: &mut Rig, port: PortId, frames: &[Vec<u8>]) -> usize {
     let outs = frames.iter().map(|frame| rig.put(port, frame));
     let count = outs.inspect(|out| assert!(out.sent.is_empty(), "{out:?}")).map(|out| out.host.len()).sum();
@@ -37,7 +37,8 @@ fn to_host(rig: &mut Rig, port: PortId, frames: &[Vec<u8>]) -> usize {
     count
 }
 
-/// A UDP service with real server 11 and one connection; who the server answers to.
+/// A UDP service with real server 11 and one connection. Also returns the end to which the server
+/// answers.
 fn director(method: Method) -> (Rig, (Ipv4Addr, u16)) {
     let mut rig = Rig::new();
     let service = rig.service(UDP, 53, Kind::Rr);
@@ -57,8 +58,8 @@ fn a_reply_in_fragments_reaches_neither_the_client_nor_linux() {
         let reply = fragments(MACS[1], (rip(11), 5353), asker, 1);
         assert_eq!((reply.len(), to_host(&mut rig, LAN, &reply)), (3, 0), "{method:?}");
         assert_eq!(rig.drops(DropReason::Fragment), 3);
-        // Another connection's, the last one first: whose it is cannot be known, but may be
-        // guessed.
+        // Fragments of another connection, last one first. Their connection cannot be known, but
+        // they may be balanced.
         let first = udp(MACS[0], (CLIENT, 5001), (VIP, 53), b"query");
         let Some(asker) = rig.put(WAN, &first).sent.first().map(|(_, bytes)| read(bytes).src) else {
             panic!("not forwarded")
@@ -70,7 +71,7 @@ fn a_reply_in_fragments_reaches_neither_the_client_nor_linux() {
 }
 
 #[test]
-fn what_a_real_server_sends_on_its_own_account_is_linuxs() {
+fn fragments_that_a_real_server_sends_to_others_go_to_linux() {
     for method in TRANSLATED {
         let (mut rig, _) = director(method);
         for to in [(STRANGER, 53), (CLIENT, 4000), (LIP, 4000)] {
@@ -79,13 +80,13 @@ fn what_a_real_server_sends_on_its_own_account_is_linuxs() {
         }
         let others = fragments(MACS[1], (rip(12), 5353), (STRANGER, 53), 3);
         let backwards: Vec<_> = others.into_iter().rev().collect();
-        assert_eq!(to_host(&mut rig, LAN, &backwards), 3, "of a station that is no real server");
+        assert_eq!(to_host(&mut rig, LAN, &backwards), 3, "of a host that is no real server");
         assert_eq!(rig.drops(DropReason::Fragment), 0);
     }
 }
 
 #[test]
-fn a_reply_that_is_not_rewritten_is_linuxs_to_route() {
+fn fragments_of_replies_that_are_not_rewritten_go_to_linux() {
     for method in [Method::DirectRoute, Method::Tunnel] {
         let (mut rig, _) = director(method);
         let own = fragments(MACS[1], (rip(11), 5353), (STRANGER, 53), 4);
@@ -95,14 +96,14 @@ fn a_reply_that_is_not_rewritten_is_linuxs_to_route() {
 }
 
 #[test]
-fn a_request_in_fragments_is_dropped_and_a_neighbour_of_the_service_is_linuxs() {
+fn a_request_in_fragments_is_dropped_and_one_to_another_port_goes_to_linux() {
     let (mut rig, _) = director(Method::Masquerade);
     assert_eq!(to_host(&mut rig, WAN, &fragments(MACS[0], (CLIENT, 5000), (VIP, 53), 5)), 0);
     assert_eq!(to_host(&mut rig, WAN, &fragments(MACS[0], (CLIENT, 6000), (VIP, 53), 6)), 0);
     assert_eq!(rig.drops(DropReason::Fragment), 6);
-    // Another port of the VIP is Linux's, all of it.
+    // All fragments to another port of the VIP go to Linux.
     assert_eq!(to_host(&mut rig, WAN, &fragments(MACS[0], (CLIENT, 5000), (VIP, 4500), 7)), 3);
-    // A fragment whose first was not seen may be the service's.
+    // If the first fragment was not seen, a later one may belong to the service.
     let last = fragments(MACS[0], (CLIENT, 5000), (VIP, 4500), 8).split_off(2);
     assert_eq!(to_host(&mut rig, WAN, &last), 0);
     assert_eq!(to_host(&mut rig, WAN, &fragments(MACS[0], (CLIENT, 5000), (WIP, 53), 9)), 3);
@@ -110,19 +111,19 @@ fn a_request_in_fragments_is_dropped_and_a_neighbour_of_the_service_is_linuxs() 
 }
 
 #[test]
-fn an_identification_is_forgotten_in_time() {
+fn an_identification_is_forgotten_after_30_seconds() {
     let (mut rig, asker) = director(Method::Masquerade);
     let own = fragments(MACS[1], (rip(11), 4000), asker, 10);
     assert_eq!(to_host(&mut rig, LAN, &own[..2]), 2);
     rig.wait(31);
     assert_eq!(to_host(&mut rig, LAN, &own[2..]), 0);
-    // The same identification again, of another packet.
+    // Another packet uses the same identification.
     assert_eq!(to_host(&mut rig, LAN, &fragments(MACS[1], (rip(11), 5353), asker, 10)), 0);
     assert_eq!(to_host(&mut rig, LAN, &own), 3);
 }
 
 #[test]
-fn a_deleted_servers_replies_stay_claimed_while_it_has_connections() {
+fn fragments_of_a_deleted_server_are_dropped_while_it_has_connections() {
     let (mut rig, asker) = director(Method::Masquerade);
     rig.change_dest(sched::DestId::new(0), |info| info.available = false);
     let reply = fragments(MACS[1], (rip(11), 5353), asker, 11);

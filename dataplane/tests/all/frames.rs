@@ -1,4 +1,4 @@
-//! Frames out of the ordinary, and next hops that are not plain neighbours.
+//! Unusual frames, and next hops that are not ordinary neighbours.
 
 use std::net::Ipv4Addr;
 
@@ -13,8 +13,8 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// One service on port 80 with real server 11 on port 8080 (80 for the methods that leave ports
-/// alone).
+/// One service on port 80 with real server 11 on port 8080, or on port 80 for methods that do not
+/// change ports.
 fn director(method: Method) -> Rig {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -26,7 +26,7 @@ fn director(method: Method) -> Rig {
 const ALL: [Method; 4] = [Method::Masquerade, Method::DirectRoute, Method::Tunnel, Method::FullNat];
 
 #[test]
-fn a_next_hop_without_a_mac_is_resolved_and_the_frame_lacks_nothing_else() {
+fn a_next_hop_without_a_mac_is_resolved_and_the_frame_lacks_only_the_mac() {
     for method in ALL {
         let expected = director(method).tcp(5000, 80, SYN).one().1.to_vec();
         let mut rig = director(method);
@@ -41,7 +41,7 @@ fn a_next_hop_without_a_mac_is_resolved_and_the_frame_lacks_nothing_else() {
         let (port, request, frame) = &out.host[0];
         assert_eq!((*port, *request), (LAN, HostRequest::Resolve { next_hop: rip(11).into() }));
         assert_eq!((&frame[..6], &frame[6..]), ([0; 6].as_slice(), &expected[6..]), "{method:?}");
-        // Linux knows it now: the frame comes back whole and leaves.
+        // Now Linux knows the MAC. The frame comes back complete and leaves.
         let io = rig.io();
         io.from_host.push_back((LAN, MemFrame::new(&expected)));
         rig.poll();
@@ -51,9 +51,9 @@ fn a_next_hop_without_a_mac_is_resolved_and_the_frame_lacks_nothing_else() {
     }
 }
 
-/// The client is on the real servers' link, where nobody has asked for it yet.
+/// The client is on the real servers' link, and Linux has not asked for its MAC yet.
 #[test]
-fn a_neighbour_never_heard_of_is_resolved_and_found_later() {
+fn an_unknown_neighbour_is_resolved_and_found_later() {
     let mut rig = director(Method::Masquerade);
     let client = rip(150);
     let request = tcp(MACS[1], (client, 5000), (VIP, 80), SYN, b"");
@@ -64,7 +64,7 @@ fn a_neighbour_never_heard_of_is_resolved_and_found_later() {
     assert_eq!((*port, *request), (LAN, HostRequest::Resolve { next_hop: client.into() }));
     let seen = read(frame);
     assert_eq!((seen.dst_mac, seen.src_mac, seen.src), ([0; 6], MACS[1].0, (VIP, 80)));
-    // Linux found it: the mirror adds the neighbour, and the very next reply leaves by itself.
+    // Linux found the MAC, and the mirror adds the neighbour. The next reply leaves without Linux.
     *rig.master().paths_mut().adjacencies.entry(150) = adjacency(LAN, rmac(150), 1500);
     let mut near = (*rig.master().paths_mut().neighbours).clone();
     near.insert((LAN, client), 150);
@@ -75,7 +75,7 @@ fn a_neighbour_never_heard_of_is_resolved_and_found_later() {
 }
 
 #[test]
-fn a_real_server_on_the_director_itself_is_linuxs_at_the_same_ttl() {
+fn packets_for_a_real_server_on_the_director_go_to_linux_with_the_same_ttl() {
     for method in ALL {
         let mut rig = director(method);
         *rig.master().paths_mut().adjacencies.entry(11) =
@@ -112,7 +112,7 @@ fn without_a_route_the_sender_is_told() {
 }
 
 #[test]
-fn what_is_not_plain_ipv4_for_us_is_linuxs_unchanged() {
+fn frames_that_are_not_balanced_go_to_linux_unchanged() {
     let mut rig = director(Method::Masquerade);
     let plain = tcp(MACS[0], (CLIENT, 5000), (VIP, 80), SYN, b"");
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -147,9 +147,9 @@ fn what_is_not_plain_ipv4_for_us_is_linuxs_unchanged() {
     rig.assert_accounted();
 }
 
-/// What VRRP or an operator puts on the host interface.
+/// MACs that VRRP or an operator adds to the host interface.
 #[test]
-fn frames_for_other_macs_of_the_host_interface_are_balanced_or_linuxs() {
+fn frames_to_other_macs_of_the_host_interface_are_balanced_or_go_to_linux() {
     const VRRP: Mac = Mac([0, 0, 0x5e, 0, 1, 51]);
     const STRANGER: Mac = Mac([0, 0, 0x5e, 0, 1, 52]);
     for method in ALL {
@@ -164,7 +164,7 @@ fn frames_for_other_macs_of_the_host_interface_are_balanced_or_linuxs() {
         let ssh = tcp(VRRP, (CLIENT, 5000), (WIP, 22), SYN, b"");
         let out = rig.put(WAN, &ssh);
         out.to_host();
-        assert_eq!(out.host[0].2, ssh, "to the macvlan, as it came");
+        assert_eq!(out.host[0].2, ssh, "the frame to the macvlan is unchanged");
         rig.put(LAN, &tcp(VRRP, (CLIENT, 5000), (VIP, 80), ACK, b"")).nothing();
         rig.put(WAN, &tcp(STRANGER, (CLIENT, 5000), (VIP, 80), ACK, b"")).nothing();
         assert_eq!((rig.drops(DropReason::OtherMac), rig.connections()), (3, 1), "{method:?}");
@@ -183,11 +183,7 @@ fn padding_is_neither_counted_nor_tunnelled() {
         let frame = out.one().1;
         read(&frame[..bare.len()]);
         if method == Method::Tunnel {
-            assert_eq!(
-                frame.len(),
-                bare.len(),
-                "an outer header must not make it longer than the link takes"
-            );
+            assert_eq!(frame.len(), bare.len(), "with its outer header the frame must fit the link");
         }
         let stats = rig.stats.dest(sched::DestId::new(0)).unwrap();
         assert_eq!((stats.in_pkts.get(), stats.in_bytes.get()), (2, 80), "{method:?}");
@@ -195,7 +191,7 @@ fn padding_is_neither_counted_nor_tunnelled() {
 }
 
 #[test]
-fn ip_options_travel_with_the_packet() {
+fn ip_options_stay_in_the_packet() {
     for method in ALL {
         for words in [1, 3, 10] {
             let mut rig = director(method);
@@ -215,7 +211,7 @@ fn ip_options_travel_with_the_packet() {
             };
             assert_eq!((seen.payload.as_slice(), seen.ttl), (b"odd".as_slice(), 63), "{method:?}");
             assert_eq!(sent[sent.len() - 3..], plain[20..]);
-            // And an error about it quotes them.
+            // An error about the packet quotes the options.
             frame[22] = 1;
             fix_ip(&mut frame);
             let told = rig.put(WAN, &frame).seen();
@@ -224,7 +220,7 @@ fn ip_options_travel_with_the_packet() {
     }
 }
 
-/// A VIP that is its own client, and a client that is a real server.
+/// The VIP is its own client, or a client is a real server.
 #[test]
 fn hairpins_are_forwarded_or_counted_and_never_loop() {
     for method in ALL {
@@ -246,7 +242,7 @@ fn hairpins_are_forwarded_or_counted_and_never_loop() {
 }
 
 #[test]
-fn a_real_server_that_is_a_client_of_its_own_service_gets_there_by_fullnat() {
+fn a_real_server_can_be_a_client_of_its_own_service_with_fullnat() {
     let mut rig = director(Method::FullNat);
     let request = tcp(MACS[1], (rip(11), 5000), (VIP, 80), SYN, b"");
     let there = rig.put(LAN, &request).seen();
@@ -257,7 +253,7 @@ fn a_real_server_that_is_a_client_of_its_own_service_gets_there_by_fullnat() {
 }
 
 #[test]
-fn an_answer_too_big_for_the_client_tells_the_server_from_the_port_it_came_by() {
+fn a_reply_too_big_for_the_client_is_answered_from_the_port_it_came_by() {
     let mut rig = director(Method::Masquerade);
     *rig.master().paths_mut().adjacencies.entry(0) = adjacency(WAN, GATEWAY, 1400);
     rig.publish();
@@ -274,15 +270,15 @@ fn an_answer_too_big_for_the_client_tells_the_server_from_the_port_it_came_by() 
         ([3, 4].as_slice(), 1400_u16.to_be_bytes().as_slice())
     );
     let quoted: Ipv4Addr = <[u8; 4]>::try_from(&seen.payload[24..28]).unwrap().into();
-    assert_eq!(quoted, CLIENT, "the server's own packet is quoted");
+    assert_eq!(quoted, CLIENT, "the quote is the packet as the server sent it");
     rig.assert_accounted();
 }
 
 #[test]
-fn no_error_is_sent_about_what_must_not_be_answered() {
+fn no_error_is_sent_about_packets_that_must_not_be_answered() {
     let mut rig = Rig::new();
     rig.service(TCP, 80, Kind::Rr);
-    // A source that is the director itself: Linux sends itself no errors.
+    // The sender is the director itself. Linux sends itself no errors.
     for src in [VIP, WIP] {
         rig.put(WAN, &tcp(MACS[0], (src, 5000), (VIP, 80), SYN, b"")).nothing();
     }

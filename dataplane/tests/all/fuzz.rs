@@ -1,9 +1,9 @@
-//! Bytes nobody made on purpose: packets of every kind, changed at random, through the whole poll.
+//! Fuzzing: packets of all kinds are changed at random and go through whole polls.
 //!
-//! No coverage guides it: what it finds it finds because the packets are nearly right. Inputs
-//! follow from a seed, so that a failure can be had again: `VIPLINE_FUZZ_SEED`, by default 1.
-//! `VIPLINE_FUZZ_FRAMES` says how many; `scripts/sanitize` has many looked at under the address
-//! sanitizer, by a seed that the commit gives.
+//! The fuzzer does not measure coverage. It finds errors because its packets are nearly right. All
+//! packets follow from a seed, `VIPLINE_FUZZ_SEED`, so that a failure can be repeated; the default
+//! is 1. `VIPLINE_FUZZ_FRAMES` is their number. `scripts/sanitize` runs many of them under the
+//! address sanitizer, with a seed that the commit gives.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use dataplane::io::PortId;
@@ -18,7 +18,7 @@ const CAPACITY: u32 = 512;
 const METHODS: [(u16, Method); 4] =
     [(80, Method::Masquerade), (81, Method::DirectRoute), (82, Method::Tunnel), (83, Method::FullNat)];
 
-/// xorshift64*: pure, and the same everywhere.
+/// A random generator, xorshift64*. It gives the same numbers everywhere.
 struct Random(u64);
 
 impl Random {
@@ -38,7 +38,7 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
-/// An IPv4 frame of `protocol` around `payload`, to the director's MAC of that side.
+/// An IPv4 frame with `protocol` and `payload`, to the director's MAC on that side.
 fn ipv4(port: PortId, from: [u8; 4], to: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = MACS[port.index()].0.to_vec();
     frame.extend([2, 9, 9, 9, 9, 9, 8, 0, 0x45, 0]);
@@ -51,7 +51,7 @@ fn ipv4(port: PortId, from: [u8; 4], to: [u8; 4], protocol: u8, payload: &[u8]) 
     frame
 }
 
-/// An ICMP error that quotes what is behind the Ethernet header of `frame`.
+/// An ICMP error that quotes the packet in `frame`.
 fn icmp_error(port: PortId, from: [u8; 4], to: [u8; 4], kind: [u8; 2], frame: &[u8]) -> Vec<u8> {
     let mut message = vec![kind[0], kind[1], 0, 0, 0, 0, 5, 0];
     message.extend(&frame[14..]);
@@ -60,7 +60,7 @@ fn icmp_error(port: PortId, from: [u8; 4], to: [u8; 4], kind: [u8; 2], frame: &[
     ipv4(port, from, to, 1, &message)
 }
 
-/// Packets that are right, of all kinds.
+/// Valid packets of all kinds.
 fn templates() -> Vec<(PortId, Vec<u8>)> {
     let mut all = Vec::new();
     for (port, _) in METHODS {
@@ -75,8 +75,8 @@ fn templates() -> Vec<(PortId, Vec<u8>)> {
     all.push((WAN, udp(MACS[0], (CLIENT, 6000), (VIP, 53), b"query")));
     all.push((LAN, udp(MACS[1], (rip(11), 53), (CLIENT, 6000), b"answer")));
     let (client, vip, server) = (CLIENT.octets(), VIP.octets(), rip(11).octets());
-    let reply = tcp(MACS[0], (VIP, 80), (CLIENT, 5000), ACK, b"what was answered");
-    let request = tcp(MACS[1], (CLIENT, 5000), (rip(11), 80), ACK, b"what was asked");
+    let reply = tcp(MACS[0], (VIP, 80), (CLIENT, 5000), ACK, b"the answer");
+    let request = tcp(MACS[1], (CLIENT, 5000), (rip(11), 80), ACK, b"the question");
     for kind in [[3, 1], [3, 4], [11, 0], [12, 0], [8, 0], [5, 1]] {
         all.push((WAN, icmp_error(WAN, client, vip, kind, &reply)));
         all.push((LAN, icmp_error(LAN, server, client, kind, &request)));
@@ -102,11 +102,11 @@ fn templates() -> Vec<(PortId, Vec<u8>)> {
     all
 }
 
-/// Changes a packet: bytes, length, or what it is a half of; mostly with its IPv4 header's checksum
-/// made right again.
+/// Changes a packet: its bytes, its length, or one half of it. Mostly makes the IPv4 header
+/// checksum right again.
 fn change(random: &mut Random, frame: &mut Vec<u8>, other: &[u8]) {
     if random.one_of(3) {
-        // Another client, so that connections come and go.
+        // Another client, so that connections are made and end.
         frame.get_mut(34..36).into_iter().for_each(|port| port[1] = random.below(256) as u8);
         return;
     }
@@ -138,16 +138,16 @@ fn change(random: &mut Random, frame: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// What the director may send: from its own MAC, with an IPv4 header whose checksum and length are
-/// right.
+/// Checks a frame that the director sent: its source MAC, and checksum, length and TTL of its IPv4
+/// header.
 fn judge(port: PortId, frame: &[u8]) {
-    assert_eq!(frame[6..12], MACS[port.index()].0, "the director's MAC: {frame:02x?}");
-    assert_eq!(frame[12..14], [8, 0], "IPv4: {frame:02x?}");
+    assert_eq!(frame[6..12], MACS[port.index()].0, "wrong source MAC: {frame:02x?}");
+    assert_eq!(frame[12..14], [8, 0], "not IPv4: {frame:02x?}");
     let header = 14 + usize::from(frame[14] & 15) * 4;
-    assert_eq!(checksum::compute(&frame[14..header]), [0, 0], "the header's checksum: {frame:02x?}");
+    assert_eq!(checksum::compute(&frame[14..header]), [0, 0], "wrong header checksum: {frame:02x?}");
     let total = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
-    assert!(total <= frame.len() - 14 && total <= 1500, "the length: {frame:02x?}");
-    assert!(frame[22] > 0, "the TTL: {frame:02x?}");
+    assert!(total <= frame.len() - 14 && total <= 1500, "wrong length: {frame:02x?}");
+    assert!(frame[22] > 0, "TTL 0: {frame:02x?}");
 }
 
 /// A change of rules.
@@ -158,7 +158,7 @@ fn edit(random: &mut Random, rig: &mut Rig, dests: &[DestId]) {
 }
 
 #[test]
-fn whatever_comes_is_counted_once_and_what_goes_is_right() {
+fn every_frame_is_counted_once_and_sent_frames_are_valid() {
     let (seed, frames) = (number("VIPLINE_FUZZ_SEED", 1), number("VIPLINE_FUZZ_FRAMES", 30_000));
     println!("seed {seed}, {frames} frames");
     let mut rig = Rig::with_capacity(CAPACITY);
@@ -202,13 +202,21 @@ fn whatever_comes_is_counted_once_and_what_goes_is_right() {
             rig.wait_ticks(ticks);
         }
     }
-    assert!(rig.stats.created.get() > frames / 100, "connections were made: {}", rig.stats.created.get());
-    assert!(rig.stats.transmitted.get() > frames / 10, "packets were sent: {}", rig.stats.transmitted.get());
-    // All of it ends.
+    assert!(
+        rig.stats.created.get() > frames / 100,
+        "too few connections were made: {}",
+        rig.stats.created.get()
+    );
+    assert!(
+        rig.stats.transmitted.get() > frames / 10,
+        "too few packets were sent: {}",
+        rig.stats.transmitted.get()
+    );
+    // All connections end.
     rig.wait(1000);
     rig.assert_accounted();
     assert_eq!(rig.connections(), 0, "connections that never end");
     for dest in dests {
-        assert_eq!(rig.load(dest), (0, 0, 0), "a load that nobody bears");
+        assert_eq!(rig.load(dest), (0, 0, 0), "a destination counts connections that have ended");
     }
 }

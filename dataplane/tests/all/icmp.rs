@@ -1,5 +1,5 @@
-//! ICMP errors from others about packets of our connections: what they quote must be what their
-//! receiver sent.
+//! ICMP errors of others about packets of our connections. The quote must be the packet as the
+//! error's receiver sent it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -14,11 +14,11 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// A router somewhere on the way.
+/// A router on the path.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 9, 9);
 
-/// An ICMP error (type, code) from `from` to `to` about the IPv4 packet `quoted`, of which 28 bytes
-/// are quoted.
+/// An ICMP error (type, code) from `from` to `to` that quotes the first 28 bytes of the IPv4 packet
+/// `quoted`.
 fn error(mac: Mac, from: Ipv4Addr, to: Ipv4Addr, kind: (u8, u8), quoted: &[u8]) -> Vec<u8> {
     let quoted = &quoted[..28];
     let mut icmp = vec![kind.0, kind.1, 0, 0, 0, 0, 5, 0xdc];
@@ -42,20 +42,20 @@ fn error(mac: Mac, from: Ipv4Addr, to: Ipv4Addr, kind: (u8, u8), quoted: &[u8]) 
     out
 }
 
-/// The quoted packet's source, destination and ports; panics when a checksum that the error carries
+/// The source and destination of the quoted packet, with ports. Panics if a checksum in the error
 /// is wrong.
 fn quote(frame: &[u8]) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
     let seen = read(frame);
-    assert_eq!(checksum::sum(&seen.payload), 0xffff, "ICMP checksum");
+    assert_eq!(checksum::sum(&seen.payload), 0xffff, "wrong ICMP checksum");
     let ip = &seen.payload[8..28];
-    assert_eq!(checksum::sum(ip), 0xffff, "checksum of the quoted header");
+    assert_eq!(checksum::sum(ip), 0xffff, "wrong checksum in the quoted header");
     let addr = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);
     let port = |at: usize| u16::from_be_bytes([seen.payload[28 + at], seen.payload[28 + at + 1]]);
     ((addr(12), port(0)), (addr(16), port(2)))
 }
 
-/// A director with one connection by `method`; gives the packet the real server got, without its
-/// Ethernet header.
+/// A director with one connection by `method`. Also returns the packet that the real server got,
+/// without its Ethernet header.
 fn connected(method: Method) -> (Rig, sched::DestId, Vec<u8>) {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -75,7 +75,7 @@ fn an_error_from_the_servers_side_reaches_the_client_about_its_own_packet() {
         let seen = read(frame);
         assert_eq!((port, seen.src.0, seen.dst.0, seen.ttl), (WAN, VIP, CLIENT, 63), "{method:?}");
         assert_eq!(quote(frame), ((CLIENT, 5000), (VIP, 80)), "{method:?}");
-        assert_eq!(seen.payload[6..8], [5, 0xdc], "the MTU it tells is untouched");
+        assert_eq!(seen.payload[6..8], [5, 0xdc], "the MTU in the error is unchanged");
         let stats = rig.stats.dest(dest).unwrap();
         assert_eq!((stats.out_pkts.get(), stats.active.get()), (1, 1));
         rig.assert_accounted();
@@ -95,7 +95,7 @@ fn an_error_from_the_clients_side_reaches_the_server_about_its_own_packet() {
         let seen = read(frame);
         assert_eq!((port, seen.dst.0, seen.dst_mac), (LAN, rip(11), rmac(11).0), "{method:?}");
         let from = if method == Method::FullNat { LIP } else { ROUTER };
-        assert_eq!(seen.src.0, from, "a server that knows only local addresses hears it from one");
+        assert_eq!(seen.src.0, from, "with FULLNAT the error comes from the local address");
         assert_eq!(quote(frame), ((rip(11), 8080), (knows, knows_port)), "{method:?}");
         assert_eq!(rig.stats.dest(dest).unwrap().in_pkts.get(), 2);
         rig.assert_accounted();
@@ -120,11 +120,11 @@ fn errors_about_direct_and_tunnelled_replies_follow_the_requests_unchanged() {
 }
 
 #[test]
-fn what_is_not_about_a_connection_is_linuxs() {
+fn errors_about_no_connection_go_to_linux() {
     let (mut rig, _, forwarded) = connected(Method::Masquerade);
     let stranger = tcp(MACS[0], (CLIENT, 5999), (VIP, 80), SYN, b"");
     rig.put(WAN, &error(MACS[0], ROUTER, VIP, (3, 3), &stranger[14..])).to_host();
-    // An echo request is no error, and one about a later fragment names no ports.
+    // An echo request is no error. An error about a later fragment has no ports.
     rig.put(WAN, &error(MACS[0], ROUTER, VIP, (8, 0), &forwarded)).to_host();
     let mut later = forwarded.clone();
     later[7] = 9;
@@ -132,7 +132,7 @@ fn what_is_not_about_a_connection_is_linuxs() {
     rig.assert_accounted();
 }
 
-/// An error that ends after `len` bytes of its IP packet.
+/// The error, cut after `len` bytes of its IP packet.
 fn cut(error: &[u8], len: usize) -> Vec<u8> {
     let mut short = error[..14 + len].to_vec();
     short[16..18].copy_from_slice(&(len as u16).to_be_bytes());
@@ -144,7 +144,7 @@ fn cut(error: &[u8], len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_wrong_checksum_or_no_whole_header_is_dropped_and_changes_nothing() {
+fn an_error_with_a_wrong_checksum_or_half_a_header_is_dropped() {
     let (mut rig, dest, forwarded) = connected(Method::Masquerade);
     let good = error(MACS[1], rip(11), CLIENT, (3, 4), &forwarded);
     let mut wrong = good.clone();
@@ -156,10 +156,10 @@ fn a_wrong_checksum_or_no_whole_header_is_dropped_and_changes_nothing() {
     rig.assert_accounted();
 }
 
-/// As Linux does, which reads the ports and no more (`ip_vs_core.c: ip_vs_out_icmp`,
+/// Linux reads only the ports of the quote (`ip_vs_core.c: ip_vs_out_icmp`,
 /// `ip_vs_fill_iph_skb_icmp`).
 #[test]
-fn a_short_quote_is_forwarded_when_it_has_ports_and_linuxs_when_it_has_not() {
+fn a_short_quote_is_forwarded_if_it_has_ports_and_goes_to_linux_if_not() {
     let (mut rig, _, forwarded) = connected(Method::Masquerade);
     let good = error(MACS[1], rip(11), CLIENT, (3, 4), &forwarded);
     for ports in 4..8 {
@@ -172,7 +172,7 @@ fn a_short_quote_is_forwarded_when_it_has_ports_and_linuxs_when_it_has_not() {
         out.to_host();
         assert_eq!(out.host[0].2, short, "{len} bytes of ICMP");
     }
-    // What quotes no IPv4 header at all.
+    // This error quotes no IPv4 header.
     let mut odd = cut(&good, 20 + 8 + 28);
     odd[42] = 0x65;
     rig.put(LAN, &cut(&odd, 20 + 8 + 28)).to_host();
@@ -187,5 +187,5 @@ fn an_error_winds_no_timer_and_steps_no_state() {
     rig.put(PortId::new(1), &error(MACS[1], rip(11), CLIENT, (3, 4), &forwarded)).one();
     assert_eq!(rig.stats.dest(dest).unwrap().active.get(), 1);
     rig.wait(11);
-    assert_eq!(rig.connections(), 0, "SYN_RECV is over after 60 s all the same");
+    assert_eq!(rig.connections(), 0, "SYN_RECV still ends after 60 s");
 }

@@ -1,4 +1,4 @@
-//! Destinations that leave, come back, or are told to rest, and what becomes of their connections.
+//! Destinations that are deleted, added again or set to weight 0, and their connections.
 
 use dataplane::snapshot::dest::Method;
 use dataplane::snapshot::service::ServiceId;
@@ -8,7 +8,7 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// Port 80 with real server 11; an established connection from port 5000.
+/// A service on port 80 with real server 11, and an established connection from port 5000.
 fn established(method: Method) -> (Rig, ServiceId, DestId) {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -55,7 +55,7 @@ fn with_expire_nodest_conn_a_syn_moves_on_and_an_ack_goes_to_the_host() {
 }
 
 #[test]
-fn a_destination_added_again_revives_its_connections() {
+fn a_destination_that_is_added_again_revives_its_connections() {
     let (mut rig, service, dest) = established(Method::Masquerade);
     rig.delete(service, dest);
     rig.tcp(5000, 80, ACK).nothing();
@@ -65,7 +65,7 @@ fn a_destination_added_again_revives_its_connections() {
 }
 
 #[test]
-fn revived_with_another_method_old_connections_keep_theirs() {
+fn a_destination_revived_with_another_method_keeps_the_method_of_old_connections() {
     let (mut rig, service, dest) = established(Method::Masquerade);
     rig.delete(service, dest);
     rig.dest_as(dest, service, 11, 80, Method::DirectRoute, 1);
@@ -76,7 +76,8 @@ fn revived_with_another_method_old_connections_keep_theirs() {
 #[test]
 fn a_deleted_service_leaves_its_connections_silent() {
     let (mut rig, service, dest) = established(Method::Masquerade);
-    // Without any service at all Linux would get what comes: `rules.rs` looks at that.
+    // Another service exists, because without any service packets go to Linux (`rules.rs` tests
+    // that).
     rig.service(TCP, 81, Kind::Rr);
     rig.change_dest(dest, |info| info.available = false);
     rig.master().remove_service(service);
@@ -91,7 +92,7 @@ fn a_deleted_service_leaves_its_connections_silent() {
 }
 
 #[test]
-fn weight_0_keeps_what_there_is_and_takes_nothing_new() {
+fn with_weight_0_connections_stay_and_new_ones_go_elsewhere() {
     let (mut rig, service, dest) = established(Method::Masquerade);
     rig.weight(service, dest, 0);
     rig.tcp(5000, 80, ACK).one();
@@ -107,7 +108,7 @@ fn with_expire_nodest_conn_a_syn_leaves_a_quiesced_destination() {
     rig.tune(|t| t.expire_nodest_conn = true);
     let other = rig.dest(service, 12, 80, Method::Masquerade, 1);
     rig.weight(service, dest, 0);
-    assert_eq!(rig.tcp(5000, 80, ACK).seen().dst.0, rip(11), "anything but a SYN stays");
+    assert_eq!(rig.tcp(5000, 80, ACK).seen().dst.0, rip(11), "only a SYN makes a new connection");
     assert_eq!(rig.tcp(5000, 80, SYN).seen().dst.0, rip(12));
     assert_eq!((rig.load(dest), rig.load(other), rig.connections()), ((0, 0, 0), (1, 0, 0), 1));
 }
@@ -124,7 +125,8 @@ fn a_direct_route_connection_of_a_deleted_destination_goes_silent_too() {
     }
 }
 
-/// Ports that clients use again and again leave timer records behind; they must not pile up.
+/// Clients use the same ports again and again, and each connection leaves a timer record. The
+/// records must not fill the wheel.
 #[test]
 fn ports_used_again_every_five_seconds_do_not_exhaust_the_timers() {
     let mut rig = Rig::with_capacity(256);
@@ -141,10 +143,11 @@ fn ports_used_again_every_five_seconds_do_not_exhaust_the_timers() {
     }
     assert_eq!((rig.load(dest), rig.drops(DropReason::TableFull)), ((0, 120, 0), 0));
     rig.wait(121);
-    assert_eq!(rig.connections(), 0, "and every one ends");
+    assert_eq!(rig.connections(), 0, "all connections end");
 }
 
-/// A reset brings the end near: a second record, and the first one stays in the wheel.
+/// A reset makes the timeout shorter, so the connection gets a second record, and the first one
+/// stays in the wheel.
 #[test]
 fn resets_do_not_exhaust_the_timers() {
     let mut rig = Rig::with_capacity(256);

@@ -1,4 +1,4 @@
-//! Where there is no more room: thresholds, no destination, a full table.
+//! Limits: thresholds, services without destinations, a full table.
 
 use dataplane::snapshot::dest::Method;
 use dataplane::verdict::DropReason;
@@ -8,7 +8,7 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// The kernel's own sequence: `fo`, `-x 4` on the heavier of two.
+/// The same sequence as in Linux: `fo`, and `-x 4` for the heavier of two destinations.
 #[test]
 fn thresholds_have_the_kernels_hysteresis() {
     let mut rig = Rig::new();
@@ -19,7 +19,7 @@ fn thresholds_have_the_kernels_hysteresis() {
     let picks: Vec<_> = (0..6).map(|n| rig.syn_to(5000 + n, 80)).collect();
     assert_eq!(picks, [11, 11, 11, 11, 12, 12]);
     rig.reply(11, 80, 5000, RST);
-    assert_eq!((rig.load(a), rig.syn_to(5006, 80)), ((3, 1, 0), 12), "a closed one counts still");
+    assert_eq!((rig.load(a), rig.syn_to(5006, 80)), ((3, 1, 0), 12), "a closed connection still counts");
     rig.wait(11);
     assert_eq!((rig.load(a), rig.syn_to(5007, 80)), ((3, 0, 0), 12), "3 of 4 are not below three quarters");
     rig.reply(11, 80, 5001, RST);
@@ -46,7 +46,7 @@ fn a_lower_threshold_replaces_three_quarters() {
 }
 
 #[test]
-fn existing_connections_do_not_feel_a_threshold() {
+fn a_threshold_does_not_affect_existing_connections() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
     let a = rig.dest(service, 11, 80, Method::Masquerade, 1);
@@ -56,14 +56,14 @@ fn existing_connections_do_not_feel_a_threshold() {
 }
 
 #[test]
-fn a_threshold_lifted_by_an_edit_lets_connections_in_at_once() {
+fn a_threshold_removed_or_raised_by_an_edit_lets_connections_in_at_once() {
     for upper in [0, 3] {
         let mut rig = Rig::new();
         let service = rig.service(TCP, 80, Kind::Rr);
         let a = rig.dest(service, 11, 80, Method::Masquerade, 1);
         rig.change_dest(a, |info| info.upper = 2);
         assert_eq!([5000, 5001, 5002].map(|cport| rig.syn_to(cport, 80)), [11, 11, 0]);
-        // `ipvsadm -e … -x UPPER`: the facts change, and the scheduler hears of an edit.
+        // `ipvsadm -e … -x UPPER` changes the destination's facts, and the scheduler gets an edit.
         let dest = Dest { id: a, addr: rip(11).into(), port: 80, weight: 1, last_weight: 1 };
         let info = *rig.snapshot().dest(a).unwrap();
         rig.master().set_dest(a, dataplane::snapshot::dest::DestInfo { upper, ..info });
@@ -86,7 +86,7 @@ fn without_a_destination_the_client_is_told_by_the_vip() {
     assert_eq!((port, seen.dst_mac, seen.src_mac), (WAN, GATEWAY.0, MACS[0].0));
     assert_eq!((seen.src.0, seen.dst.0, seen.protocol, seen.ttl, seen.tos), (VIP, CLIENT, 1, 64, 0xc0));
     assert_eq!(seen.payload[..2], [3, 3]);
-    assert_eq!(seen.payload[8..], sent[14..], "the packet as it came, TTL and all");
+    assert_eq!(seen.payload[8..], sent[14..], "the quote is the packet as it came");
     assert_eq!(dataplane::wire::checksum::compute(&seen.payload), [0, 0]);
     assert_eq!(rig.udp(5000, 53).seen().payload[..2], [3, 3]);
     assert_eq!((rig.drops(DropReason::NoDestination), rig.connections()), (2, 0));
@@ -109,7 +109,7 @@ fn such_errors_are_rate_limited_by_client() {
 }
 
 #[test]
-fn a_port_0_service_without_persistence_reaches_nobody() {
+fn a_port_0_service_without_persistence_serves_nobody() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 0, Kind::Rr);
     rig.dest(service, 11, 0, Method::Masquerade, 1);
@@ -141,7 +141,7 @@ fn a_full_table_drops_counts_and_recovers() {
 }
 
 #[test]
-fn half_open_connections_make_room_and_no_others_do() {
+fn only_half_open_connections_make_room() {
     for method in [Method::Masquerade, Method::DirectRoute, Method::FullNat] {
         let mut rig = Rig::with_capacity(50);
         let service = rig.service(TCP, 80, Kind::Wlc);
@@ -197,7 +197,7 @@ fn a_second_connection_with_the_same_reply_is_dropped_until_the_first_is_over() 
 }
 
 #[test]
-fn the_ack_of_a_handshake_that_made_room_is_not_for_linux_to_reset() {
+fn the_ack_of_a_handshake_that_made_room_does_not_go_to_linux() {
     for method in [Method::Masquerade, Method::DirectRoute, Method::FullNat] {
         let mut rig = Rig::with_capacity(10);
         let service = rig.service(TCP, 80, Kind::Wlc);
@@ -212,7 +212,7 @@ fn the_ack_of_a_handshake_that_made_room_is_not_for_linux_to_reset() {
         }
         assert_eq!((rig.stats.displaced.get(), rig.drops(DropReason::Stray)), (10, 3));
         rig.tcp(5019, 80, ACK).one();
-        // What is not a service's is Linux's.
+        // Packets to other ports go to Linux.
         rig.tcp(5000, 22, ACK).to_host();
         // The client tries again.
         assert_eq!(rig.syn_to(5000, 80), 11);
@@ -224,7 +224,7 @@ fn the_ack_of_a_handshake_that_made_room_is_not_for_linux_to_reset() {
 }
 
 #[test]
-fn datagrams_that_make_room_keep_no_resets_from_clients_of_tcp() {
+fn tcp_clients_still_get_resets_after_datagrams_made_room() {
     let mut rig = Rig::with_capacity(10);
     for (protocol, port) in [(TCP, 80), (UDP, 53)] {
         let service = rig.service(protocol, port, Kind::Wlc);

@@ -1,5 +1,5 @@
-//! FULLNAT's local ports: one for each connection of a real server's port, the last of them found,
-//! and taken from whoever never led to anything.
+//! FULLNAT's local ports. Each serves one connection of each real server's port. The last free one
+//! is found. If none is free, a connection that never led to anything gives its port.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use crate::rig::*;
 
 const LIP2: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 201);
 
-/// Leaves a local address so many ports, from 1024 on.
+/// Leaves a local address this many ports, from 1024 on.
 fn leave(rig: &Rig, slot: usize, ports: u16) {
     let local = rig.snapshot().locals.get(slot).unwrap().clone().unwrap();
     local.leave_to_linux(Some(1024 + ports..=65_535));
@@ -41,12 +41,13 @@ fn service(rig: &mut Rig, protocol: u8, port: u16, servers: &[u8]) -> ServiceId 
     service
 }
 
-/// A client of its own for each number.
+/// A client for each number.
 fn client(n: u32) -> (Ipv4Addr, u16) {
     (Ipv4Addr::from_bits(0xc0a8_0000 + n / 40_000), 2000 + (n % 40_000) as u16)
 }
 
-/// Sends a client's packet; the local end and the real server that it reaches, if any.
+/// Sends a client's packet. Returns the local address and port and the real server, if it reaches
+/// one.
 fn send(rig: &mut Rig, n: u32, port: u16, flags: u8) -> Option<((Ipv4Addr, u16), Ipv4Addr)> {
     let frame = tcp(MACS[0], client(n), (VIP, port), flags, b"");
     let out = rig.put(WAN, &frame);
@@ -55,7 +56,7 @@ fn send(rig: &mut Rig, n: u32, port: u16, flags: u8) -> Option<((Ipv4Addr, u16),
     Some((seen.src, seen.dst.0))
 }
 
-/// A connection that comes to more than a handshake.
+/// Makes a connection with more packets than a handshake.
 fn talk(rig: &mut Rig, n: u32, port: u16) -> Option<(Ipv4Addr, u16)> {
     let (local, _) = send(rig, n, port, SYN)?;
     for _ in 0..2 {
@@ -65,7 +66,7 @@ fn talk(rig: &mut Rig, n: u32, port: u16) -> Option<(Ipv4Addr, u16)> {
 }
 
 #[test]
-fn a_port_serves_each_real_server_each_of_its_ports_and_each_protocol() {
+fn a_port_serves_one_connection_of_each_real_server_port_and_protocol() {
     let mut rig = Rig::new();
     leave(&rig, 0, 100);
     service(&mut rig, TCP, 80, &[11, 12]);
@@ -91,7 +92,7 @@ fn a_port_serves_each_real_server_each_of_its_ports_and_each_protocol() {
 }
 
 #[test]
-fn when_all_ports_are_taken_half_open_connections_make_room_and_no_others_do() {
+fn if_all_ports_are_taken_only_half_open_connections_make_room() {
     let mut rig = Rig::new();
     leave(&rig, 0, 100);
     service(&mut rig, TCP, 80, &[11]);
@@ -101,7 +102,7 @@ fn when_all_ports_are_taken_half_open_connections_make_room_and_no_others_do() {
     }
     assert_eq!((rig.connections(), rig.stats.displaced.get(), failures(&rig, 0)), (100, 250, 0));
     assert_eq!(in_use(&rig, 0), 100);
-    // Newcomers are served, and replies reach them.
+    // New clients are served, and replies reach them.
     for n in 400..440 {
         let local = talk(&mut rig, n, 80).unwrap();
         let reply = tcp(MACS[1], (rip(11), 80), local, SYN | ACK, b"");
@@ -110,7 +111,7 @@ fn when_all_ports_are_taken_half_open_connections_make_room_and_no_others_do() {
     for (n, local) in standing.into_iter().enumerate() {
         assert_eq!(send(&mut rig, n as u32, 80, ACK).unwrap().0, local, "connection {n} kept its port");
     }
-    // Nobody else makes room while they talk.
+    // No other connection makes room while all have traffic.
     let before = rig.stats.displaced.get();
     let served = (500..600).filter(|n| talk(&mut rig, *n, 80).is_some()).count();
     assert_eq!((served, rig.stats.displaced.get() - before), (10, 10));
@@ -120,12 +121,12 @@ fn when_all_ports_are_taken_half_open_connections_make_room_and_no_others_do() {
 }
 
 #[test]
-fn the_last_ports_of_all_are_found() {
+fn the_last_free_ports_are_found() {
     let mut rig = Rig::with_capacity(PORTS + 100);
     service(&mut rig, TCP, 80, &[11]);
     let mut locals = HashSet::new();
     for n in 0..PORTS {
-        assert!(locals.insert(talk(&mut rig, n, 80).unwrap()), "a port given twice");
+        assert!(locals.insert(talk(&mut rig, n, 80).unwrap()), "a port was given twice");
     }
     assert_eq!(talk(&mut rig, PORTS, 80), None);
     let mut freed = HashSet::new();
@@ -136,7 +137,7 @@ fn the_last_ports_of_all_are_found() {
     }
     rig.wait(11);
     assert_eq!(rig.connections(), PORTS - 3);
-    // Each second a few clients ask, for a quarter of a minute.
+    // Each second a few clients connect, for 15 seconds.
     let mut found = HashSet::new();
     for n in 0..150 {
         rig.wait_ticks(10);
@@ -148,7 +149,7 @@ fn the_last_ports_of_all_are_found() {
 }
 
 #[test]
-fn local_addresses_take_turns_though_the_number_of_connections_is_the_same() {
+fn local_addresses_take_turns_even_if_the_number_of_connections_stays_the_same() {
     let mut rig = Rig::new();
     rig.master().set_local(1, LIP2);
     service(&mut rig, TCP, 80, &[11]);
@@ -156,7 +157,7 @@ fn local_addresses_take_turns_though_the_number_of_connections_is_the_same() {
     for n in 0..100 {
         let (local, _) = send(&mut rig, n, 80, SYN).unwrap();
         *shares.entry(local.0).or_default() += 1;
-        // It ends before the next begins.
+        // Each connection ends before the next one begins.
         rig.put(LAN, &tcp(MACS[1], (rip(11), 80), local, RST, b"")).one();
         rig.wait(11);
         assert_eq!(rig.connections(), 0);
@@ -165,7 +166,7 @@ fn local_addresses_take_turns_though_the_number_of_connections_is_the_same() {
 }
 
 #[test]
-fn a_failure_counts_when_no_address_has_a_port_and_not_before() {
+fn a_failure_counts_only_if_no_address_has_a_port() {
     let mut rig = Rig::new();
     rig.master().set_local(1, LIP2);
     leave(&rig, 0, 10);
@@ -214,7 +215,7 @@ fn a_template_outlives_the_ports_of_its_connections() {
 }
 
 #[test]
-fn who_is_silent_keeps_its_port_while_another_is_free() {
+fn a_silent_connection_keeps_its_port_while_another_port_is_free() {
     let mut rig = Rig::new();
     leave(&rig, 0, 1000);
     service(&mut rig, TCP, 80, &[11]);
@@ -227,7 +228,7 @@ fn who_is_silent_keeps_its_port_while_another_is_free() {
     assert_eq!(rig.connections(), 999);
     assert_eq!(talk(&mut rig, 2000, 80), Some(free));
     assert_eq!((rig.stats.displaced.get(), rig.connections()), (0, 1000));
-    // Now there is none.
+    // Now no port is free.
     assert!(talk(&mut rig, 2001, 80).is_some());
     assert_eq!((rig.stats.displaced.get(), rig.stats.displaced_silent.get()), (1, 1));
     assert_eq!(rig.connections(), 1000);
@@ -235,7 +236,7 @@ fn who_is_silent_keeps_its_port_while_another_is_free() {
 }
 
 #[test]
-fn a_port_of_a_finished_connection_is_no_reason_to_keep_resets_from_anybody() {
+fn clients_still_get_resets_after_a_finished_connection_gave_its_port() {
     let mut rig = Rig::new();
     leave(&rig, 0, 10);
     service(&mut rig, TCP, 80, &[11]);
@@ -246,7 +247,7 @@ fn a_port_of_a_finished_connection_is_no_reason_to_keep_resets_from_anybody() {
     }
     rig.wait(2);
     assert!(talk(&mut rig, 100, 80).is_some());
-    assert_eq!(rig.stats.displaced.get(), 1, "that of a connection in TIME_WAIT");
+    assert_eq!(rig.stats.displaced.get(), 1, "only the connection in TIME_WAIT was displaced");
     rig.tcp(5000, 80, ACK).to_host();
     assert_eq!(rig.drops(DropReason::Stray), 0);
     rig.assert_accounted();

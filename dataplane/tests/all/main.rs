@@ -1,6 +1,6 @@
-//! The tests of the packet path, in one program: each program is linked anew whenever the crate
-//! changes. What needs an allocator of its own is in `tests/allocations`, what needs a model
-//! checker in `tests/epoch_loom.rs`.
+//! The tests of the packet path. They are one program, because every program is linked again
+//! whenever the crate changes. Tests with an allocator of their own are in `tests/allocations`; the
+//! test under the model checker is `tests/epoch_loom.rs`.
 
 mod bursts;
 mod counts;
@@ -38,7 +38,7 @@ mod unfinished;
 mod unreachable;
 mod workers;
 
-/// A file without a line above would never be compiled, and its tests never be run.
+/// Without a line above, a file would not be compiled and its tests would not run.
 #[test]
 fn every_file_here_is_a_module() {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");

@@ -1,6 +1,5 @@
-//! Services by firewall mark: which packets they get, what their connections and templates look
-//! like, and the schedulers that mean something only with many destination addresses behind one
-//! service.
+//! Services by firewall mark: the packets that they get, their connections and templates, and the
+//! schedulers that are useful only if packets of one service go to many addresses.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
@@ -22,7 +21,7 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// Packets to `addr`/`prefix` bear `mark`.
+/// Packets to `addr`/`prefix` get `mark`.
 fn to(addr: [u8; 4], prefix: u32, mark: u32) -> Rule {
     let mask = Ipv4Addr::from_bits(u32::MAX << (32 - prefix));
     Rule {
@@ -35,7 +34,7 @@ fn to(addr: [u8; 4], prefix: u32, mark: u32) -> Rule {
     }
 }
 
-/// The rule of every LVS guide: these ports of the VIP under one mark.
+/// The usual rule of LVS guides: these ports of the VIP get one mark.
 fn vip_ports(ports: &[u16], mark: u32) -> Rule {
     let ranges = ports.iter().map(|port| (*port, *port)).collect();
     let ports = Term { value: Ports { side: Side::Destination, ranges }, negated: false };
@@ -58,7 +57,7 @@ fn by_mark(rig: &mut Rig, mark: u32, kind: Kind, persistent: Option<u32>) -> Ser
     })
 }
 
-/// A rig with one service by mark 1, which everything to 10.9.0.0/16 bears.
+/// A rig with one service by mark 1. All packets to 10.9.0.0/16 have this mark.
 fn many(kind: Kind) -> (Rig, ServiceId) {
     let mut rig = Rig::new();
     set_marks(&mut rig, &[to([10, 9, 0, 0], 16, 1)]);
@@ -66,7 +65,7 @@ fn many(kind: Kind) -> (Rig, ServiceId) {
     (rig, service)
 }
 
-/// Which real server a SYN to `addr`:80 reaches; 0 when none.
+/// The number of the real server that a SYN to `addr`:80 reaches; 0 if it reaches none.
 fn syn_via(rig: &mut Rig, cport: u16, addr: [u8; 4]) -> u8 {
     let frame = tcp(MACS[0], (CLIENT, cport), (addr.into(), 80), SYN, b"");
     let out = rig.put(WAN, &frame);
@@ -74,7 +73,7 @@ fn syn_via(rig: &mut Rig, cport: u16, addr: [u8; 4]) -> u8 {
 }
 
 #[test]
-fn both_ports_of_a_vip_stick_to_one_server() {
+fn a_client_gets_the_same_server_on_both_ports_of_a_mark() {
     let mut rig = Rig::new();
     set_marks(&mut rig, &[vip_ports(&[80, 443], 666)]);
     let service = by_mark(&mut rig, 666, Kind::Rr, Some(300));
@@ -85,7 +84,7 @@ fn both_ports_of_a_vip_stick_to_one_server() {
     }
     rig.tcp(5004, 8080, SYN).to_host();
     let frame = tcp(MACS[0], ([192, 168, 7, 3].into(), 5000), (VIP, 443), SYN, b"");
-    assert_eq!(rig.put(WAN, &frame).seen().dst, (rip(11), 443), "another client, another server");
+    assert_eq!(rig.put(WAN, &frame).seen().dst, (rip(11), 443), "another client gets another server");
     assert_eq!((rig.load(a), rig.load(b)), ((1, 0, 1), (4, 0, 1)));
 
     let templates = rig.templates();
@@ -95,13 +94,13 @@ fn both_ports_of_a_vip_stick_to_one_server() {
     assert_eq!((templates.len(), one.expires_in), (2, 30_000));
     let conn = rig.conn(5001).unwrap();
     assert_eq!((conn.virt, conn.dest, conn.service), ((VIP, 443), (rip(12), 443), service.as_u32()));
-    // Replies come back as the VIP's.
+    // Replies come from the VIP.
     assert_eq!(rig.reply(12, 443, 5001, SYN | ACK).seen().src, (VIP, 443));
     rig.assert_accounted();
 }
 
 #[test]
-fn templates_of_marks_end_and_are_put_out_of_the_way_as_others_are() {
+fn templates_of_marks_end_and_are_invalidated_like_others() {
     let mut rig = Rig::new();
     set_marks(&mut rig, &[vip_ports(&[80, 443], 7)]);
     let service = by_mark(&mut rig, 7, Kind::Rr, Some(30));
@@ -117,19 +116,19 @@ fn templates_of_marks_end_and_are_put_out_of_the_way_as_others_are() {
 }
 
 #[test]
-fn the_mark_comes_before_the_address() {
+fn the_service_of_the_mark_comes_before_that_of_the_address() {
     let mut rig = Rig::new();
     let exact = rig.service(TCP, 80, Kind::Rr);
     rig.dest(exact, 11, 80, Method::Masquerade, 1);
     assert_eq!(rig.syn_to(5000, 80), 11);
     let marked = by_mark(&mut rig, 5, Kind::Rr, None);
     rig.dest(marked, 12, 0, Method::Masquerade, 1);
-    assert_eq!(rig.syn_to(5001, 80), 11, "nothing bears the mark yet");
+    assert_eq!(rig.syn_to(5001, 80), 11, "no packet has the mark yet");
     set_marks(&mut rig, &[vip_ports(&[80], 5)]);
     assert_eq!(rig.syn_to(5002, 80), 12);
-    assert_eq!(rig.tcp(5001, 80, ACK).seen().dst.0, rip(11), "connections stay where they are");
-    // A mark without a service is no hindrance, and neither is a service without a destination the
-    // address's.
+    assert_eq!(rig.tcp(5001, 80, ACK).seen().dst.0, rip(11), "connections stay");
+    // A mark without a service has no effect. A mark's service without destinations does not make
+    // way for the address's service.
     set_marks(&mut rig, &[vip_ports(&[80], 6)]);
     assert_eq!(rig.syn_to(5003, 80), 11);
     by_mark(&mut rig, 6, Kind::Rr, None);
@@ -140,7 +139,7 @@ fn the_mark_comes_before_the_address() {
 }
 
 #[test]
-fn a_removed_mark_service_leaves_the_rest_alone() {
+fn removing_a_mark_service_changes_no_other_service() {
     let mut rig = Rig::new();
     set_marks(&mut rig, &[vip_ports(&[80], 5)]);
     let exact = rig.service(TCP, 80, Kind::Rr);
@@ -154,7 +153,7 @@ fn a_removed_mark_service_leaves_the_rest_alone() {
 }
 
 #[test]
-fn ports_stay_unless_a_destination_of_a_service_without_persistence_has_one() {
+fn ports_stay_unless_a_destination_has_one_and_the_service_is_not_persistent() {
     let mut rig = Rig::new();
     set_marks(&mut rig, &[vip_ports(&[80, 443], 1), vip_ports(&[21, 22], 2)]);
     let plain = by_mark(&mut rig, 1, Kind::Rr, None);
@@ -169,7 +168,7 @@ fn ports_stay_unless_a_destination_of_a_service_without_persistence_has_one() {
 }
 
 #[test]
-fn udp_goes_by_marks_too_and_one_by_one_if_asked() {
+fn udp_services_by_mark_work_also_with_one_packet_scheduling() {
     let mut rig = Rig::new();
     set_marks(&mut rig, &[to([10, 9, 0, 0], 16, 1), to(VIP.octets(), 32, 2)]);
     let service = by_mark(&mut rig, 1, Kind::Rr, None);
@@ -190,7 +189,7 @@ fn udp_goes_by_marks_too_and_one_by_one_if_asked() {
 }
 
 #[test]
-fn the_interface_a_packet_came_in_by_tells() {
+fn a_rule_can_name_the_interface_that_a_packet_came_by() {
     let mut rig = Rig::new();
     let lan = Term { value: vec![PortId::new(1)], negated: false };
     set_marks(&mut rig, &[Rule { ingress: Some(lan), ..to([10, 9, 0, 0], 16, 1) }]);
@@ -202,7 +201,7 @@ fn the_interface_a_packet_came_in_by_tells() {
 }
 
 #[test]
-fn every_method_serves_marks() {
+fn services_by_mark_work_with_every_method() {
     for method in [Method::Masquerade, Method::DirectRoute, Method::Tunnel, Method::FullNat] {
         let (mut rig, service) = many(Kind::Rr);
         rig.dest(service, 11, 0, method, 1);
@@ -213,9 +212,9 @@ fn every_method_serves_marks() {
     }
 }
 
-/// DH1 of the scheduler specification.
+/// Case DH1 of the scheduler specification.
 #[test]
-fn dh_goes_by_the_destination_address() {
+fn dh_chooses_by_the_destination_address() {
     let (mut rig, service) = many(Kind::Dh);
     for n in [21, 22, 23] {
         rig.dest(service, n, 0, Method::Masquerade, 1);
@@ -224,7 +223,8 @@ fn dh_goes_by_the_destination_address() {
     assert_eq!(picks, [21, 23, 22, 21, 22, 23, 23, 21, 22, 21, 22, 22]);
 }
 
-/// Destinations of `list`, given front first, and where SYNs to 10.9.0.N go.
+/// The real servers that SYNs to 10.9.0.N reach, for each N in `to`. `list` gives the destinations,
+/// the first in the list first.
 fn locality(kind: Kind, list: [(u8, i32); 2], to: &[u8]) -> Vec<u8> {
     let (mut rig, service) = many(kind);
     for (n, weight) in list.into_iter().rev() {
@@ -235,18 +235,18 @@ fn locality(kind: Kind, list: [(u8, i32); 2], to: &[u8]) -> Vec<u8> {
 
 const SPREAD: [u8; 11] = [1, 2, 1, 1, 1, 1, 2, 3, 2, 2, 2];
 
-/// LBLC1 and LBLC2.
+/// Cases LBLC1 and LBLC2.
 #[test]
-fn lblc_keeps_an_address_at_its_server_until_that_is_busy() {
+fn lblc_keeps_the_server_of_an_address_until_it_is_busy() {
     let picks = locality(Kind::Lblc, [(25, 2), (24, 1)], &SPREAD);
     assert_eq!(picks, [25, 24, 25, 25, 25, 25, 24, 24, 24, 24, 24]);
     let picks = locality(Kind::Lblc, [(29, 6), (28, 3)], &[1; 14]);
     assert_eq!(picks, [29, 29, 29, 29, 29, 29, 29, 28, 28, 28, 28, 28, 28, 28]);
 }
 
-/// LBLCR1 and LBLCR2.
+/// Cases LBLCR1 and LBLCR2.
 #[test]
-fn lblcr_keeps_an_address_at_a_set_of_servers() {
+fn lblcr_keeps_a_set_of_servers_for_an_address() {
     let picks = locality(Kind::Lblcr, [(27, 2), (26, 1)], &SPREAD);
     assert_eq!(picks, [27, 26, 27, 27, 27, 27, 26, 26, 26, 26, 26]);
     let picks = locality(Kind::Lblcr, [(31, 6), (30, 3)], &[1; 14]);

@@ -1,4 +1,4 @@
-//! Compiled mark rules against rules that are simply tried one after the other.
+//! Compiled mark rules against rules that are compared one after the other.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,7 +18,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// Slow and obvious: iptables' own way.
+/// The algorithm of iptables, slow and obvious.
 fn oracle(rules: &[Rule], key: FlowKey, ingress: PortId) -> u32 {
     let mut mark = 0;
     for rule in rules.iter().filter(|rule| matches(rule, key, ingress)) {
@@ -48,7 +48,8 @@ fn matches(rule: &Rule, key: FlowKey, ingress: PortId) -> bool {
         && rule.ports.iter().all(|term| port(&term.value) != term.negated)
 }
 
-/// Few values, so that rules and packets meet; the edges of what is possible among them.
+/// Few different values, so that packets often match rules. The smallest and the largest value are
+/// among them.
 fn addr() -> impl Strategy<Value = Ipv4Addr> {
     let near = (0u32..16).prop_map(|low| Ipv4Addr::from_bits(0x0a00_0000 + low));
     let edge = prop_oneof![Just(Ipv4Addr::UNSPECIFIED), Just(Ipv4Addr::BROADCAST)];
@@ -147,7 +148,7 @@ fn to(n: u32, value: u32) -> Rule {
 }
 
 #[test]
-fn as_many_as_there_is_room_for_and_not_one_more() {
+fn the_largest_number_of_boxes_compiles_and_one_more_does_not() {
     let mut rules: Vec<_> = (0..MOST as u32).map(|n| to(n, n + 1)).collect();
     let marks = Marks::compile(&rules).unwrap();
     for n in [0, 1, 63, 64, 4032, MOST as u32 - 1] {
@@ -161,7 +162,7 @@ fn as_many_as_there_is_room_for_and_not_one_more() {
 }
 
 #[test]
-fn rules_that_ask_for_nothing_take_every_packet() {
+fn rules_without_conditions_match_every_packet() {
     let all = |value, mask| Rule { destination: None, action: Action::Set { value, mask }, ..to(0, 0) };
     let rules: Vec<_> = (0..70).map(|n| all(1 << (n % 32), 0)).collect();
     let marks = Marks::compile(&rules).unwrap();
@@ -171,7 +172,7 @@ fn rules_that_ask_for_nothing_take_every_packet() {
 }
 
 #[test]
-fn a_rule_that_changes_what_it_finds_is_applied_once_though_both_ports_fit() {
+fn a_rule_is_applied_once_even_if_both_ports_match() {
     let ports = Ports { side: Side::Either, ranges: vec![(1, 100)] };
     let rule = Rule {
         ports: vec![Term { value: ports, negated: false }],

@@ -1,4 +1,4 @@
-//! The four methods: frame in, frame out, counters.
+//! The four methods: a frame goes in, a frame comes out, and both are counted.
 
 use dataplane::io::Frame;
 use dataplane::mem::MemFrame;
@@ -9,7 +9,7 @@ use sched::Kind;
 use crate::rig::*;
 
 #[test]
-fn nat_rewrites_the_destination_there_and_the_source_back() {
+fn nat_rewrites_the_destination_of_requests_and_the_source_of_replies() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
     let dest = rig.dest(service, 11, 8080, Method::Masquerade, 1);
@@ -35,7 +35,7 @@ fn nat_rewrites_the_destination_there_and_the_source_back() {
 }
 
 #[test]
-fn dr_changes_the_mac_and_the_ttl_alone() {
+fn dr_changes_only_the_mac_and_the_ttl() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
     rig.dest(service, 11, 80, Method::DirectRoute, 1);
@@ -45,7 +45,7 @@ fn dr_changes_the_mac_and_the_ttl_alone() {
     let seen = read(frame);
     assert_eq!((port, seen.dst_mac), (LAN, rmac(11).0));
     assert_eq!((seen.src, seen.dst, seen.ttl), ((CLIENT, 5000), (VIP, 80), 63));
-    assert_eq!(frame[34..], sent[34..], "L4 is untouched");
+    assert_eq!(frame[34..], sent[34..], "L4 is unchanged");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn tun_puts_an_outer_header_in_front() {
 }
 
 #[test]
-fn fullnat_rewrites_both_ends_both_ways() {
+fn fullnat_rewrites_both_addresses_in_both_directions() {
     let mut rig = Rig::new();
     let service = rig.service(UDP, 53, Kind::Rr);
     rig.dest(service, 11, 5353, Method::FullNat, 1);
@@ -84,7 +84,7 @@ fn fullnat_rewrites_both_ends_both_ways() {
 }
 
 #[test]
-fn a_udp_packet_without_checksum_stays_without() {
+fn a_udp_packet_without_a_checksum_gets_none() {
     let mut rig = Rig::new();
     let service = rig.service(UDP, 53, Kind::Rr);
     rig.dest(service, 11, 5353, Method::Masquerade, 1);
@@ -122,7 +122,7 @@ fn a_ttl_of_one_makes_a_connection_and_an_error() {
 }
 
 #[test]
-fn what_does_not_fit_with_df_is_answered_with_the_mtu() {
+fn a_packet_with_df_that_is_too_big_is_answered_with_the_mtu() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
     rig.dest(service, 11, 80, Method::Tunnel, 1);
@@ -140,7 +140,7 @@ fn what_does_not_fit_with_df_is_answered_with_the_mtu() {
 }
 
 #[test]
-fn a_tunnel_without_headroom_drops_the_packet_and_does_nothing_else() {
+fn without_headroom_a_tunnelled_packet_is_dropped_and_nothing_else_happens() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
     rig.dest(service, 11, 80, Method::Tunnel, 1);
@@ -148,7 +148,7 @@ fn a_tunnel_without_headroom_drops_the_packet_and_does_nothing_else() {
     rig.tcp(5000, 80, ACK);
     let bytes = tcp_ttl(MACS[0], (CLIENT, 5000), (VIP, 80), ACK, &[7; 200], 2);
     let mut frame = MemFrame::new(&bytes[128..]);
-    assert!(frame.grow_front(128), "all of its headroom");
+    assert!(frame.grow_front(128), "the frame must give all its headroom");
     frame.bytes_mut().copy_from_slice(&bytes);
     rig.io().rx[WAN.index()].push_back(frame);
     rig.poll();

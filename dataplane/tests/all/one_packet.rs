@@ -1,4 +1,4 @@
-//! One-packet scheduling: each datagram on its own, and nothing remains of it.
+//! One-packet scheduling: each datagram is scheduled by itself and makes no connection.
 
 use dataplane::snapshot::dest::Method;
 use sched::Kind;
@@ -16,13 +16,13 @@ fn each_datagram_is_scheduled_and_forgotten() {
     let stats = rig.stats.dest(a).unwrap();
     assert_eq!((stats.conns.get(), stats.in_pkts.get(), stats.in_bytes.get()), (2, 2, 66));
     assert_eq!((rig.load(a), rig.connections()), ((0, 0, 0), 0));
-    // A reply is nobody's: Linux routes it as it is.
+    // A reply belongs to no connection. Linux routes it unchanged.
     rig.put(LAN, &udp(MACS[1], (rip(11), 5353), (CLIENT, 6000), b"answer")).to_host();
     rig.assert_accounted();
 }
 
 #[test]
-fn with_persistence_the_template_alone_remains() {
+fn with_persistence_only_the_template_remains() {
     let mut rig = Rig::new();
     let service = rig.service_with(UDP, 53, Kind::Rr, |spec| {
         spec.one_packet = true;
@@ -42,7 +42,7 @@ fn with_persistence_the_template_alone_remains() {
 }
 
 #[test]
-fn tcp_knows_no_one_packet_scheduling() {
+fn one_packet_scheduling_does_not_apply_to_tcp() {
     let mut rig = Rig::new();
     let service = rig.service_with(TCP, 80, Kind::Rr, |spec| spec.one_packet = true);
     rig.dest(service, 11, 80, Method::Masquerade, 1);

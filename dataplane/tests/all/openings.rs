@@ -1,5 +1,4 @@
-//! First packets of connections: what else comes in their bursts, and how they fare when the table
-//! is full.
+//! First packets of connections: other packets in the same burst, and a full table.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
@@ -14,8 +13,8 @@ fn syn(cport: u16, port: u16) -> Vec<u8> {
     tcp(MACS[0], (CLIENT, cport), (VIP, port), SYN, b"")
 }
 
-/// Whom `lt` chooses for `count` SYNs: real server 1 has the most traffic, 2 none and the others
-/// something between.
+/// How many of `count` SYNs each real server gets with `lt`. Real server 1 has the most traffic,
+/// real server 2 none, and the others have something between.
 fn shares_of_lt(count: u8, together: bool) -> Vec<u64> {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Lt);
@@ -39,25 +38,27 @@ fn shares_of_lt(count: u8, together: bool) -> Vec<u64> {
     conns.zip(before).map(|(after, before)| after - before).collect()
 }
 
-/// `lt` counts connections made since the last tick as average ones: also those of the same burst.
+/// `lt` counts connections that were made since the last tick as average ones. That must include
+/// those of the same burst.
 #[test]
-fn lt_counts_what_came_in_the_same_burst() {
+fn lt_counts_connections_of_the_same_burst() {
     assert_eq!(shares_of_lt(3, true), shares_of_lt(3, false));
 }
 
 #[test]
-fn lt_counts_what_came_in_the_same_burst_among_many() {
+fn lt_counts_connections_of_the_same_burst_with_many_destinations() {
     assert_eq!(shares_of_lt(20, true), shares_of_lt(20, false));
 }
 
-/// Scores of many are kept: what was counted at the end of a burst must reach them.
+/// With many destinations the scheduler keeps scores. Counts that change at the end of a burst must
+/// change the scores.
 #[test]
-fn lt_of_many_knows_after_a_burst_what_the_burst_brought() {
+fn lt_with_many_destinations_knows_the_connections_of_the_last_burst() {
     let picks = |together: bool| {
         let mut rig = Rig::new();
         let service = rig.service(TCP, 80, Kind::Lt);
         let dests: Vec<_> = (1..=20).map(|n| rig.dest(service, n, 80, Method::Masquerade, 1)).collect();
-        // All but two are far busier.
+        // All except two are much busier.
         for dest in &dests {
             rig.stats.set_traffic(*dest, 100_000);
         }
@@ -76,9 +77,9 @@ fn lt_of_many_knows_after_a_burst_what_the_burst_brought() {
     assert_eq!(picks(true), picks(false));
 }
 
-/// A connection that is not made after all must leave no trace at its destination.
+/// If a connection cannot be completed, its destination must not count it.
 #[test]
-fn a_taken_reply_key_overloads_nobody() {
+fn a_taken_reply_key_overloads_no_destination() {
     let mut rig = Rig::new();
     let one = rig.service(TCP, 80, Kind::Rr);
     let other = rig.service(TCP, 81, Kind::Rr);
@@ -93,11 +94,10 @@ fn a_taken_reply_key_overloads_nobody() {
     assert_eq!(rig.drops(DropReason::ReplyTaken), 1);
     assert_eq!((rig.load(limited), rig.connections()), ((3, 0, 0), 4));
     assert_eq!(rig.stats.dest(limited).unwrap().overloaded.get(), 0, "3 of 4");
-    assert_eq!(rig.syn_to(5004, 81), 11, "the fourth of four");
+    assert_eq!(rig.syn_to(5004, 81), 11, "the fourth of four connections is allowed");
 }
 
-/// A service of one real server, and as many clients that have sent a SYN as the table has room
-/// for.
+/// A service with one real server, and a table that is full of half-open connections.
 fn full_of_half_open() -> Rig {
     let mut rig = Rig::with_capacity(50);
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -108,10 +108,10 @@ fn full_of_half_open() -> Rig {
     rig
 }
 
-/// In a full table of half-open connections a newcomer is let in, also when its service is
+/// In a table full of half-open connections a new client is served, also if its service is
 /// persistent.
 #[test]
-fn a_persistent_newcomer_finds_room_for_its_template_too() {
+fn in_a_full_table_a_new_persistent_client_gets_a_template_too() {
     let mut rig = full_of_half_open();
     let sticky = rig.service_with(TCP, 443, Kind::Rr, |spec| spec.persistence = persistence(3600));
     rig.dest(sticky, 12, 443, Method::Masquerade, 1);
@@ -119,10 +119,10 @@ fn a_persistent_newcomer_finds_room_for_its_template_too() {
     assert_eq!(rig.syn_to(6000, 443), 12);
 }
 
-/// SYNs from everywhere to a persistent service must not turn the whole table into templates that
-/// nothing hangs on.
+/// SYNs from random addresses to a persistent service must not fill the table with templates that
+/// have no connections.
 #[test]
-fn a_flood_at_a_persistent_service_does_not_close_the_table_for_an_hour() {
+fn a_flood_at_a_persistent_service_does_not_fill_the_table_with_templates() {
     let mut rig = full_of_half_open();
     let sticky = rig.service_with(TCP, 443, Kind::Rr, |spec| spec.persistence = persistence(3600));
     rig.dest(sticky, 12, 443, Method::Masquerade, 1);
@@ -132,12 +132,12 @@ fn a_flood_at_a_persistent_service_does_not_close_the_table_for_an_hour() {
     }
     rig.wait(130);
     let templates = rig.templates().len();
-    assert_eq!(rig.syn_to(7000, 80), 11, "two minutes after the flood; {templates} templates of 50 slots");
+    assert_eq!(rig.syn_to(7000, 80), 11, "two minutes after the flood {templates} of 50 slots are templates");
 }
 
-/// A SYN that nobody will serve is no reason to end a connection.
+/// No connection may end for a SYN that is refused anyway.
 #[test]
-fn nobody_makes_room_for_what_is_refused_anyhow() {
+fn no_connection_makes_room_for_a_refused_packet() {
     let mut rig = full_of_half_open();
     rig.service(TCP, 81, Kind::Rr);
     for cport in 5000..5040 {
@@ -146,9 +146,9 @@ fn nobody_makes_room_for_what_is_refused_anyhow() {
     assert_eq!((rig.stats.displaced.get(), rig.connections()), (0, 50));
 }
 
-/// Linux has no full table: a service without destinations tells its clients so.
+/// Linux has no full table, so it always tells clients that a service has no destination.
 #[test]
-fn in_a_full_table_too_clients_are_told_of_no_destination() {
+fn clients_are_told_of_no_destination_also_in_a_full_table() {
     let mut rig = full_of_half_open();
     rig.service(TCP, 81, Kind::Rr);
     for cport in 5000..5050 {
@@ -158,9 +158,9 @@ fn in_a_full_table_too_clients_are_told_of_no_destination() {
     assert_eq!((out.sent.len(), rig.drops(DropReason::NoDestination)), (1, 1));
 }
 
-/// One arm: client and real server come by the same port, so in the same burst. Both directions of
-/// a flow flow already (the director was restarted, or took over): the client's packet makes the
-/// connection, the real server's is its.
+/// Client and real server are behind the same port, so their packets can be in the same burst. They
+/// had a connection before the director was restarted or took over. The client's packet makes the
+/// connection again, and the real server's packet belongs to it.
 #[test]
 fn a_reply_in_the_burst_of_the_first_packet_is_translated() {
     let mut rig = Rig::new();
@@ -174,7 +174,7 @@ fn a_reply_in_the_burst_of_the_first_packet_is_translated() {
     assert_eq!(read(&to_client.1).src, (VIP, 53));
 }
 
-/// The same for a port used again while the real server repeats its last packet.
+/// As above, but the client uses its port again while the real server repeats its last packet.
 #[test]
 fn a_late_reply_in_the_burst_that_uses_a_port_again_is_translated() {
     let mut rig = Rig::new();
@@ -191,9 +191,10 @@ fn a_late_reply_in_the_burst_that_uses_a_port_again_is_translated() {
     assert_eq!((out.sent.len(), out.host.len()), (2, 0));
 }
 
-/// A storm of clients, after a director took over: the table has room for all, and Linux takes all.
+/// Many clients come at once, after a director took over. The table has room for all of them, and
+/// Linux would serve all.
 #[test]
-fn a_storm_that_the_table_has_room_for_is_let_in() {
+fn all_clients_of_a_storm_are_served_if_the_table_has_room() {
     let mut rig = Rig::with_capacity(4096);
     let service = rig.service(TCP, 80, Kind::Wlc);
     rig.dest(service, 11, 80, Method::Masquerade, 1);
@@ -204,7 +205,7 @@ fn a_storm_that_the_table_has_room_for_is_let_in() {
     assert_eq!((rig.connections(), rig.drops(DropReason::SynFlood)), (1000, 0));
 }
 
-/// A flood at a service by mark is a flood as well.
+/// A flood at a service by mark is recognised too.
 #[test]
 fn floods_at_services_by_mark_are_held_back() {
     use dataplane::marks::Marks;

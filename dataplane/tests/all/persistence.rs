@@ -1,4 +1,4 @@
-//! Clients that stick to their server: templates, what keeps them and what ends them.
+//! Persistence: clients keep their server. When templates are refreshed, and when they end.
 
 use std::net::Ipv4Addr;
 
@@ -11,8 +11,8 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// A persistent service on port 80, round robin over 11 and 12 on port 8080; the first choice is
-/// 12.
+/// A persistent service on port 80, round robin over real servers 11 and 12 on port 8080. The first
+/// choice is 12.
 fn sticky(timeout: u32) -> (Rig, ServiceId, [DestId; 2]) {
     let mut rig = Rig::new();
     let service = rig.service_with(TCP, 80, Kind::Rr, |spec| spec.persistence = persistence(timeout));
@@ -26,18 +26,18 @@ fn syn_from(rig: &mut Rig, client: [u8; 4], cport: u16) -> u8 {
     rig.put(WAN, &frame).one().1[5]
 }
 
-/// Ends the client's connection from `cport` by resets: 10 seconds of CLOSE remain.
+/// Resets the client's connection from `cport`. It then has 10 seconds in CLOSE.
 fn reset(rig: &mut Rig, n: u8, cport: u16) {
     rig.reply(n, 8080, cport, RST).one();
 }
 
 #[test]
-fn a_client_sticks_and_the_template_says_so() {
+fn a_client_keeps_its_server_and_a_template_remembers_it() {
     let (mut rig, _, [_, b]) = sticky(300);
     for cport in 5000..5004 {
         assert_eq!(rig.syn_to(cport, 80), 12);
     }
-    assert_eq!(syn_from(&mut rig, [192, 168, 7, 3], 5000), 11, "another client, another server");
+    assert_eq!(syn_from(&mut rig, [192, 168, 7, 3], 5000), 11, "another client gets another server");
     let templates = rig.templates();
     let one = templates.iter().find(|view| view.client.0 == CLIENT).unwrap();
     assert_eq!((one.client.1, one.virt, one.dest), (0, (VIP, 80), (rip(12), 8080)));
@@ -71,17 +71,17 @@ fn a_template_lives_its_timeout_after_its_last_connection() {
     reset(&mut rig, 12, 5000);
     rig.wait(20);
     assert_eq!(rig.load(b), (0, 0, 1));
-    assert_eq!(rig.syn_to(5001, 80), 12, "used again at 20 s");
+    assert_eq!(rig.syn_to(5001, 80), 12, "the template is used again at 20 s");
     reset(&mut rig, 12, 5001);
     rig.wait(29);
     assert_eq!(rig.load(b), (0, 0, 1));
     rig.wait_ticks(150);
     assert_eq!((rig.load(b), rig.connections()), ((0, 0, 0), 0));
-    assert_eq!(rig.syn_to(5002, 80), 11, "scheduled anew");
+    assert_eq!(rig.syn_to(5002, 80), 11, "the scheduler chooses again");
 }
 
 #[test]
-fn an_end_is_put_off_by_60_seconds_while_connections_hang_on() {
+fn the_end_of_a_template_is_postponed_by_60_seconds_while_it_has_connections() {
     let (mut rig, _, [_, b]) = sticky(2);
     rig.syn_to(5000, 80);
     rig.tcp(5000, 80, ACK);
@@ -89,17 +89,17 @@ fn an_end_is_put_off_by_60_seconds_while_connections_hang_on() {
     let left = rig.templates()[0].expires_in;
     assert!((5800..=6000).contains(&left), "{left}");
     rig.wait(62);
-    assert_eq!(rig.load(b), (1, 0, 1), "put off again");
+    assert_eq!(rig.load(b), (1, 0, 1), "the end is postponed again");
     reset(&mut rig, 12, 5000);
     rig.wait(11);
     assert_eq!(rig.load(b), (0, 0, 1));
     assert_eq!(rig.syn_to(5001, 80), 12);
     let left = rig.templates()[0].expires_in;
-    assert_eq!(left, 6000, "the postponement is its timeout from then on");
+    assert_eq!(left, 6000, "from then on its timeout is the postponement");
 }
 
 #[test]
-fn packets_do_not_refresh_the_template_but_connections_do() {
+fn new_connections_refresh_the_template_and_packets_do_not() {
     let (mut rig, ..) = sticky(100);
     rig.syn_to(5000, 80);
     rig.wait(40);
@@ -110,7 +110,7 @@ fn packets_do_not_refresh_the_template_but_connections_do() {
 }
 
 #[test]
-fn assured_once_established_or_answered() {
+fn a_template_is_assured_once_a_connection_is_established_or_answered() {
     let (mut rig, ..) = sticky(100);
     rig.syn_to(5000, 80);
     assert_eq!(rig.templates()[0].state, 0);
@@ -127,7 +127,7 @@ fn assured_once_established_or_answered() {
 }
 
 #[test]
-fn weight_0_does_not_break_it_unless_told_so() {
+fn weight_0_ends_persistence_only_with_expire_quiescent_template() {
     let (mut rig, service, [_, b]) = sticky(300);
     rig.syn_to(5000, 80);
     rig.weight(service, b, 0);
@@ -153,7 +153,7 @@ fn a_deleted_destination_invalidates_the_template() {
     assert_eq!((rig.load(a), rig.load(b), rig.connections()), ((0, 0, 0), (0, 0, 0), 0));
 }
 
-/// Each invalidated template may still have connections hanging on it: none may vanish under them.
+/// Connections may still hang on an invalidated template, so none may be removed.
 #[test]
 fn a_server_that_flaps_invalidates_again_and_again() {
     let (mut rig, service, [a, b]) = sticky(300);
@@ -188,7 +188,7 @@ fn a_service_on_port_65535_can_lose_its_destination_too() {
 }
 
 #[test]
-fn a_persistent_connection_is_never_scheduled_anew() {
+fn a_syn_never_moves_a_persistent_connection() {
     let (mut rig, ..) = sticky(300);
     rig.syn_to(5000, 80);
     reset(&mut rig, 12, 5000);

@@ -1,4 +1,4 @@
-//! What a packet does that does not fit its connection, or has none.
+//! Packets that begin a new connection in place of an old one, and packets without a connection.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,8 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// Round robin over real servers 11 and 12 on port 80; the first connection goes to 12.
+/// A service on port 80 with round robin over real servers 11 and 12. The first connection goes to
+/// 12.
 fn director(method: Method) -> (Rig, DestId, DestId) {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -17,7 +18,7 @@ fn director(method: Method) -> (Rig, DestId, DestId) {
     (rig, a, b)
 }
 
-/// Leaves the connection from `cport` to server 12 in TIME_WAIT.
+/// Opens and closes a connection from `cport` to server 12, so that it is in TIME_WAIT.
 fn time_wait(rig: &mut Rig, cport: u16) {
     assert_eq!(rig.syn_to(cport, 80), 12);
     rig.tcp(cport, 80, ACK);
@@ -27,7 +28,7 @@ fn time_wait(rig: &mut Rig, cport: u16) {
 }
 
 #[test]
-fn a_syn_in_time_wait_or_close_is_scheduled_anew() {
+fn a_syn_in_time_wait_or_close_makes_a_new_connection() {
     for mode in [1, 2, 3] {
         let (mut rig, a, b) = director(Method::Masquerade);
         rig.tune(|t| t.conn_reuse_mode = mode);
@@ -38,7 +39,7 @@ fn a_syn_in_time_wait_or_close_is_scheduled_anew() {
         assert_eq!(rig.state(5000).0, "CLOSE");
         assert_eq!(rig.syn_to(5000, 80), 12);
         assert_eq!((rig.load(a), rig.load(b)), ((0, 0, 0), (1, 0, 0)));
-        // Two of three ended without timing out.
+        // Two of three connections ended before their timeout.
         let counts = [&rig.stats.created, &rig.stats.expired, &rig.stats.ended].map(|count| count.get());
         assert_eq!(counts, [3, 0, 2]);
         rig.assert_accounted();
@@ -68,7 +69,7 @@ fn a_syn_on_an_open_connection_stays_in_every_mode() {
 }
 
 #[test]
-fn fin_wait_of_one_way_traffic_is_reused_in_mode_2_alone() {
+fn fin_wait_of_one_way_traffic_is_reused_only_in_mode_2() {
     for (mode, server) in [(0, 12), (1, 12), (2, 11), (3, 11)] {
         let (mut rig, ..) = director(Method::DirectRoute);
         rig.tune(|t| t.conn_reuse_mode = mode);
@@ -93,7 +94,7 @@ fn fin_wait_of_two_way_traffic_is_not_reused() {
 }
 
 #[test]
-fn strangers_that_do_not_open_go_to_the_host() {
+fn packets_that_begin_no_connection_go_to_the_host() {
     let (mut rig, a, b) = director(Method::Masquerade);
     for flags in [ACK, RST, RST | ACK, FIN, FIN | ACK, 0, SYN | RST] {
         rig.tcp(5000, 80, flags).to_host();
@@ -106,7 +107,7 @@ fn strangers_that_do_not_open_go_to_the_host() {
 }
 
 #[test]
-fn sloppy_tcp_takes_any_packet_but_a_reset() {
+fn sloppy_tcp_makes_connections_from_any_packet_except_a_reset() {
     let (mut rig, ..) = director(Method::Masquerade);
     rig.tune(|t| t.sloppy_tcp = true);
     rig.tcp(5000, 80, RST).to_host();
@@ -115,7 +116,7 @@ fn sloppy_tcp_takes_any_packet_but_a_reset() {
     rig.tcp(5001, 80, FIN | ACK).one();
     assert_eq!(rig.state(5001), ("CLOSE", 10));
     rig.wait_ticks(1050);
-    assert_eq!(rig.connections(), 1, "a first state with a short timeout ends in time");
+    assert_eq!(rig.connections(), 1, "a connection whose first state has a short timeout ends in time");
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn port_20_clients_are_never_scheduled() {
 }
 
 #[test]
-fn services_are_looked_up_exact_then_ftp_then_port_0() {
+fn services_are_looked_up_by_port_then_as_ftp_then_by_port_0() {
     let mut rig = Rig::new();
     let ftp = rig.service_with(TCP, 21, Kind::Rr, |spec| spec.persistence = persistence(300));
     rig.dest(ftp, 11, 0, Method::Masquerade, 1);
@@ -143,8 +144,8 @@ fn services_are_looked_up_exact_then_ftp_then_port_0() {
     let all = rig.service_with(TCP, 0, Kind::Rr, |spec| spec.persistence = persistence(300));
     rig.dest(all, 13, 0, Method::Masquerade, 1);
     assert_eq!((to(&mut rig, 7011, 5001), to(&mut rig, 7012, 5000)), (11, 12));
-    // The client above has a template for all ports of the VIP, made by FTP; port 0 makes the same,
-    // as in Linux.
+    // The client above has a template for all ports of the VIP, made for FTP. The service of port 0
+    // uses the same template, as in Linux.
     assert_eq!(to(&mut rig, 7010, 500), 11);
     let frame = tcp(MACS[0], (Ipv4Addr::new(192, 168, 7, 3), 7010), (VIP, 500), SYN, b"");
     assert_eq!(rig.put(WAN, &frame).seen().dst, (rip(13), 500));
@@ -163,7 +164,7 @@ fn an_ftp_service_without_persistence_leaves_data_ports_to_the_host() {
 }
 
 #[test]
-fn senders_that_cannot_be_are_dropped() {
+fn packets_from_impossible_senders_are_dropped() {
     use dataplane::verdict::DropReason::Martian;
     let (mut rig, ..) = director(Method::Masquerade);
     for src in ["127.0.0.1", "224.0.0.5", "255.255.255.255", "0.0.0.0", "0.1.2.3"] {
@@ -175,20 +176,20 @@ fn senders_that_cannot_be_are_dropped() {
 }
 
 #[test]
-fn the_scheduler_still_sees_the_connection_that_is_replaced() {
+fn the_scheduler_still_counts_the_connection_that_is_replaced() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Lc);
     rig.dest(service, 11, 80, Method::Masquerade, 1);
     let b = rig.dest(service, 12, 80, Method::Masquerade, 1);
     time_wait(&mut rig, 5000);
     assert_eq!(rig.load(b), (0, 1, 0));
-    assert_eq!(rig.syn_to(5000, 80), 11, "12 has the inactive connection until the new one is placed");
+    assert_eq!(rig.syn_to(5000, 80), 11, "12 still counts the old connection while the new one is scheduled");
     assert_eq!((rig.load(b), rig.connections()), ((0, 0, 0), 1));
     rig.assert_accounted();
 }
 
 #[test]
-fn an_error_about_a_syn_that_is_placed_nowhere_counts_for_the_connection_it_replaces() {
+fn an_error_about_an_unplaced_syn_counts_for_the_connection_it_replaces() {
     let (mut rig, _, b) = director(Method::DirectRoute);
     assert_eq!(rig.syn_to(5000, 80), 12);
     rig.tcp(5000, 80, ACK);
@@ -203,7 +204,7 @@ fn an_error_about_a_syn_that_is_placed_nowhere_counts_for_the_connection_it_repl
     rig.assert_accounted();
 }
 
-/// The service that [`director`] makes.
+/// The id of the service that [`director`] makes.
 fn only_service() -> dataplane::snapshot::service::ServiceId {
     dataplane::snapshot::service::ServiceId::new(0)
 }

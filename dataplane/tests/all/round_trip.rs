@@ -1,4 +1,4 @@
-//! There and back: whatever the packet, what the client sent arrives rewritten and whole, and the
+//! Round trips of random packets: the client's packet arrives rewritten and complete, and the
 //! answer comes from the VIP.
 
 use std::net::Ipv4Addr;
@@ -32,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn nat_and_fullnat_give_back_what_they_took(
+    fn nat_and_fullnat_rewrite_replies_back(
         udp in any::<bool>(),
         full in any::<bool>(),
         client in 0x0b00_0001_u32..0x7eff_ffff,
@@ -43,7 +43,7 @@ proptest! {
         payload in proptest::collection::vec(any::<u8>(), 0..200),
         answer in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
-        // Port 20 is FTP's and never scheduled.
+        // Port 20 belongs to FTP and is never scheduled.
         prop_assume!(cport != 20);
         let (protocol, client) = (if udp { UDP } else { TCP }, Ipv4Addr::from_bits(client));
         let method = if full { Method::FullNat } else { Method::Masquerade };

@@ -1,4 +1,5 @@
-//! Rules that change under traffic: scheduler state survives, workers may skip snapshots.
+//! Rules that change while there is traffic. Scheduler state survives, and workers may skip
+//! snapshots.
 
 use dataplane::snapshot::dest::DestInfo;
 use dataplane::snapshot::dest::Method;
@@ -11,7 +12,7 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// Whom `n` fresh connections reach.
+/// The real servers that `n` new connections reach.
 fn picks(rig: &mut Rig, from: &mut u16, n: u16) -> Vec<u8> {
     let first = *from;
     *from += n;
@@ -44,9 +45,10 @@ fn the_level_of_wrr_survives_edits() {
     assert_eq!(picks(&mut rig, &mut from, 18), [cycle, cycle].concat());
 }
 
-/// The same edits, each published and each seen, or all in one snapshot, or published unseen.
+/// The same edits are published and seen one by one, or are all in one snapshot, or are published
+/// one by one and not seen.
 #[test]
-fn one_snapshot_or_many_come_to_the_same() {
+fn one_snapshot_or_many_give_the_same_result() {
     let edits = [(13, 2), (12, 3), (11, 4), (14, 9), (15, 0)];
     let outcome = |each: bool, seen: bool, kind: Kind| {
         let mut rig = Rig::new();
@@ -98,7 +100,7 @@ fn one_snapshot_or_many_come_to_the_same() {
 }
 
 #[test]
-fn states_that_outgrow_their_room_carry_on() {
+fn states_that_outgrow_their_room_keep_their_values() {
     for kind in [Kind::Rr, Kind::Wrr, Kind::Wlc] {
         let mut rig = Rig::new();
         let service = rig.service(TCP, 80, kind);
@@ -121,7 +123,7 @@ fn states_that_outgrow_their_room_carry_on() {
 }
 
 #[test]
-fn another_scheduler_starts_afresh_and_connections_stay() {
+fn a_new_scheduler_begins_without_state_and_connections_stay() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
     rig.dest(service, 11, 80, Method::Masquerade, 1);
@@ -159,7 +161,7 @@ fn rules_change_between_every_two_packets() {
             }
             (Some(at), _) => rig.weight(service, here[at].0, i32::from(n) % 5),
             (None, _) => {
-                // As control does: a server that was here before gets its slot back.
+                // As in control, a server that was here before gets its slot back.
                 let id = DestId::new(u32::from(n));
                 rig.dest_as(id, service, n, 80, Method::Masquerade, 3);
                 here.push((id, n));
@@ -177,8 +179,8 @@ fn rules_change_between_every_two_packets() {
     rig.assert_accounted();
 }
 
-/// Two services on the same servers look their choices up in one table; it parts when one of them
-/// changes.
+/// Two services with the same servers share one lookup table. If one of them changes, each has its
+/// own.
 #[test]
 fn services_with_the_same_servers_share_one_table() {
     let mut rig = Rig::new();
@@ -195,15 +197,15 @@ fn services_with_the_same_servers_share_one_table() {
     };
     assert!(shared(&rig));
     rig.weight(services[1], last, 0);
-    assert!(shared(&rig), "the last weight that was not 0 counts");
+    assert!(shared(&rig), "the last weight other than 0 counts");
     rig.weight(services[1], last, 7);
     assert!(!shared(&rig));
 }
 
-/// Without any service IPVS takes its hooks away, and Linux resets connections that it knows
-/// nothing of; while there is another service, they go silent.
+/// Without services IPVS removes its hooks, and Linux resets unknown connections. While there is
+/// another service, packets of deleted services are dropped.
 #[test]
-fn requests_of_a_deleted_service_are_linuxs_once_no_service_is_left() {
+fn requests_of_a_deleted_service_go_to_linux_if_no_service_is_left() {
     for method in [Method::Masquerade, Method::DirectRoute] {
         let mut rig = Rig::new();
         let services = [80, 81].map(|port| rig.service(TCP, port, Kind::Rr));

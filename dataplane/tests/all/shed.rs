@@ -1,4 +1,4 @@
-//! The short way by which a flood's packets are dropped leads where the long way leads.
+//! The short way by which packets of a flood are dropped gives the same result as the long way.
 
 use std::net::Ipv4Addr;
 
@@ -8,11 +8,11 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// Packets of a burst that is taken for part of a flood.
+/// How many packets make a burst count as part of a flood.
 const BURST: u16 = 32;
 
-/// A director that is being flooded with datagrams for port 53, and established clients on ports
-/// 7000 to 7007: by UDP at port 53, by TCP at port 80.
+/// A director in a flood of datagrams to port 53, with established clients on ports 7000 to 7007:
+/// UDP to port 53, TCP to port 80.
 fn flooded() -> Rig {
     let mut rig = Rig::with_capacity(4096);
     for (protocol, port) in [(TCP, 80), (UDP, 53)] {
@@ -42,7 +42,7 @@ fn stranger(n: u16) -> Vec<u8> {
 }
 
 #[test]
-fn only_what_belongs_to_nothing_is_shed() {
+fn only_packets_without_a_connection_are_shed() {
     let mut rig = flooded();
     let before = rig.drops(DropReason::UdpFlood);
     let mut frames = Vec::new();
@@ -50,27 +50,27 @@ fn only_what_belongs_to_nothing_is_shed() {
         frames.push(udp(MACS[0], (CLIENT, 7000 + n), (VIP, 53), b"query"));
         frames.push(tcp(MACS[0], (CLIENT, 7000 + n), (VIP, 80), ACK, b""));
         frames.push(stranger(50_000 + n));
-        // No service is there: these are Linux's.
+        // There is no service on this port, so these packets go to Linux.
         let to = if n % 2 == 0 { (VIP, 5353) } else { (WIP, 53) };
         frames.push(udp(MACS[0], (CLIENT, 7000 + n), to, b"query"));
     }
     let out = rig.burst(WAN, &frames);
     let shed = rig.drops(DropReason::UdpFlood) - before;
-    // A flood's datagram makes a connection now and then.
+    // Now and then a datagram of the flood makes a connection.
     assert!(shed >= 7, "{shed}");
     assert_eq!((out.sent.len() as u64, out.host.len()), (16 + 8 - shed, 8));
     rig.assert_accounted();
 }
 
 #[test]
-fn strays_are_shed_only_while_connections_make_room() {
+fn strays_are_shed_only_after_connections_made_room() {
     let mut rig = flooded();
     let burst = |flags, from| -> Vec<_> {
         (from..from + BURST).map(|n| tcp(MACS[0], (CLIENT, n), (VIP, 80), flags, b"")).collect()
     };
     let out = rig.burst(WAN, &burst(ACK, 20_000));
-    assert_eq!((out.sent.len(), out.host.len()), (0, 32), "Linux resets them");
-    // SYNs are held back: from now on strays may be theirs.
+    assert_eq!((out.sent.len(), out.host.len()), (0, 32), "they go to Linux, which resets them");
+    // SYNs are held back. From now on strays may belong to connections that made room.
     rig.burst(WAN, &burst(SYN, 21_000));
     assert!(rig.drops(DropReason::SynFlood) > 30);
     for flags in [ACK, ACK | FIN, RST] {
@@ -81,9 +81,9 @@ fn strays_are_shed_only_while_connections_make_room() {
     rig.assert_accounted();
 }
 
-/// What was remembered of the services is forgotten when the rules change.
+/// The remembered services are forgotten when the rules change.
 #[test]
-fn a_service_that_is_gone_has_no_flood() {
+fn a_deleted_service_is_forgotten() {
     let mut rig = flooded();
     rig.burst(WAN, &(0..BURST).map(stranger).collect::<Vec<_>>());
     let gone = rig.snapshot().services.iter().find(|service| service.key.port() == 53).unwrap().id;

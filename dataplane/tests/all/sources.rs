@@ -1,5 +1,5 @@
-//! Packets that say they come from whom they cannot, or by a way of their own: what Linux 6.1 did
-//! with the same ones.
+//! Packets with impossible senders, and source-routed packets. Linux 6.1 did the same with the same
+//! packets.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -39,7 +39,7 @@ fn a(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-/// Whether a SYN of `src` by `port` is scheduled, and why not.
+/// Sends a SYN from `src` by `port`. Returns the drop reason if it is not scheduled.
 fn syn(rig: &mut Rig, port: PortId, src: Ipv4Addr) -> Option<DropReason> {
     let before = DropReason::ALL.iter().map(|reason| rig.drops(*reason)).collect::<Vec<_>>();
     let out = rig.put(port, &tcp(MACS[port.index()], (src, 5000), (VIP, 80), SYN, b""));
@@ -58,7 +58,7 @@ fn syn(rig: &mut Rig, port: PortId, src: Ipv4Addr) -> Option<DropReason> {
 }
 
 #[test]
-fn own_addresses_and_broadcast_ones_are_nobodys() {
+fn senders_with_own_or_broadcast_addresses_are_dropped() {
     for mode in MODES {
         for port in [WAN, LAN] {
             let mut rig = director(Method::Masquerade, filter(mode));
@@ -74,11 +74,11 @@ fn own_addresses_and_broadcast_ones_are_nobodys() {
 }
 
 #[test]
-fn a_sender_must_be_behind_its_port_where_rp_filter_says_so() {
+fn a_sender_must_be_behind_its_port_if_rp_filter_asks_for_it() {
     use DropReason::RpFilter as Wrong;
     let known = (CLIENT, rip(50), a("240.0.0.1"));
-    // By WAN: a client behind the gateway there, a server's neighbour, one without a route; then
-    // the client by LAN.
+    // By WAN: a client behind the gateway there, a neighbour of the servers, a sender without a
+    // route. Then the client by LAN.
     let expected = [
         (RpFilter::Off, [None, None, None, None]),
         (RpFilter::Strict, [None, Some(Wrong), Some(Wrong), Some(Wrong)]),
@@ -91,17 +91,17 @@ fn a_sender_must_be_behind_its_port_where_rp_filter_says_so() {
             syn(&mut rig, WAN, client),
             syn(&mut rig, WAN, neighbour),
             syn(&mut rig, WAN, nowhere),
-            // Another one, for the first has a connection by now.
+            // Another client, because the first one has a connection now.
             syn(&mut rig, LAN, a("192.168.7.3")),
         ];
         assert_eq!(found, verdicts, "{mode:?}");
     }
 }
 
-/// Replies and requests of a standing connection by the wrong port: Linux takes them, but where it
-/// is strict.
+/// Replies and requests of an established connection come by the wrong port. Linux accepts them
+/// unless it is strict.
 #[test]
-fn packets_of_a_standing_connection_keep_to_their_ports_where_linux_is_strict() {
+fn packets_of_established_connections_must_come_by_their_port_only_if_linux_is_strict() {
     for method in [Method::Masquerade, Method::FullNat, Method::DirectRoute, Method::Tunnel] {
         for mode in MODES {
             let mut rig = director(method, filter(mode));
@@ -129,7 +129,7 @@ fn packets_of_a_standing_connection_keep_to_their_ports_where_linux_is_strict() 
     }
 }
 
-/// A director whose Linux is strict, and whose clients are behind `target`.
+/// A director whose Linux is strict. Its clients are behind `target`.
 fn strict_with_clients_behind(target: RouteTarget) -> Rig {
     let mut rig = director(Method::Masquerade, filter(RpFilter::Strict));
     rig.master().paths_mut().routes = Arc::new(Routes::new(&[
@@ -140,9 +140,9 @@ fn strict_with_clients_behind(target: RouteTarget) -> Rig {
     rig
 }
 
-/// Two ways to the same clients: the kernel takes packets by either.
+/// There are two next hops to the same clients. The kernel accepts packets by either port.
 #[test]
-fn every_port_of_a_route_with_several_next_hops_is_right() {
+fn packets_may_come_by_every_port_of_a_route_with_several_next_hops() {
     let mut rig = strict_with_clients_behind(RouteTarget::Spread(0, [WAN, LAN].into_iter().collect()));
     for port in [WAN, LAN, WAN] {
         let from = |flags| tcp(MACS[port.index()], (CLIENT, 5000), (VIP, 80), flags, b"");
@@ -152,9 +152,10 @@ fn every_port_of_a_route_with_several_next_hops_is_right() {
     assert_eq!((rig.drops(DropReason::RpFilter), rig.connections()), (0, 1));
 }
 
-/// As in `net/ipv4/fib_semantics.c: fib_info_nh_uses_dev`: one of the next hops must be there.
+/// One of the next hops must be behind the port, as in
+/// `net/ipv4/fib_semantics.c: fib_info_nh_uses_dev`.
 #[test]
-fn a_port_of_none_of_the_next_hops_is_wrong() {
+fn packets_may_not_come_by_a_port_without_a_next_hop() {
     let ports = [WAN].into_iter().collect();
     for target in [RouteTarget::Spread(0, ports), RouteTarget::OnLinks { port: LAN, mtu: 1500, ports }] {
         let mut rig = strict_with_clients_behind(target);
@@ -163,9 +164,9 @@ fn a_port_of_none_of_the_next_hops_is_wrong() {
     }
 }
 
-/// A macvlan upon WAN: what comes by WAN came by the macvlan for Linux.
+/// A macvlan is on top of WAN's host interface. For Linux, packets by WAN then come by the macvlan.
 #[test]
-fn senders_behind_an_interface_upon_a_port_come_by_that_port() {
+fn senders_behind_an_interface_on_top_of_a_port_may_come_by_that_port() {
     let mut rig = strict_with_clients_behind(RouteTarget::Host([WAN].into_iter().collect()));
     assert_eq!(syn(&mut rig, LAN, CLIENT), Some(DropReason::RpFilter));
     assert_eq!(syn(&mut rig, WAN, CLIENT), None);
@@ -174,7 +175,7 @@ fn senders_behind_an_interface_upon_a_port_come_by_that_port() {
 }
 
 #[test]
-fn errors_from_the_wrong_side_are_not_believed_where_linux_is_strict() {
+fn errors_from_the_wrong_side_are_dropped_if_linux_is_strict() {
     for mode in MODES {
         let mut rig = director(Method::Masquerade, filter(mode));
         let forwarded = rig.tcp(5000, 80, SYN).one().1[14..42].to_vec();
@@ -192,7 +193,7 @@ fn errors_from_the_wrong_side_are_not_believed_where_linux_is_strict() {
     }
 }
 
-/// A SYN with IP options, padded to whole words.
+/// A SYN with these IP options, padded to whole words.
 fn with_options(options: &[u8]) -> Vec<u8> {
     let mut frame = tcp(MACS[0], (CLIENT, 5000), (VIP, 80), SYN, b"");
     let mut padded = options.to_vec();
@@ -216,7 +217,7 @@ fn source_routed_packets_are_refused_unless_they_are_accepted() {
         let input = Input { accept_source_route: true, ..Input::default() };
         director(Method::Masquerade, input).put(WAN, &with_options(route)).one();
     }
-    // A record of the way, a time stamp, what nobody knows, and what comes after the end.
+    // Record route, a time stamp, an unknown option, and bytes after the end of the list.
     let harmless: [&[u8]; 4] =
         [&[7, 7, 4, 0, 0, 0, 0], &[68, 8, 5, 0, 0, 0, 0, 0], &[99, 4, 4, 0], &[0, 131, 7, 8]];
     for options in harmless {

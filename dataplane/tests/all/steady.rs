@@ -1,10 +1,10 @@
-//! The short way of packets of established connections against the long one.
+//! Compares the short way for packets of established connections with the long way.
 //!
 //! Packets with IP options take every step one by one. So the same traffic goes through two
-//! directors, once without options and once with one that means nothing, and all that can be seen
-//! must be the same.
+//! directors, once without options and once with an option that has no effect. All results must be
+//! the same.
 
-#![allow(clippy::unwrap_used, reason = "tests all through")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use dataplane::io::PortId;
 use dataplane::snapshot::dest::Method;
@@ -23,7 +23,7 @@ type Station = (std::net::Ipv4Addr, u16);
 /// Four bytes of "no operation" (RFC 791).
 const OPTIONS: [u8; 4] = [1; 4];
 
-/// The frame with IP options in it.
+/// The frame with these IP options added.
 fn with_options(frame: &[u8]) -> Vec<u8> {
     let mut long = [&frame[..34], &OPTIONS, &frame[34..]].concat();
     long[14] = 0x46;
@@ -33,7 +33,7 @@ fn with_options(frame: &[u8]) -> Vec<u8> {
     long
 }
 
-/// Takes them out again, from behind an outer header where there is one.
+/// Removes the IP options again, also behind an outer header.
 fn without_options(frame: &[u8]) -> Vec<u8> {
     let at = if frame[14] == 0x45 { 34 } else { 14 };
     let mut short = frame.to_vec();
@@ -58,18 +58,19 @@ fn without_options(frame: &[u8]) -> Vec<u8> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A packet of client `cport` (of few), with TCP flags; `back` from its real server.
+    /// A packet of client `cport` (one of few), with TCP flags. With `back` it comes from the
+    /// client's real server.
     Packet {
         cport: u16,
         flags: u8,
         back: bool,
         ttl: u8,
         len: usize,
-        /// By the other port than its sender is behind.
+        /// It comes by the port that its sender is not behind.
         astray: bool,
     },
     Wait(u32),
-    /// The real server is deleted, or comes back.
+    /// The real server is deleted or added again.
     Delete(bool),
     Mtu(u16),
 }
@@ -92,11 +93,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A director with one service and one real server, and what its clients know.
+/// A director with one service and one real server, and the knowledge of its clients.
 struct Side {
     rig: Rig,
     dest: DestId,
-    /// The answer to the last packet that each client's real server got: who it goes from, and to.
+    /// The sender and the receiver of an answer to the last packet that each client's real server
+    /// got.
     answers: [Option<(Station, Station)>; 3],
     method: Method,
     options: bool,
@@ -116,7 +118,7 @@ impl Side {
         side
     }
 
-    /// Packets with options are longer, and so is their way wider.
+    /// Packets with options are longer, so their MTU is larger by as much.
     fn set_mtu(&mut self, mtu: u16) {
         let mtu = mtu + if self.options { OPTIONS.len() as u16 } else { 0 };
         for id in [0, 11] {
@@ -137,7 +139,7 @@ impl Side {
             udp(mac, from, to, &payload)
         };
         if frame.len() < 60 {
-            // As on the wire: what the director may not carry on with the packet.
+            // Padding as on the wire. The director must not forward it.
             frame.resize(60, 0);
         }
         let frame = if self.options { with_options(&frame) } else { frame };
@@ -145,7 +147,7 @@ impl Side {
         let sent: Vec<_> = out
             .sent
             .iter()
-            // Errors quote the packet, options and all.
+            // Errors quote the packet with its options.
             .filter(|(_, bytes)| bytes[23] != 1)
             .map(|(port, bytes)| (*port, if self.options { without_options(bytes) } else { bytes.clone() }))
             .collect();
@@ -159,7 +161,7 @@ impl Side {
         Some(sent)
     }
 
-    /// Everything else that can be seen. Bytes differ by the options.
+    /// All other visible results. Byte counts differ by the options.
     fn state(&mut self) -> (Vec<String>, Vec<u64>) {
         let describe = |view: ConnView| {
             format!(
@@ -180,8 +182,8 @@ impl Side {
             ins,
             outs,
             stats.in_bytes.get() - options * ins,
-            // In DR and TUN the director's own errors count here, which quote what there is room
-            // for.
+            // With DR and TUN the director's own errors count here, and the length of their quotes
+            // differs.
             if self.method.is_translated() { stats.out_bytes.get() - options * outs } else { 0 },
             u64::from(stats.active.get()),
             u64::from(stats.inactive.get()),
@@ -197,7 +199,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_short_way_leads_where_the_long_one_leads(
+    fn the_short_way_gives_the_same_result_as_the_long_way(
         method in prop_oneof![Just(Method::Masquerade), Just(Method::FullNat), Just(Method::DirectRoute), Just(Method::Tunnel)],
         protocol in prop_oneof![3 => Just(TCP), 1 => Just(UDP)],
         rp_filter in prop_oneof![Just(RpFilter::Off), Just(RpFilter::Strict)],

@@ -1,4 +1,4 @@
-//! TCP from the first SYN to the last timer: states, what they count as, when they end.
+//! TCP connections from the first SYN to the last timer: their states, their counts and their ends.
 
 use dataplane::snapshot::dest::Method;
 use sched::DestId;
@@ -17,7 +17,7 @@ fn director(method: Method) -> (Rig, DestId) {
 const FIN_ACK: u8 = FIN | ACK;
 
 #[test]
-fn nat_closed_by_the_server_first() {
+fn a_nat_connection_is_closed_by_the_server_first() {
     let (mut rig, dest) = director(Method::Masquerade);
     let mut seen = Vec::new();
     let mut note = |rig: &mut Rig| {
@@ -49,7 +49,7 @@ fn nat_closed_by_the_server_first() {
 }
 
 #[test]
-fn nat_closed_by_the_client_first_then_reset() {
+fn a_nat_connection_is_closed_by_the_client_first_and_then_reset() {
     let (mut rig, dest) = director(Method::Masquerade);
     rig.tcp(5000, 80, SYN).one();
     rig.tcp(5000, 80, ACK).one();
@@ -58,13 +58,13 @@ fn nat_closed_by_the_client_first_then_reset() {
     rig.reply(11, 80, 5000, FIN_ACK).one();
     assert_eq!(rig.state(5000), ("TIME_WAIT", 120));
     rig.reply(11, 80, 5000, RST).one();
-    assert_eq!(rig.state(5000), ("TIME_WAIT", 120), "a server's reset in TIME_WAIT changes nothing");
+    assert_eq!(rig.state(5000), ("TIME_WAIT", 120), "a server's reset in TIME_WAIT has no effect");
     rig.tcp(5000, 80, RST).one();
     assert_eq!((rig.state(5000), rig.load(dest)), (("CLOSE", 10), (0, 1, 0)));
 }
 
 #[test]
-fn one_way_traffic_waits_in_fin_wait() {
+fn one_way_traffic_stays_in_fin_wait() {
     for method in [Method::DirectRoute, Method::Tunnel] {
         let (mut rig, dest) = director(method);
         rig.tcp(5000, 80, SYN).one();
@@ -82,7 +82,7 @@ fn one_way_traffic_waits_in_fin_wait() {
 }
 
 #[test]
-fn a_reset_of_a_half_open_connection_by_its_client_leaves_it() {
+fn a_clients_reset_does_not_end_a_half_open_connection() {
     let (mut rig, dest) = director(Method::Masquerade);
     rig.tcp(5000, 80, SYN).one();
     rig.tcp(5000, 80, RST).one();
@@ -92,7 +92,7 @@ fn a_reset_of_a_half_open_connection_by_its_client_leaves_it() {
 }
 
 #[test]
-fn a_refused_connection_counts_as_active_again_when_tried_again() {
+fn a_refused_connection_counts_as_active_after_another_try() {
     let (mut rig, dest) = director(Method::Masquerade);
     rig.tune(|t| t.conn_reuse_mode = 0);
     rig.tcp(5000, 80, SYN).one();
@@ -104,7 +104,7 @@ fn a_refused_connection_counts_as_active_again_when_tried_again() {
 }
 
 #[test]
-fn a_packet_without_any_known_flag_closes() {
+fn a_packet_without_any_known_flag_closes_the_connection() {
     let (mut rig, _) = director(Method::Masquerade);
     rig.tcp(5000, 80, SYN).one();
     rig.tcp(5000, 80, ACK).one();
@@ -113,21 +113,21 @@ fn a_packet_without_any_known_flag_closes() {
 }
 
 #[test]
-fn a_reply_seen_here_makes_a_direct_route_connection_two_way() {
+fn after_a_reply_a_direct_route_connection_counts_as_two_way() {
     let (mut rig, dest) = director(Method::DirectRoute);
     rig.tcp(5000, 80, SYN).one();
     let reply = tcp(MACS[1], (VIP, 80), (CLIENT, 5000), SYN | ACK, b"");
     let out = rig.put(LAN, &reply);
     out.to_host();
-    assert_eq!(out.host[0].2, reply, "Linux routes it as it is");
+    assert_eq!(out.host[0].2, reply, "Linux routes the reply unchanged");
     rig.tcp(5000, 80, ACK).one();
     rig.tcp(5000, 80, FIN_ACK).one();
-    assert_eq!(rig.state(5000), ("CLOSE_WAIT", 60), "the two-way row");
+    assert_eq!(rig.state(5000), ("CLOSE_WAIT", 60), "the row for traffic in both directions applies");
     assert_eq!(rig.packets(dest), (3, 1));
 }
 
-/// Plays `flags` of a NAT connection, both ways, and gives how many ticks after the last packet it
-/// is gone.
+/// Sends packets of a NAT connection in both directions. Returns how many ticks after the last
+/// packet it ends.
 fn life(packets: &[(char, u8)]) -> u32 {
     let (mut rig, _) = director(Method::Masquerade);
     for &(side, flags) in packets {
@@ -148,7 +148,7 @@ fn life(packets: &[(char, u8)]) -> u32 {
 }
 
 #[test]
-fn every_state_ends_in_time_and_never_early() {
+fn connections_in_every_state_end_in_time_and_never_early() {
     let (c, s) = ('c', 's');
     let open = [(c, SYN), (s, SYN | ACK), (c, ACK)];
     let with = |more: &[(char, u8)]| [open.as_slice(), more].concat();
@@ -202,13 +202,17 @@ fn udp_lives_300_seconds_and_is_never_active() {
 }
 
 #[test]
-fn a_timeout_made_shorter_holds_from_the_next_packet_on() {
+fn a_shorter_timeout_applies_from_the_next_packet_on() {
     let (mut rig, _) = director(Method::Masquerade);
     rig.tcp(5000, 80, SYN);
     rig.tcp(5000, 80, ACK);
     rig.wait(30);
     rig.tune(|t| t.tcp_timeouts[1] = 500);
-    assert_eq!(rig.state(5000), ("ESTABLISHED", 870), "packets set timers, not settings");
+    assert_eq!(
+        rig.state(5000),
+        ("ESTABLISHED", 870),
+        "a timer changes with the next packet, not with the setting"
+    );
     rig.tcp(5000, 80, ACK);
     rig.wait_ticks(499);
     assert_eq!(rig.connections(), 1);

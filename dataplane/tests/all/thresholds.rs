@@ -1,4 +1,4 @@
-//! Destinations with more connections than they may have.
+//! Destinations with more connections than their thresholds allow.
 
 use dataplane::snapshot::dest::Method;
 use sched::Dest;
@@ -9,7 +9,7 @@ use sched::Kind;
 use crate::rig::*;
 
 #[test]
-fn only_a_threshold_raised_or_lifted_ends_an_overload() {
+fn only_raising_or_removing_a_threshold_ends_an_overload() {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Fo);
     rig.dest(service, 11, 80, Method::DirectRoute, 1);
@@ -33,11 +33,15 @@ fn only_a_threshold_raised_or_lifted_ends_an_overload() {
     };
     assert_eq!(picks(&mut rig, 5000, 5), [12, 12, 12, 12, 11]);
     edit(&mut rig, 4);
-    assert_eq!(picks(&mut rig, 5010, 1), [11], "the same again");
+    assert_eq!(picks(&mut rig, 5010, 1), [11], "the threshold is set to the same value");
     edit(&mut rig, 2);
     assert_eq!(picks(&mut rig, 5020, 1), [11], "lowered");
     edit(&mut rig, 3);
-    assert_eq!(picks(&mut rig, 5030, 2), [12, 11], "raised, though below what it has: one more gets in");
+    assert_eq!(
+        picks(&mut rig, 5030, 2),
+        [12, 11],
+        "the raised threshold is below its connections, but one more is let in"
+    );
     edit(&mut rig, 0);
     assert_eq!(picks(&mut rig, 5040, 3), [12, 12, 12], "lifted");
 }

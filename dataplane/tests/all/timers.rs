@@ -1,4 +1,5 @@
-//! Timer records: one a connection, in time, and never so many that they crowd out connections.
+//! Timer records: each connection has one, they are due in time, and stale ones do not keep
+//! connections out.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +12,8 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// A director off the wheel's slot boundaries, as directors are, with one real server.
+/// A director with one real server. Its time is not at a boundary of the wheel's slots, as in
+/// practice.
 fn rig(capacity: u32, persistent_for: Option<u32>) -> (Rig, DestId) {
     let mut rig = Rig::with_capacity(capacity);
     let service = rig.service_with(TCP, 80, Kind::Rr, |spec| {
@@ -50,7 +52,7 @@ fn closed_connections_of_a_full_table_end_in_time() {
 }
 
 #[test]
-fn a_template_used_often_has_one_record_too() {
+fn a_template_that_is_used_often_has_one_record() {
     let (mut rig, _) = rig(1024, Some(30));
     for cport in 0..1000 {
         rig.tcp(5000 + cport, 80, SYN);
@@ -62,7 +64,7 @@ fn a_template_used_often_has_one_record_too() {
 fn short_connections_do_not_fill_the_wheel() {
     let (mut rig, _) = rig(1000, None);
     let mut peak = 0;
-    // Some fifty a second, and each stays ten seconds.
+    // About fifty connections a second, and each stays ten seconds.
     for n in 0..8000 {
         let client = Ipv4Addr::from_bits(0x1400_0000 + n);
         for flags in [SYN, ACK, RST] {
@@ -71,12 +73,12 @@ fn short_connections_do_not_fill_the_wheel() {
         rig.wait_ticks(1 + n % 3);
         peak = peak.max(rig.connections());
     }
-    assert!(peak <= 560, "{peak} at once");
+    assert!(peak <= 560, "{peak} connections at once");
     assert_eq!(rig.drops(DropReason::TableFull), 0);
 }
 
-/// Every poll brings full bursts, and never is there an idle one: as many connections must end as
-/// are made.
+/// Every poll brings full bursts, so no poll is idle. Connections must end as fast as they are
+/// made.
 fn full_bursts(ports: usize) {
     let (mut rig, _) = rig(60_000 * ports as u32, None);
     rig.tune(|tunables| tunables.tcp_timeouts = [1000; 11]);
@@ -96,31 +98,31 @@ fn full_bursts(ports: usize) {
         rig.out();
         peak = peak.max(rig.connections());
     }
-    // Those of ten seconds, and of the slot and the polls it takes to end them.
+    // The connections of ten seconds, of one slot, and of the polls that it takes to end them.
     let most = 32 * ports as u32 * 1050;
-    assert!(peak <= most, "{peak} at once, and not {most}");
+    assert!(peak <= most, "{peak} connections at once, more than {most}");
     assert_eq!(rig.drops(DropReason::TableFull), 0);
 }
 
 #[test]
-fn ending_keeps_up_with_full_bursts_of_one_port() {
+fn connections_end_as_fast_as_full_bursts_of_one_port_make_them() {
     full_bursts(1);
 }
 
 #[test]
-fn ending_keeps_up_with_full_bursts_of_two_ports() {
+fn connections_end_as_fast_as_full_bursts_of_two_ports_make_them() {
     full_bursts(2);
 }
 
 #[test]
-fn a_slot_used_again_after_the_clock_has_wrapped_ends_too() {
+fn a_connection_in_an_old_slot_ends_after_the_clock_has_wrapped() {
     let (mut rig, _) = rig(1, None);
     let start = rig.now();
     rig.tcp(5000, 80, SYN);
     rig.wait(62);
     assert_eq!(rig.connections(), 0);
-    // On to ten seconds after the start, one turn of the clock (497 days) later: the old record
-    // lies ahead again.
+    // The clock goes to ten seconds after the start, but one wrap (497 days) later. The old
+    // record's time is then in the future again.
     let left = (u32::MAX - rig.now().since(start).cast_unsigned()) + 1001;
     for part in [left / 3, left / 3, left - 2 * (left / 3)] {
         rig.pass(part);
@@ -132,7 +134,7 @@ fn a_slot_used_again_after_the_clock_has_wrapped_ends_too() {
     assert_eq!(rig.connections(), 0);
 }
 
-/// What busy polls have begun, one step each, idle ones finish.
+/// Busy polls begin a batch and take one step each. Idle polls finish it.
 #[test]
 fn a_batch_that_a_busy_poll_began_ends_in_an_idle_one() {
     for busy in 0..4 {
@@ -140,7 +142,7 @@ fn a_batch_that_a_busy_poll_began_ends_in_an_idle_one() {
         for cport in 5000..5200 {
             rig.tcp(cport, 80, SYN);
         }
-        // They are over after 60 s; nothing is looked at until then.
+        // The connections end after 60 s. No timer is checked until then.
         rig.pass(6100);
         for _ in 0..busy {
             let frame = tcp(MACS[0], (Ipv4Addr::new(20, 0, 0, 1), 4000), (VIP, 81), SYN, b"");
@@ -148,7 +150,7 @@ fn a_batch_that_a_busy_poll_began_ends_in_an_idle_one() {
             rig.poll();
         }
         let left = rig.connections();
-        assert!(left > 64, "{left} left after {busy} busy polls");
+        assert!(left > 64, "{left} connections left after {busy} busy polls");
         for _ in 0..8 {
             rig.poll();
         }

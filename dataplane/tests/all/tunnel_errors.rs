@@ -1,5 +1,4 @@
-//! ICMP errors about the director's own tunnels: the client hears of them as if they were about its
-//! packet.
+//! ICMP errors about the director's own tunnels. The client gets an error about its own packet.
 
 use std::net::Ipv4Addr;
 
@@ -13,8 +12,8 @@ use crate::rig::*;
 /// A router between the director and the real server.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 99);
 
-/// A director with a tunnelled connection, and the outer packet that one of its requests left in.
-/// `df` is the request's.
+/// A director with a tunnelled connection, one of its requests, and the outer packet of that
+/// request. `df` is the request's DF bit.
 fn tunnelled(df: bool) -> (Rig, sched::DestId, Vec<u8>, Vec<u8>) {
     let mut rig = Rig::new();
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -27,8 +26,8 @@ fn tunnelled(df: bool) -> (Rig, sched::DestId, Vec<u8>, Vec<u8>) {
     (rig, dest, request, outer)
 }
 
-/// An ICMP error of `kind` about `outer`, of which `len` bytes are quoted; `rest` is the header's
-/// second word.
+/// An ICMP error of `kind` (type, code) that quotes `len` bytes of `outer`. `rest` is the second
+/// word of the ICMP header.
 fn error(kind: [u8; 2], rest: u32, outer: &[u8], len: usize) -> Vec<u8> {
     let mut icmp = [kind.as_slice(), &[0; 2], &rest.to_be_bytes(), &outer[..len]].concat();
     let field = checksum::compute(&icmp);
@@ -41,7 +40,7 @@ fn error(kind: [u8; 2], rest: u32, outer: &[u8], len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn frag_needed_tells_the_client_what_fits_into_the_tunnel() {
+fn frag_needed_gives_the_client_the_mtu_of_the_tunnel() {
     for len in [48, 128, 548] {
         let (mut rig, dest, request, outer) = tunnelled(true);
         let (state, packets) = (rig.state(5000), rig.packets(dest));
@@ -53,7 +52,11 @@ fn frag_needed_tells_the_client_what_fits_into_the_tunnel() {
         assert_eq!(seen.payload[6..8], 1380_u16.to_be_bytes());
         assert_eq!(checksum::sum(&seen.payload), 0xffff);
         let quote = &seen.payload[8..];
-        assert_eq!((quote.len(), &quote[12..]), (len - 20, &request[26..14 + len - 20]), "its own packet");
+        assert_eq!(
+            (quote.len(), &quote[12..]),
+            (len - 20, &request[26..14 + len - 20]),
+            "the quote is the client's own packet"
+        );
         assert_eq!((rig.state(5000), rig.packets(dest)), (state, (packets.0, packets.1 + 1)));
         assert_eq!(rig.drops(DropReason::TooBig), 1);
         rig.assert_accounted();
@@ -61,7 +64,7 @@ fn frag_needed_tells_the_client_what_fits_into_the_tunnel() {
 }
 
 #[test]
-fn others_are_relayed_with_their_type_and_code() {
+fn other_errors_are_relayed_with_their_type_and_code() {
     for (kind, reason) in
         [([3, 1], DropReason::NoRoute), ([3, 13], DropReason::NoRoute), ([11, 0], DropReason::TtlExceeded)]
     {
@@ -84,10 +87,10 @@ fn relayed_errors_are_rate_limited_and_frag_needed_is_not() {
 }
 
 #[test]
-fn what_says_nothing_to_a_client_is_linuxs() {
+fn errors_without_meaning_for_a_client_go_to_linux() {
     let (mut rig, dest, _, outer) = tunnelled(true);
     let packets = rig.packets(dest);
-    // Too short to name the inner ports, at every length.
+    // Quotes of every length that are too short for the inner ports.
     for len in 20..44 {
         let out = rig.put(LAN, &error([3, 4], 1400, &outer, len));
         assert_eq!(out.host.len(), 1, "{len} bytes");
@@ -109,7 +112,7 @@ fn what_says_nothing_to_a_client_is_linuxs() {
 }
 
 #[test]
-fn a_wrong_checksum_is_dropped() {
+fn an_error_with_a_wrong_checksum_is_dropped() {
     let (mut rig, dest, _, outer) = tunnelled(true);
     let mut frame = error([3, 4], 1400, &outer, 100);
     frame[100] ^= 1;
@@ -119,7 +122,7 @@ fn a_wrong_checksum_is_dropped() {
 }
 
 #[test]
-fn every_value_of_every_byte_is_survived() {
+fn errors_with_any_value_in_any_byte_do_no_harm() {
     let (mut rig, _, _, outer) = tunnelled(true);
     let frame = error([3, 4], 1400, &outer, 60);
     for at in 14..frame.len() {
@@ -141,7 +144,7 @@ fn every_value_of_every_byte_is_survived() {
     rig.assert_accounted();
 }
 
-/// Recomputes the header checksum unless the header says that it has options.
+/// Recomputes the header checksum, unless the header has options.
 fn fix_ip_if_plain(frame: &mut [u8]) {
     if frame[14] == 0x45 {
         fix_ip(frame);

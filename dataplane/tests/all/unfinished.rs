@@ -1,4 +1,4 @@
-//! Peers that leave checksums to a device: virtual machines and containers on the same host.
+//! Packets of virtual machines and containers on the same host, which leave checksums to a device.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -11,7 +11,7 @@ use crate::rig::*;
 
 const ALL: [Method; 4] = [Method::Masquerade, Method::DirectRoute, Method::Tunnel, Method::FullNat];
 
-/// The frame as its sender leaves it when a device is to finish it.
+/// The frame as a sender leaves it for the device to finish.
 fn unfinished(mut frame: Vec<u8>) -> Vec<u8> {
     let protocol = frame[23];
     let addrs = frame[26..34].try_into().unwrap();
@@ -21,7 +21,8 @@ fn unfinished(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// What leaves for a frame, read with all checksums recomputed; what is inside for a tunnel.
+/// The frame that leaves after this one came, or the inner packet of a tunnel. All checksums are
+/// checked.
 fn sent(rig: &mut Rig, port: PortId, frame: &[u8]) -> Seen {
     let out = rig.put(port, frame);
     let (_, bytes) = out.one();
@@ -60,25 +61,25 @@ fn packets_of_virtual_peers_leave_finished_in_both_directions() {
 }
 
 #[test]
-fn datagrams_too_and_what_is_linuxs() {
+fn datagrams_and_packets_for_linux_are_finished_too() {
     let mut rig = director(UDP, Method::Masquerade);
     let query = unfinished(udp(MACS[0], (CLIENT, 5000), (VIP, 80), b"query"));
     assert_eq!(sent(&mut rig, WAN, &query).payload, b"query");
     let ssh = tcp(MACS[0], (CLIENT, 5000), (WIP, 22), SYN, b"");
     let out = rig.put(WAN, &unfinished(ssh.clone()));
     out.to_host();
-    assert_eq!(out.host[0].2, ssh, "Linux checks what it gets");
+    assert_eq!(out.host[0].2, ssh, "the frame for Linux is finished too, because Linux checks it");
     rig.assert_accounted();
 }
 
-/// A port where nothing unfinished was found is looked at once a tick, so that a busy one hardly
-/// notices.
+/// A port that brings no unfinished packets is checked once in each tick, so a busy port is hardly
+/// slowed down.
 #[test]
-fn a_busy_port_is_looked_at_once_a_tick_and_closely_after_a_repeated_syn() {
+fn a_busy_port_is_checked_once_a_tick_and_fully_after_a_repeated_syn() {
     let mut rig = director(TCP, Method::Masquerade);
     let open = |cport| tcp(MACS[0], (CLIENT, cport), (VIP, 80), SYN, b"");
     let answer = |cport| tcp(MACS[1], (rip(11), 8080), (CLIENT, cport), SYN | ACK, b"");
-    // Others' packets have been looked at in this tick.
+    // Other packets were already checked in this tick.
     rig.put(WAN, &open(4000)).one();
     rig.put(LAN, &answer(4000)).one();
     rig.put(WAN, &open(5000)).one();
@@ -87,12 +88,12 @@ fn a_busy_port_is_looked_at_once_a_tick_and_closely_after_a_repeated_syn() {
     rig.wait_ticks(100);
     rig.put(WAN, &open(4000)).one();
     rig.put(LAN, &answer(4000)).one();
-    // Its client tries again, and the answer is found among others in the same tick.
+    // The client repeats its SYN. Then the answer is found among other packets in the same tick.
     rig.put(WAN, &open(5000)).one();
     rig.put(LAN, &answer(4000)).one();
     assert_eq!(sent(&mut rig, LAN, &unfinished(answer(5000))).src, (VIP, 80));
     assert_eq!(rig.stats.unfinished.get(), 1);
-    // From then on all of that port's are, for a second.
+    // From then on all packets of that port are checked for a second.
     rig.wait_ticks(90);
     rig.put(LAN, &answer(4000)).one();
     assert_eq!(sent(&mut rig, LAN, &unfinished(answer(5000))).src, (VIP, 80));
@@ -102,7 +103,7 @@ fn a_busy_port_is_looked_at_once_a_tick_and_closely_after_a_repeated_syn() {
     assert_eq!(rig.stats.unfinished.get(), 2, "not looked at");
 }
 
-/// Anybody can forge one such packet, so one says nothing of the port for good.
+/// Anybody can forge one such packet, so one is not enough to suspect a port.
 #[test]
 fn a_port_is_suspected_after_several_unfinished_packets_and_forgiven_after_a_minute() {
     let mut rig = director(TCP, Method::Masquerade);
@@ -118,12 +119,12 @@ fn a_port_is_suspected_after_several_unfinished_packets_and_forgiven_after_a_min
         sent(&mut rig, WAN, &forged);
         assert_eq!(rig.stats.unfinished_ports.get(), u32::from(count == 8), "{count}");
     }
-    // Now each is found, in whatever burst of a tick it comes.
+    // Now each unfinished packet is found, in every burst of a tick.
     rig.wait(59);
     rig.put(WAN, &packet).one();
     sent(&mut rig, WAN, &forged);
     assert_eq!(rig.stats.unfinished_ports.get(), 1);
-    // Packets of another port tell that time has passed, too.
+    // A burst of another port also clears the suspicion when the time is over.
     rig.wait(59);
     rig.put(LAN, &packet);
     assert_eq!(rig.stats.unfinished_ports.get(), 1);
@@ -132,10 +133,10 @@ fn a_port_is_suspected_after_several_unfinished_packets_and_forgiven_after_a_min
     assert_eq!((rig.stats.unfinished_ports.get(), rig.stats.unfinished.get()), (0, 29));
 }
 
-/// On a port that brings nothing unfinished the first packets of a burst are looked at; when one of
-/// these is, so are all.
+/// On a port that brings no unfinished packets only the first packets of a burst are checked. If
+/// one of these is unfinished, all are checked.
 #[test]
-fn a_burst_is_finished_when_one_of_its_first_packets_is_not() {
+fn all_packets_of_a_burst_are_checked_if_one_of_the_first_is_unfinished() {
     let packet = |cport, data: &[u8]| tcp(MACS[0], (CLIENT, cport), (VIP, 80), SYN, data);
     let burst = |first: usize| {
         let mut rig = director(TCP, Method::Masquerade);
@@ -155,7 +156,7 @@ fn a_burst_is_finished_when_one_of_its_first_packets_is_not() {
 }
 
 #[test]
-fn a_repeated_syn_has_ports_looked_at_for_a_while_and_not_for_ever() {
+fn after_a_repeated_syn_ports_are_checked_for_a_limited_time() {
     let mut rig = director(TCP, Method::Masquerade);
     let again = |rig: &mut Rig| rig.tcp(5000, 80, SYN).one().1.to_vec();
     again(&mut rig);
@@ -165,17 +166,17 @@ fn a_repeated_syn_has_ports_looked_at_for_a_while_and_not_for_ever() {
     rig.put(LAN, &answer).one();
     again(&mut rig);
     rig.put(LAN, &unfinished(answer.clone())).one();
-    assert_eq!(rig.stats.unfinished.get(), 0, "a second has not passed since");
+    assert_eq!(rig.stats.unfinished.get(), 0, "less than a second has passed since the last check");
     rig.wait_ticks(75);
     again(&mut rig);
     rig.put(LAN, &answer).one();
     assert_eq!(sent(&mut rig, LAN, &unfinished(answer)).src, (VIP, 80));
 }
 
-/// One of 65 536 finished packets looks unfinished: a busy port brings one soon, and is not to be
-/// blamed for it.
+/// One of 65 536 finished packets looks unfinished. A busy port soon brings one, and must not be
+/// suspected for it.
 #[test]
-fn finished_checksums_that_look_unfinished_say_nothing_of_a_port() {
+fn finished_checksums_that_look_unfinished_do_not_make_a_port_suspected() {
     let mut rig = director(TCP, Method::Masquerade);
     rig.tcp(5000, 80, SYN).one();
     let looks_so = (0..=u16::MAX).find_map(|n| {

@@ -1,4 +1,4 @@
-//! Next hops that do not answer: what Linux 6.1 told senders three seconds after a SYN or a
+//! Next hops that do not answer. Linux 6.1 sent the same errors three seconds after a SYN or a
 //! datagram.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
@@ -35,7 +35,7 @@ fn silence(rig: &mut Rig, id: usize, port: PortId, next_hop: Ipv4Addr) {
     rig.publish();
 }
 
-/// Hands frames that were to be resolved back; what leaves then.
+/// Hands frames that should be resolved back as failed. Returns the frames that leave then.
 fn fail(rig: &mut Rig, out: Out) -> Out {
     assert!(out.sent.is_empty(), "{out:?}");
     for (_, request, frame) in out.host {
@@ -47,16 +47,16 @@ fn fail(rig: &mut Rig, out: Out) -> Out {
     rig.out()
 }
 
-/// An error's source, receiver, type and code, and the packet that it quotes.
+/// An error's source, its receiver, its type and code, and the packet that it quotes.
 fn error(out: &Out) -> (Ipv4Addr, Ipv4Addr, [u8; 2], Vec<u8>) {
     let seen = out.seen();
-    assert_eq!(checksum::sum(&seen.payload), 0xffff, "ICMP checksum");
+    assert_eq!(checksum::sum(&seen.payload), 0xffff, "wrong ICMP checksum");
     let quote = &seen.payload[8..];
-    assert_eq!(checksum::sum(&quote[..20]), 0xffff, "checksum of the quoted header");
+    assert_eq!(checksum::sum(&quote[..20]), 0xffff, "wrong checksum in the quoted header");
     (seen.src.0, seen.dst.0, [seen.payload[0], seen.payload[1]], quote.to_vec())
 }
 
-/// The packet as its sender sent it, one hop on.
+/// The packet as its sender sent it, with its TTL one lower.
 fn sent_before(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     frame[22] -= 1;
@@ -65,7 +65,7 @@ fn sent_before(frame: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_of_a_dead_server_is_told_about_its_own_packet() {
+fn a_client_of_a_dead_server_gets_an_error_about_its_own_packet() {
     for method in ALL {
         for protocol in [TCP, UDP] {
             let (mut rig, dest) = director(protocol, method);
@@ -76,8 +76,8 @@ fn a_client_of_a_dead_server_is_told_about_its_own_packet() {
             };
             let out = rig.put(WAN, &request);
             let out = fail(&mut rig, out);
-            // By direct routing nothing was rewritten, and the error comes from the director's side
-            // of the client.
+            // With direct routing nothing was rewritten. The error comes from the director's own
+            // address on the client's side.
             let source = if method == Method::DirectRoute { WIP } else { VIP };
             let quote = sent_before(&request);
             assert_eq!(error(&out), (source, CLIENT, [3, 1], quote.clone()), "{method:?} {protocol}");
@@ -91,7 +91,7 @@ fn a_client_of_a_dead_server_is_told_about_its_own_packet() {
 }
 
 #[test]
-fn a_server_that_dies_later_is_told_of_too_and_the_rate_is_limited() {
+fn clients_of_a_server_that_dies_later_get_errors_at_a_limited_rate() {
     for method in ALL {
         let (mut rig, _) = director(TCP, method);
         rig.tcp(5000, 80, SYN).one();
@@ -101,7 +101,7 @@ fn a_server_that_dies_later_is_told_of_too_and_the_rate_is_limited() {
         let frames = vec![data.clone(); 10];
         let out = rig.burst(WAN, &frames);
         let out = fail(&mut rig, out);
-        assert_eq!(out.sent.len(), 6, "{method:?}: a burst of six, as all errors");
+        assert_eq!(out.sent.len(), 6, "{method:?}: a burst of six, as for all errors");
         let quote = &read(&out.sent[0].1).payload[8..];
         assert_eq!(quote, &sent_before(&data)[..quote.len()], "{method:?}");
         assert_eq!((rig.drops(DropReason::NoNeighbour), rig.stats.icmp_suppressed.get()), (10, 4));
@@ -109,7 +109,7 @@ fn a_server_that_dies_later_is_told_of_too_and_the_rate_is_limited() {
 }
 
 #[test]
-fn a_server_whose_client_is_gone_is_told_by_the_vip() {
+fn a_server_whose_client_is_gone_gets_an_error_from_the_vip() {
     for method in [Method::Masquerade, Method::FullNat] {
         let (mut rig, dest) = director(TCP, method);
         let asker = rig.tcp(5000, 80, SYN).seen().src;
@@ -123,27 +123,27 @@ fn a_server_whose_client_is_gone_is_told_by_the_vip() {
 }
 
 #[test]
-fn nothing_is_said_when_nobody_knows_whose_it_was() {
+fn no_error_is_sent_about_packets_without_a_connection() {
     let (mut rig, _) = director(TCP, Method::Masquerade);
     silence(&mut rig, 11, LAN, rip(11));
     let out = rig.tcp(5000, 80, SYN);
     rig.wait(61);
     assert_eq!(rig.connections(), 0);
     fail(&mut rig, out).nothing();
-    // An error is not answered by one, and garbage is not read.
+    // No error is sent about an error or about an invalid frame.
     let icmp = [[0; 14].as_slice(), &[0x45, 0, 0, 28, 0, 0, 0, 0, 63, 1]].concat();
     for frame in [Vec::new(), vec![0; 13], vec![0x45; 34], icmp] {
         rig.io().failed.push_back(MemFrame::new(&frame));
     }
-    // As if they had been counted when they left.
+    // The worker takes failed frames ten times a second.
     rig.wait_ticks(10);
     assert_eq!((rig.drops(DropReason::NoNeighbour), rig.stats.icmp_sent.get()), (5, 0));
 }
 
-/// What waits for neighbours has a ring of its own: when that is full, ARP and all else for Linux
-/// goes on.
+/// Packets that wait for neighbours have a ring of their own. If it is full, ARP and other frames
+/// still reach Linux.
 #[test]
-fn what_wants_a_neighbour_takes_no_room_from_what_is_linuxs() {
+fn packets_that_wait_for_a_neighbour_take_no_room_from_frames_for_linux() {
     let (mut rig, _) = director(TCP, Method::Masquerade);
     silence(&mut rig, 11, LAN, rip(11));
     rig.io().resolve_room = Some(5);
@@ -157,7 +157,7 @@ fn what_wants_a_neighbour_takes_no_room_from_what_is_linuxs() {
     let out = rig.out();
     assert_eq!((delivered(&out), out.host.len()), (1, 6));
     assert_eq!((rig.drops(DropReason::ResolveFull), rig.drops(DropReason::HostFull)), (15, 0));
-    // And the other way round.
+    // The other ring can be full too.
     let frames: Vec<_> = std::iter::repeat_n(arp, 10).chain([syns[0].clone()]).collect();
     let out = rig.burst(WAN, &frames);
     assert_eq!((delivered(&out), out.host.len()), (3, 4));

@@ -1,4 +1,5 @@
-//! Several workers behind one card: each has its own connections, and sees what the card sends it.
+//! Several workers behind one card. Each has its own connections and gets the packets that the card
+//! gives it.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -21,8 +22,8 @@ fn client(n: u32) -> (Ipv4Addr, u16) {
     (Ipv4Addr::new(192, 168, high, low), 1024 + (n.wrapping_mul(40_503) % 60_000) as u16)
 }
 
-/// Opens a connection for each client: a SYN, the answer from the VIP, and an ACK, each in all of
-/// them before the next. With DR the director sees answers where it is the real server's gateway.
+/// Opens a connection for each client: first the SYNs of all, then the answers from the VIP, then
+/// the ACKs. With DR the director sees the answers, because it is the real server's gateway.
 fn open_all(workers: u16, abilities: Abilities) -> (Rig, DestId) {
     let mut rig = Rig::with_workers(workers, CLIENTS, abilities);
     let service = rig.service(TCP, 80, Kind::Rr);
@@ -42,7 +43,7 @@ fn open_all(workers: u16, abilities: Abilities) -> (Rig, DestId) {
     (rig, dest)
 }
 
-/// What each worker says.
+/// The value of `what` for each worker.
 fn by_worker<T>(rig: &Rig, what: impl Fn(&WorkerStats) -> T) -> Vec<T> {
     rig.director.workers.iter().map(|worker| what(worker.stats())).collect()
 }
@@ -52,7 +53,7 @@ fn answers(rig: &Rig, dest: DestId) -> u64 {
 }
 
 #[test]
-fn each_worker_sees_both_directions_of_its_connections_under_a_symmetric_hash() {
+fn with_a_symmetric_key_each_worker_sees_both_directions_of_its_connections() {
     for workers in [2, 5] {
         let (mut rig, dest) = open_all(workers, Abilities::all(workers));
         let held = by_worker(&rig, |stats| stats.connections.get());
@@ -63,7 +64,7 @@ fn each_worker_sees_both_directions_of_its_connections_under_a_symmetric_hash() 
         let requests = by_worker(&rig, |stats| stats.dest(dest).map_or(0, |dest| dest.in_pkts.get()));
         assert_eq!(requests.iter().sum::<u64>(), 2 * u64::from(CLIENTS));
 
-        // All are listed, and all end.
+        // All connections are listed, and all end.
         let listed: BTreeSet<_> = rig.list().into_iter().map(|view| view.client).collect();
         assert_eq!(listed, (0..CLIENTS).map(client).collect());
         rig.wait(1000);
@@ -73,17 +74,17 @@ fn each_worker_sees_both_directions_of_its_connections_under_a_symmetric_hash() 
 }
 
 #[test]
-fn answers_come_to_others_under_a_key_that_is_not_symmetric() {
+fn with_a_key_that_is_not_symmetric_answers_come_to_other_workers() {
     let fixed = Abilities { rss: Rss::Fixed(RssKey::MICROSOFT), ..Abilities::all(5) };
     let (rig, dest) = open_all(5, fixed);
     let made: u64 = by_worker(&rig, |stats| stats.created.get()).iter().sum();
-    assert_eq!(made, CLIENTS.into(), "what a client sends comes to one worker");
+    assert_eq!(made, CLIENTS.into(), "all packets of a client come to one worker");
     let owners = answers(&rig, dest);
     assert!((100..400).contains(&owners), "about one answer of five comes to its owner: {owners}");
 }
 
 #[test]
-fn the_first_worker_has_all_when_the_card_does_not_spread() {
+fn the_first_worker_gets_all_packets_if_the_card_does_not_spread_them() {
     for abilities in
         [Abilities { rss: Rss::None, ..Abilities::all(2) }, Abilities { more_queues: 0, ..Abilities::all(2) }]
     {
@@ -108,7 +109,7 @@ fn every_worker_follows_the_rules() {
 }
 
 #[test]
-fn what_a_card_says_of_a_checksum_is_believed() {
+fn the_cards_check_of_checksums_is_used() {
     for (checks_l3, dropped) in [(false, 0), (true, 1)] {
         let mut rig = Rig::with_workers(1, 64, Abilities { checks_l3, ..Abilities::default() });
         let ports = rig.snapshot().paths.ports.iter().map(|port| {

@@ -1,8 +1,9 @@
-//! Frames that go round, as packet buffers do: filled on receipt, given back on transmission.
+//! Frames that are used again and again, like packet buffers. They are filled on receipt and given
+//! back on transmission.
 
 use dataplane::io::Frame;
 
-/// Room for a frame, with room in front of it.
+/// Room for a frame, with headroom.
 pub(crate) struct Slot {
     bytes: Box<[u8; 1024]>,
     start: usize,
@@ -10,12 +11,12 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// So many empty ones.
+    /// This many empty slots.
     pub(crate) fn arena(count: usize) -> Vec<Self> {
         (0..count).map(|_| Self { bytes: Box::new([0; 1024]), start: 0, end: 0 }).collect()
     }
 
-    /// Makes it hold `frame`.
+    /// Copies `frame` into the slot.
     pub(crate) fn fill(&mut self, frame: &[u8]) {
         (self.start, self.end) = (128, 128 + frame.len());
         self.bytes_mut().copy_from_slice(frame);

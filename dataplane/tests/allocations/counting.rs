@@ -1,5 +1,5 @@
-//! An allocator that counts what the measuring thread asks of it.
-#![allow(unsafe_code, reason = "a counting allocator is one")]
+//! An allocator that counts the calls of the measuring thread.
+#![allow(unsafe_code, reason = "an allocator needs it")]
 
 use std::alloc::GlobalAlloc;
 use std::alloc::Layout;
@@ -19,7 +19,7 @@ fn count() {
     }
 }
 
-// SAFETY: everything is the system allocator's; counting allocates nothing.
+// SAFETY: all calls go to the system allocator, and counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

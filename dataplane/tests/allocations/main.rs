@@ -1,7 +1,8 @@
-//! The packet path neither allocates nor frees: counted over a million packets of mixed work.
+//! The packet path neither allocates nor frees. This test counts calls of the allocator over a
+//! million packets of mixed work.
 //!
-//! The allocator counts only what the measuring thread does. Frames live in an arena and go round,
-//! as packet buffers do.
+//! The allocator counts only the calls of the measuring thread. Frames are in an arena and are used
+//! again and again, like packet buffers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod arena;
@@ -34,7 +35,7 @@ use sched::Kind;
 use crate::arena::Slot;
 use crate::rig::*;
 
-/// Ports whose frames come from templates and go back to the arena.
+/// Ports whose frames are made from templates and go back to the arena.
 struct Loop {
     free: Vec<Slot>,
     templates: Vec<(PortId, Vec<u8>)>,
@@ -42,7 +43,7 @@ struct Loop {
     sent: u64,
     /// The local port of the FULLNAT connection that was forwarded last.
     local_port: [u8; 2],
-    /// How often the worker asked for what Linux sent: there is a frame every other time.
+    /// How often the worker asked for frames of Linux. Every other time it gets one.
     asked: u64,
 }
 
@@ -67,7 +68,7 @@ impl PacketIo for Loop {
             }
             let Some(mut slot) = self.free.pop() else { return };
             slot.fill(bytes);
-            // Every eighth round of templates is another client: connections come and go.
+            // Every eighth round of templates has another client, so connections are made and end.
             let client = (self.next / self.templates.len() / 8) as u16;
             if port == WAN && bytes.len() > 40 && bytes[12..14] == [8, 0] && client % 4 == 3 {
                 slot.bytes_mut()[34..36].copy_from_slice(&(10_000 + client).to_be_bytes());
@@ -107,7 +108,8 @@ impl PacketIo for Loop {
     }
 }
 
-/// Requests and replies of every method, newcomers, errors, drops, and what is Linux's.
+/// Requests and replies of every method, new clients, errors, packets to drop, and packets for
+/// Linux.
 fn templates() -> Vec<(PortId, Vec<u8>)> {
     let mut all = Vec::new();
     for port in [80, 81, 82, 83, 84] {
@@ -124,14 +126,14 @@ fn templates() -> Vec<(PortId, Vec<u8>)> {
     for _ in 0..4 {
         all.push((LAN, tcp(MACS[1], (rip(11), 80), (CLIENT, 5000), ACK, b"data")));
     }
-    // To whichever local port FULLNAT took.
+    // To the local port that FULLNAT took.
     for flags in [SYN | ACK, ACK] {
         all.push((LAN, tcp(MACS[1], (rip(11), 84), (LIP, 0), flags, b"data")));
     }
     all
 }
 
-/// Port 83 bears the mark 1, after a look at many other rules.
+/// Packets to port 83 get mark 1. Many other rules come before.
 fn marks() -> Marks {
     let rule = |ports: (u16, u16), value| Rule {
         source: None,
@@ -145,17 +147,17 @@ fn marks() -> Marks {
     Marks::compile(&rules.collect::<Vec<_>>()).unwrap()
 }
 
-/// A rig over `io` with room for so many connections.
+/// A rig over `io` with room for `capacity` connections.
 fn rig_over<Io: PacketIo>(io: Io, capacity: u32) -> Rig<Io> {
     let (rules, ends) = rules_for(1);
     Rig::of(MemDirector::over(rules, ends, size(capacity), [io]))
 }
 
-/// Changes of rules between one part of the packets and the next.
+/// The packets come in parts. The rules change between the parts.
 const CHANGES: u8 = 20;
 
 #[test]
-fn a_million_packets_allocate_nothing() {
+fn a_million_packets_cause_no_call_of_the_allocator() {
     let mut free = Slot::arena(256);
     free.reserve(256);
     let io = Loop { free, templates: templates(), next: 0, sent: 0, local_port: [0; 2], asked: 0 };
@@ -170,7 +172,7 @@ fn a_million_packets_allocate_nothing() {
     rig.service(TCP, 99, Kind::Rr);
     let full = rig.service(TCP, 84, Kind::Wrr);
     let fullnat = rig.dest(full, 11, 84, Method::FullNat, 1);
-    // Port 83 is a mark's.
+    // Port 83 has a service by mark.
     let marked = rig.service_with(TCP, 0, Kind::Lblcr, |spec| spec.key = Selector::Mark(1));
     let marked = rig.dest(marked, 11, 0, Method::Masquerade, 1);
     rig.master().set_marks(Arc::new(marks()));
@@ -179,7 +181,7 @@ fn a_million_packets_allocate_nothing() {
         rig.poll();
     }
 
-    // Control allocates, the worker that follows must not: not when a list outgrows the room of its
+    // Control allocates. The worker that follows must not allocate, even if a list outgrows its
     // scheduler's state.
     let (mut added, mut calls) = (None, 0);
     for change in 1..=CHANGES {
@@ -195,19 +197,22 @@ fn a_million_packets_allocate_nothing() {
                 rig.poll();
             }
         });
-        assert!(rig.director.rules.settled(), "the worker follows");
+        assert!(rig.director.rules.settled(), "the worker has not taken the newest rules");
         rig.director.rules.reclaim();
-        assert_eq!(rig.director.rules.retired(), 0, "and holds up none that are old");
+        assert_eq!(rig.director.rules.retired(), 0, "old snapshots were not freed");
     }
     assert_eq!(calls, 0, "calls of the allocator");
     let stats = &rig.stats;
     let dest = stats.dest(fullnat).unwrap();
-    assert!(dest.conns.get() > 100 && dest.out_pkts.get() > 100, "FULLNAT, both ways");
-    assert!(stats.from_host.get() > 10_000, "frames of Linux's");
+    assert!(
+        dest.conns.get() > 100 && dest.out_pkts.get() > 100,
+        "too few FULLNAT packets in both directions"
+    );
+    assert!(stats.from_host.get() > 10_000, "too few frames of Linux");
     assert!(stats.created.get() > 1000 && stats.expired.get() > 1000);
     assert!(stats.icmp_sent.get() > 0 && stats.host.get() > 0 && stats.dropped() > 0);
     let of_mark = stats.dest(marked).map_or(0, |dest| dest.conns.get());
-    assert!(of_mark > 100, "the mark's service was used");
+    assert!(of_mark > 100, "the service by mark was hardly used");
     assert!(rig.io().sent > 500_000);
     rig.assert_accounted();
 }

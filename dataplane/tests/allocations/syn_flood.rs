@@ -1,6 +1,6 @@
-//! SYNs from everywhere, many times what the table holds: what is established goes on, nothing
-//! grows, and newcomers are let in, as many as the table holds when the half-open connections have
-//! timed out.
+//! A flood of SYNs from random addresses, many times as many as the table has slots. Established
+//! connections keep their packets, memory stays the same, and new clients are served. When the
+//! half-open connections have timed out, the table can be filled with new clients.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
@@ -23,17 +23,17 @@ use crate::rig::*;
 use crate::rig_over;
 
 const CAPACITY: u32 = 2000;
-/// Connections that are there before the flood.
+/// How many connections exist before the flood.
 const STANDING: u16 = 500;
-/// SYNs of the flood that wait at a time.
+/// How many SYNs of the flood wait at a time.
 const FLOODING: usize = 24_000;
-/// SYNs of the flood: this many times the table.
+/// The flood has this many times as many SYNs as the table has slots.
 const TIMES: u64 = 100;
 
-/// Two ports that bring frames made here and count what is sent, by whether it is a SYN.
+/// Two ports. The test makes their frames. They count sent frames, SYNs and others separately.
 struct Ports {
     free: Vec<Slot>,
-    /// Frames that wait, and the port they come from.
+    /// Waiting frames, each with its port.
     coming: Vec<Slot>,
     from: PortId,
     syns: u64,
@@ -94,19 +94,20 @@ fn flags_of(frame: &[u8]) -> u8 {
     frame[outer + 14 + 20 + 13]
 }
 
-/// A director and the frames it is given.
+/// A director, and the frames that it gets.
 struct Siege {
     rig: Rig<Ports>,
     syn: Vec<u8>,
     ack: Vec<u8>,
     reply: Vec<u8>,
     random: XorShift,
-    /// Frames that come at a time.
+    /// How many frames come at a time.
     batch: usize,
 }
 
 impl Siege {
-    /// Puts a frame in whose other end, at `at` in the IP header, is `end`.
+    /// Puts in a frame made from `template`. `end` replaces the address at offset `at` of the IP
+    /// header, and its port.
     fn come(&mut self, template: &[u8], at: usize, end: (Ipv4Addr, u16)) {
         let io = self.rig.io();
         let mut slot = io.free.pop().unwrap();
@@ -131,7 +132,8 @@ impl Siege {
         self.come(frame, 26, (CLIENT, 5000 + nth));
     }
 
-    /// A packet in each direction of each standing connection; how many were sent on.
+    /// Sends a packet of each established connection, with `both` one in each direction. Returns
+    /// how many were forwarded.
     fn talk(&mut self, both: bool) -> u64 {
         let sent = self.rig.io().others;
         let (ack, reply) = (core::mem::take(&mut self.ack), core::mem::take(&mut self.reply));
@@ -148,7 +150,7 @@ impl Siege {
         self.rig.io().others - sent
     }
 
-    /// SYNs from anywhere, more at a time than are taken in a poll.
+    /// Sends SYNs from random addresses, more at a time than a poll takes.
     fn flood(&mut self, count: u64) {
         self.batch = FLOODING;
         let syn = core::mem::take(&mut self.syn);
@@ -165,7 +167,7 @@ impl Siege {
         self.syn = syn;
     }
 
-    /// Lets so many seconds pass.
+    /// Lets this many seconds pass.
     fn wait(&mut self, seconds: u32) {
         for _ in 0..seconds * 4 {
             self.rig.pass(Ticks::PER_SECOND / 4);
@@ -173,7 +175,7 @@ impl Siege {
         }
     }
 
-    /// How many of so many new clients are let in.
+    /// How many of `count` new clients are served.
     fn newcomers(&mut self, count: u16) -> u64 {
         let (syn, before) = (core::mem::take(&mut self.syn), self.rig.io().syns);
         for nth in 0..count {
@@ -185,7 +187,7 @@ impl Siege {
     }
 }
 
-fn stands_a_flood(method: Method, kind: Kind) {
+fn survives_a_flood(method: Method, kind: Kind) {
     let mut rig = rig_over(Ports::new(), CAPACITY);
     let service = rig.service(TCP, 80, kind);
     let dest = rig.dest(service, 11, 80, method, 1);
@@ -202,7 +204,8 @@ fn stands_a_flood(method: Method, kind: Kind) {
         siege.request(&syn, nth);
     }
     siege.poll();
-    // More than a handshake, or they would count for nothing in a full table.
+    // These connections have more packets than a handshake. Otherwise they would make room in a
+    // full table.
     for _ in 0..2 {
         assert_eq!((siege.talk(both), stats.connections.get()), (each, u32::from(STANDING)));
     }
@@ -212,20 +215,23 @@ fn stands_a_flood(method: Method, kind: Kind) {
         for _ in 0..TIMES / 10 {
             siege.flood(u64::from(CAPACITY) * 10);
             siege.rig.pass(1);
-            assert_eq!(siege.talk(both), each, "packets of established connections");
+            assert_eq!(siege.talk(both), each, "packets of established connections were lost");
             assert!(stats.connections.get() <= CAPACITY);
         }
     });
     assert_eq!(calls, 0, "calls of the allocator");
     assert_eq!(siege.rig.worker().flows().memory_bytes(), memory);
     let (refused, came) = (TIMES * u64::from(CAPACITY), u64::from(STANDING) + TIMES * u64::from(CAPACITY));
-    assert!(stats.drops(DropReason::SynFlood).get() > refused * 8 / 10, "held back while packets wait");
+    assert!(
+        stats.drops(DropReason::SynFlood).get() > refused * 8 / 10,
+        "too few SYNs were held back while packets waited"
+    );
     assert!(stats.half_open.get() > CAPACITY / 8);
     let sent = siege.rig.io().syns;
     let dropped = stats.drops(DropReason::TableFull).get() + stats.drops(DropReason::SynFlood).get();
     assert!(sent + dropped <= came);
 
-    // What comes one by one is let in, and in the end takes the place of others.
+    // SYNs that come one by one are let in, and in a full table they take the place of others.
     for _ in 0..CAPACITY {
         siege.flood(1);
     }
@@ -234,9 +240,9 @@ fn stands_a_flood(method: Method, kind: Kind) {
     assert_eq!(siege.talk(both), each);
 
     siege.wait(62);
-    assert_eq!(stats.connections.get(), u32::from(STANDING), "half-open connections time out");
+    assert_eq!(stats.connections.get(), u32::from(STANDING), "half-open connections have not timed out");
     let free = CAPACITY as u16 - STANDING;
-    assert_eq!(siege.newcomers(free), u64::from(free), "newcomers are let in");
+    assert_eq!(siege.newcomers(free), u64::from(free), "new clients were not served");
     assert_eq!(siege.talk(both), each);
     assert_eq!(stats.dest(dest).unwrap().active.get(), CAPACITY);
     siege.rig.assert_accounted();
@@ -244,21 +250,21 @@ fn stands_a_flood(method: Method, kind: Kind) {
 }
 
 #[test]
-fn nat_stands_a_flood() {
-    stands_a_flood(Method::Masquerade, Kind::Wlc);
+fn nat_survives_a_flood() {
+    survives_a_flood(Method::Masquerade, Kind::Wlc);
 }
 
 #[test]
-fn direct_routing_stands_a_flood() {
-    stands_a_flood(Method::DirectRoute, Kind::Rr);
+fn direct_routing_survives_a_flood() {
+    survives_a_flood(Method::DirectRoute, Kind::Rr);
 }
 
 #[test]
-fn a_tunnel_stands_a_flood() {
-    stands_a_flood(Method::Tunnel, Kind::Sh);
+fn a_tunnel_survives_a_flood() {
+    survives_a_flood(Method::Tunnel, Kind::Sh);
 }
 
 #[test]
-fn full_nat_stands_a_flood() {
-    stands_a_flood(Method::FullNat, Kind::Rr);
+fn fullnat_survives_a_flood() {
+    survives_a_flood(Method::FullNat, Kind::Rr);
 }

@@ -1,4 +1,4 @@
-//! Frames, built and read by an independent library.
+//! Frames that an independent library builds and reads.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use super::FIN;
 use super::RST;
 use super::SYN;
 
-/// A TCP frame, built by an independent library.
+/// A TCP frame.
 pub fn tcp(mac: Mac, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
     tcp_ttl(mac, from, to, flags, payload, 64)
 }
@@ -51,7 +51,7 @@ pub fn udp(mac: Mac, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8])
     out
 }
 
-/// A frame as an independent library reads it, with both checksums judged by full recomputation.
+/// A frame as the library reads it. Both checksums are checked by full recomputation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Seen {
     pub dst_mac: [u8; 6],
@@ -65,23 +65,23 @@ pub struct Seen {
     pub payload: Vec<u8>,
 }
 
-/// Reads a TCP or UDP frame; panics when any checksum is wrong.
+/// Reads a frame. Panics if a checksum is wrong.
 pub fn read(frame: &[u8]) -> Seen {
-    let packet = etherparse::SlicedPacket::from_ethernet(frame).expect("a whole packet");
+    let packet = etherparse::SlicedPacket::from_ethernet(frame).expect("the frame is not a whole packet");
     let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("not IPv4") };
     let header = ip.header().to_header();
-    assert_eq!(header.header_checksum, header.calc_header_checksum(), "IPv4 checksum");
+    assert_eq!(header.header_checksum, header.calc_header_checksum(), "wrong IPv4 checksum");
     let Some(etherparse::LinkSlice::Ethernet2(ether)) = &packet.link else { panic!("not Ethernet") };
     let (ports, payload) = match &packet.transport {
         Some(etherparse::TransportSlice::Tcp(tcp)) => {
             let sum = tcp.calc_checksum_ipv4(header.source, header.destination).unwrap();
-            assert_eq!(tcp.checksum(), sum, "TCP checksum");
+            assert_eq!(tcp.checksum(), sum, "wrong TCP checksum");
             ((tcp.source_port(), tcp.destination_port()), tcp.payload().to_vec())
         }
         Some(etherparse::TransportSlice::Udp(udp)) => {
             if udp.checksum() != 0 {
                 let sum = udp.to_header().calc_checksum_ipv4(&header, udp.payload()).unwrap();
-                assert_eq!(udp.checksum(), sum, "UDP checksum");
+                assert_eq!(udp.checksum(), sum, "wrong UDP checksum");
             }
             ((udp.source_port(), udp.destination_port()), udp.payload().to_vec())
         }

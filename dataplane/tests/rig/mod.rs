@@ -1,6 +1,6 @@
-//! A director for tests: two ports, routes, services written in a line, frames built and read by an
-//! independent library. Every test states what it expects to leave and what it expects to be
-//! counted.
+//! A director for tests. It has two ports and routes; services are written in one line; an
+//! independent library builds and reads frames. A test says which frames must leave and what must
+//! be counted.
 #![allow(unreachable_pub, reason = "shared by test binaries")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test rig fails by panicking")]
 
@@ -44,9 +44,9 @@ use sched::MhSize;
 
 pub use frames::*;
 
-/// The clients' side.
+/// The port on the clients' side.
 pub const WAN: PortId = PortId::new(0);
-/// The real servers' side.
+/// The port on the real servers' side.
 pub const LAN: PortId = PortId::new(1);
 /// The director's MAC on each side.
 pub const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
@@ -75,13 +75,13 @@ pub fn rmac(n: u8) -> Mac {
     Mac([2, 0, 0, 1, 0, n])
 }
 
-/// The ports are [`WAN`] and [`LAN`], the clients' gateway has adjacency 0 and real server n
-/// adjacency n.
+/// A director with its rules. The ports are [`WAN`] and [`LAN`]. The clients' gateway has adjacency
+/// 0, and real server n has adjacency n.
 pub struct Rig<Io: PacketIo = MemIo> {
     pub director: MemDirector<Rules, Io>,
-    /// What the first worker counts.
+    /// The counters of the first worker.
     pub stats: Arc<WorkerStats>,
-    /// Services and destinations made so far.
+    /// How many services and destinations were made so far.
     services: u32,
     dests: u32,
 }
@@ -95,7 +95,7 @@ impl Rig {
         Self::with_workers(1, capacity, Abilities::default())
     }
 
-    /// A director of so many workers behind cards that can do this.
+    /// A director with `count` workers behind cards with these abilities.
     pub fn with_workers(count: u16, capacity: u32, abilities: Abilities) -> Self {
         let (rules, ends) = rules_for(count.into());
         let nic = Nic::start(abilities, count, RssKey::SYMMETRIC);
@@ -108,20 +108,19 @@ impl Rig {
         self.put(LAN, &frame)
     }
 
-    /// Has a frame wait at `port`.
+    /// Puts a frame into the queue of `port`.
     pub fn inject(&mut self, port: PortId, frame: &[u8]) {
         self.director.inject(port, frame);
     }
 
-    /// Puts a frame in at `port`, polls, and gives what came out: (port, bytes), and the host's
-    /// share.
+    /// Puts a frame in at `port` and polls. Returns the frames that came out.
     pub fn put(&mut self, port: PortId, frame: &[u8]) -> Out {
         self.inject(port, frame);
         self.poll();
         self.out()
     }
 
-    /// Puts all frames in at `port` before one poll, and gives what came out.
+    /// Puts all frames in at `port` before one poll. Returns the frames that came out.
     pub fn burst(&mut self, port: PortId, frames: &[Vec<u8>]) -> Out {
         frames.iter().for_each(|frame| self.inject(port, frame));
         self.poll();
@@ -145,13 +144,15 @@ impl Rig {
         self.put(WAN, &frame)
     }
 
-    /// Which real server a fresh connection from `cport` reaches, by MAC; 0 when none.
+    /// Sends a SYN from `cport`. Returns the number of the real server that it reaches, found by
+    /// its MAC; 0 if it reaches none.
     pub fn syn_to(&mut self, cport: u16, port: u16) -> u8 {
         let out = self.tcp(cport, port, SYN);
         out.sent.first().filter(|(port, _)| *port == LAN).map_or(0, |(_, frame)| frame[5])
     }
 
-    /// A connection from `cport` that comes to more than a handshake; which real server it reaches.
+    /// Makes a connection from `cport` with more packets than a handshake. Returns the number of
+    /// its real server.
     pub fn talk(&mut self, cport: u16, port: u16) -> u8 {
         let server = self.syn_to(cport, port);
         for _ in 0..2 {
@@ -162,12 +163,13 @@ impl Rig {
 }
 
 impl<Io: PacketIo> Rig<Io> {
-    /// A rig around that director.
+    /// A rig around this director.
     pub fn of(director: MemDirector<Rules, Io>) -> Self {
         let director = director.with_listings();
         let stats = director.stats().clone();
         let mut rig = Self { director, stats, services: 0, dests: 0 };
-        // Off the timer wheel's slot boundaries, where a director almost never is.
+        // Move away from a boundary of the wheel's slots. In practice a director is almost never at
+        // one.
         rig.pass(7);
         rig
     }
@@ -176,7 +178,7 @@ impl<Io: PacketIo> Rig<Io> {
         &mut self.director.rules.master
     }
 
-    /// The rules, changes that are not published included.
+    /// The rules with all changes, also those that are not published.
     pub fn snapshot(&self) -> &Snapshot {
         self.director.rules.master.snapshot()
     }
@@ -198,7 +200,7 @@ impl<Io: PacketIo> Rig<Io> {
         self.director.settle();
     }
 
-    /// Lets time pass, polling often enough that everything due is done.
+    /// Lets time pass. The worker polls so often that everything due is done.
     pub fn wait(&mut self, seconds: u32) {
         self.wait_ticks(seconds * Ticks::PER_SECOND);
     }
@@ -234,7 +236,7 @@ impl<Io: PacketIo> Rig<Io> {
 
     /// State and remaining seconds of the connection from `cport`.
     pub fn state(&mut self, cport: u16) -> (&'static str, u32) {
-        let view = self.conn(cport).expect("a connection");
+        let view = self.conn(cport).expect("there is no such connection");
         (TcpState::from_raw(view.state).name(), view.expires_in / Ticks::PER_SECOND)
     }
 
@@ -258,18 +260,18 @@ impl<Io: PacketIo> Rig<Io> {
         self.stats.connections.get()
     }
 
-    /// All that came in has ended in exactly one count.
+    /// Checks that every frame that came in has ended in exactly one count.
     pub fn assert_accounted(&self) {
         self.director.check_accounts().unwrap();
     }
 }
 
-/// Room for so many connections.
+/// Room for this many connections.
 pub fn size(connections: u32) -> Size {
     Size { connections, seed: 42, ..Size::default() }
 }
 
-/// Routes and next hops, and no services, for so many workers.
+/// Rules with routes and next hops and without services, for this many workers.
 pub fn rules_for(workers: usize) -> (Rules, Vec<WorkerEnd>) {
     let (workers, tokens) = Workers::new(workers);
     let mut master = Master::new(workers, MhSize::default());
@@ -301,7 +303,7 @@ pub fn rules_for(workers: usize) -> (Rules, Vec<WorkerEnd>) {
     Rules::new(master, tokens)
 }
 
-/// What came out of a poll.
+/// The frames that came out of a poll.
 #[derive(Debug)]
 pub struct Out {
     pub sent: Vec<(PortId, Vec<u8>)>,
@@ -315,7 +317,7 @@ impl Out {
         (self.sent[0].0, &self.sent[0].1)
     }
 
-    /// The one frame that was sent, read.
+    /// The one frame that was sent, as the library reads it.
     pub fn seen(&self) -> Seen {
         read(self.one().1)
     }

@@ -1,4 +1,4 @@
-//! Rules as tests say them: a service, its real servers, and what changes of them.
+//! Rules in one line for tests: services, real servers and their changes.
 
 use dataplane::io::PacketIo;
 use dataplane::snapshot::dest::DestInfo;
@@ -57,7 +57,7 @@ impl<Io: PacketIo> Rig<Io> {
         id
     }
 
-    /// Real server `n` for a service, put at the front of its list as Linux does.
+    /// Adds real server `n` to a service. It becomes the first of the list, as in Linux.
     pub fn dest(&mut self, service: ServiceId, n: u8, port: u16, method: Method, weight: i32) -> DestId {
         let id = DestId::new(self.dests);
         self.dests += 1;
