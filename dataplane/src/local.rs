@@ -1,9 +1,9 @@
 //! FULLNAT's local addresses and their ports.
 //!
-//! A port of a local address serves one connection of each real server's port and protocol: whether
-//! it is free for one more is asked of the connection table, which knows the real server's packets
-//! by exactly that. So nothing is kept here but which ports there are: 1024 to 65535, without those
-//! that are left to Linux where the address is Linux's too, and of these each worker's share.
+//! A port of a local address serves one connection of each real server's port and protocol. The
+//! connection table knows which ports are free, because its reply keys consist of these. So a local
+//! address only knows which ports it has: 1024 to 65535, without those that are left to Linux if
+//! the address is Linux's too. Each worker has a share of them.
 
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
@@ -18,11 +18,11 @@ use crate::epoch::Workers;
 use crate::stats::Counter;
 use crate::stats::Gauge;
 
-/// First port handed out.
+/// The first port that connections get.
 const FIRST: u16 = 1024;
-/// How many ports an address has to give to each port of a real server, if none are left to Linux.
+/// How many ports an address has for each port of a real server, if none are left to Linux.
 pub const PORTS: u32 = 65_536 - FIRST as u32;
-/// In the place of ports left to Linux: there are none.
+/// Stands for "no ports are left to Linux".
 const NONE: u32 = 1 << 16;
 
 /// A local address.
@@ -30,14 +30,14 @@ const NONE: u32 = 1 << 16;
 pub struct LocalAddress {
     /// LIP.
     pub addr: Ipv4Addr,
-    /// Its slot in [`crate::snapshot::Snapshot::locals`]; connections name it by this.
+    /// Its slot in [`crate::snapshot::Snapshot::locals`]. Connections name it by this slot.
     pub slot: u32,
-    /// The ports left to Linux: the first in the high half, the last in the low one.
+    /// The ports left to Linux: the first one is in the high half, the last one in the low half.
     left: AtomicU32,
     counts: Box<[CachePadded<LocalCounts>]>,
 }
 
-/// What one worker counts of one local address.
+/// Counters of one worker for one local address.
 #[derive(Debug, Default)]
 struct LocalCounts {
     in_use: Gauge,
@@ -45,13 +45,13 @@ struct LocalCounts {
 }
 
 impl LocalAddress {
-    /// A local address none of whose ports are left to Linux.
+    /// A local address. No ports are left to Linux yet.
     pub fn new(addr: Ipv4Addr, slot: u32, workers: Workers) -> Self {
         let counts = (0..workers.count()).map(|_| CachePadded::default()).collect();
         Self { addr, slot, left: AtomicU32::new(NONE), counts }
     }
 
-    /// From now on new connections use none of these ports (host order), and all others.
+    /// From now on new connections do not use these ports (host byte order), and use all others.
     pub fn leave_to_linux(&self, ports: Option<RangeInclusive<u16>>) {
         let pack = |ports: RangeInclusive<u16>| {
             let (first, last) = (u32::from((*ports.start()).max(FIRST)), u32::from(*ports.end()));
@@ -66,18 +66,18 @@ impl LocalAddress {
         (left != NONE).then_some((left >> 16) as u16..=left as u16)
     }
 
-    /// How many ports it has to give to each port of a real server, all workers together.
+    /// How many ports it has for each port of a real server, all workers together.
     pub fn ports(&self) -> u32 {
         PORTS - self.left_to_linux().map_or(0, |left| u32::from(left.end() - left.start()) + 1)
     }
 
-    /// How many of these a worker has, about.
+    /// About how many of these a worker has.
     pub(crate) fn share(&self) -> u32 {
         self.ports() / self.counts.len() as u32
     }
 
-    /// The `nth` port (host order) of the share of the worker of `token`, counted round and round;
-    /// `None` when it has none.
+    /// The `nth` port (host byte order) of the share of the worker with `token`. After the last one
+    /// it begins again. `None` if the worker has no port.
     pub fn port(&self, token: &WorkerToken, nth: u32) -> Option<u16> {
         let (worker, workers) = (token.index() as u32, self.counts.len() as u32);
         let left = self.left.load(Relaxed);
@@ -88,22 +88,23 @@ impl LocalAddress {
         Some(if hole != 0 && place >= from { place + hole } else { place } as u16)
     }
 
-    /// A connection of the worker of `token` has one of its ports.
+    /// A connection of the worker with `token` takes one of its ports.
     pub(crate) fn taken(&self, token: &WorkerToken) {
         self.counts[token.index()].in_use.up();
     }
 
-    /// It has it no longer.
+    /// A connection of the worker with `token` gives a port back.
     pub(crate) fn given_back(&self, token: &WorkerToken) {
         self.counts[token.index()].in_use.down();
     }
 
-    /// No port was found for a connection, here or on any other local address of its service.
+    /// No port was found for a connection, neither on this nor on another local address of its
+    /// service.
     pub(crate) fn failed(&self, token: &WorkerToken) {
         self.counts[token.index()].exhausted.add(1);
     }
 
-    /// Connections that use it, all workers together.
+    /// How many connections use it, all workers together.
     pub fn in_use(&self) -> u64 {
         self.counts.iter().map(|counts| u64::from(counts.in_use.get())).sum()
     }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn every_port_once_in_a_round() {
+    fn each_port_comes_once_in_a_round() {
         let (local, tokens) = local(1);
         let ports: HashSet<u16> = all(&local, &tokens[0]).into_iter().collect();
         assert_eq!((ports.len(), local.ports()), (PORTS as usize, PORTS));
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_share_without_overlap_whatever_is_left_to_linux() {
+    fn shares_of_workers_do_not_overlap_whatever_is_left_to_linux() {
         for left in [None, Some(32_768..=60_999), Some(0..=1024), Some(65_535..=65_535)] {
             let (local, tokens) = local(3);
             local.leave_to_linux(left.clone());
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_linux_may_be_all_or_nothing() {
+    fn all_ports_or_none_may_be_left_to_linux() {
         let (local, tokens) = local(1);
         local.leave_to_linux(Some(0..=65_535));
         assert_eq!((local.port(&tokens[0], 7), local.ports()), (None, 0));

@@ -1,10 +1,10 @@
-//! What keeps a flood of new connections from those that stand.
+//! The defence of established connections against a flood of new ones.
 //!
-//! A packet that makes a connection costs many times what one of an established connection does. So
-//! while many connections are half open or great numbers are asked for, and more packets come than
-//! can be handled, one packet makes a connection every so often. Who makes room for it in a full
-//! table is told in [`super::pressure`]. Linux has the same in mind with `drop_packet`
-//! (`net/netfilter/ipvs/ip_vs_ctl.c: update_defense_level`).
+//! A packet that makes a connection costs many times more than a packet of an established one. In a
+//! flood many connections are half open, or many packets want a connection, and more packets come
+//! than the worker can handle. Then only one packet makes a connection now and then.
+//! [`super::pressure`] says which connection makes room for it in a full table. Linux's
+//! `drop_packet` has the same purpose (`net/netfilter/ipvs/ip_vs_ctl.c: update_defense_level`).
 
 use sched::Random;
 use sched::XorShift;
@@ -24,35 +24,36 @@ use crate::wire::l4::flag;
 use crate::worker::flows::Flows;
 use crate::worker::shed::Asked;
 
-/// More than one in so many slots half open: a flood, if packets wait.
+/// If more than one in this many slots is half open and packets wait, it is a flood.
 const FLOODED: u32 = 8;
-/// Polls in a row that leave packets in a queue, before SYNs are held back: more than a device's
-/// queue holds, so that packets are being lost already.
+/// New connections are held back after this many polls in a row have left packets in a queue. This
+/// is more than a device's queue holds, so packets are already being lost.
 const BEHIND: u32 = 64;
-/// The same so soon after the last time: it is the same flood.
+/// As [`BEHIND`], within [`RELAPSE`] after the last time: then it is the same flood.
 const BEHIND_AGAIN: u32 = 8;
 const RELAPSE: u32 = 10 * Ticks::PER_SECOND;
-/// How long the queues must have been empty by the end of each poll before all are let in again:
-/// newcomers are to be within a second of the flood's end.
+/// The defence ends when every poll has emptied the queues for this time. So new clients are served
+/// within a second after the flood.
 const REMEMBERED: u32 = Ticks::PER_SECOND / 2;
-/// Bursts in which one SYN makes a connection during a flood, if the queues can be emptied
-/// meanwhile; and if not.
+/// During a flood one packet in this many full bursts makes a connection: if the queues are
+/// emptied, and if packets wait.
 const BURSTS_FOR_ONE: u32 = 16;
 const BURSTS_BEHIND: u32 = 64;
-/// Packets in a second that want connections, and are a storm whatever the table holds.
+/// More packets than this in one second that want a connection are a storm, whatever the size of
+/// the table.
 const STORMY: u32 = 65_536;
-/// How long a storm is remembered: as long as a connection that never comes to anything.
+/// How long a storm is remembered, in ticks: as long as a half-open connection lives.
 const STORM: u32 = 60 * Ticks::PER_SECOND;
-/// How long the packets of connections that had to make room may still come, likewise.
+/// How long packets of connections that had to make room may still come, in ticks.
 const STRAY: u32 = 60 * Ticks::PER_SECOND;
-/// Slots of the table that may be looked at for room in a tick at least, and local ports that may
-/// be tried at most: either takes less than a twentieth of the time.
+/// How many slots of the table may be looked at for room in a tick at least, and how many local
+/// ports may be tried in a tick at most. Each takes less than a twentieth of the time.
 const LOOKS: u32 = 16_384;
 const TRIES: u32 = 1024;
-/// The hand leaps over one slot in so many at most.
+/// The longest leap of the hand is the number of slots divided by this.
 const LONGEST_LEAP: u32 = 64;
-/// Looks that searches may leave to those that follow: those that stay lie in long rows, being as
-/// old as each other.
+/// How many unused looks may be saved for later searches. Connections that stay are often in long
+/// rows, because they are equally old.
 const MOST_LOOKS: u32 = 32_768;
 
 /// A worker's defence.
@@ -60,35 +61,35 @@ const MOST_LOOKS: u32 = 32_768;
 pub(super) struct Defence {
     /// TCP connections that were never established.
     half_open: u32,
-    /// Full bursts that came during floods and let no SYN in since the last that did.
+    /// How many full bursts of floods have come since a packet was last let in.
     waited: u32,
-    /// Polls in a row that left packets in a queue.
+    /// How many polls in a row left packets in a queue.
     behind: u32,
-    /// When packets that waited are forgotten.
+    /// When the defence ends if no more packets wait.
     until: Ticks,
-    /// When packets last waited for so long.
+    /// When packets last waited so long that the defence began or went on.
     held_back: Ticks,
-    /// The burst that is being forwarded is part of a flood.
+    /// Whether the burst that is being forwarded is part of a flood.
     pub(super) flooded: bool,
-    /// Packets that wanted a connection in the second since `second`.
+    /// How many packets have wanted a connection since `second`.
     attempts: u32,
     second: Ticks,
-    /// When there were last so many of them that they count as a storm.
+    /// When there was last a storm.
     storm: Ticks,
-    /// When a connection was last ended for another, or not let in.
+    /// When a connection last ended for another one, or was last held back.
     displaced: Ticks,
-    /// The slot of the table that is looked at next when room is wanted, and how many the hand
-    /// leaped over when it last did.
+    /// The slot of the table at which the next search for room begins, and the length of the hand's
+    /// last leap.
     hand: u32,
     stride: u32,
-    /// Slots that may yet be looked at, and local ports that may yet be tried in the tick
-    /// `allowed_at`.
+    /// How many slots may still be looked at, and how many local ports may still be tried, in the
+    /// tick `allowed_at`.
     looks: u32,
     tries: u32,
     allowed_at: Ticks,
     /// Services that floods asked for.
     pub(super) asked: Asked,
-    /// Of its own: whom the schedulers choose must not depend on floods.
+    /// Random choices of its own, because the choices of schedulers must not depend on floods.
     lots: XorShift,
 }
 
@@ -121,7 +122,7 @@ impl Defence {
         self.half_open
     }
 
-    /// Takes note of whether a poll left packets in a queue.
+    /// Notes whether a poll left packets in a queue.
     #[inline]
     pub(super) fn note_queues(&mut self, behind: bool, now: Ticks) {
         self.behind = if behind { self.behind.saturating_add(1) } else { 0 };
@@ -132,13 +133,14 @@ impl Defence {
             self.until = now.plus(REMEMBERED);
             self.held_back = now;
         } else if !flooded {
-            // Never so far back that it would seem to lie ahead.
+            // This keeps the time recent. A time too far in the past would seem to be in the
+            // future.
             self.until = now;
         }
     }
 
-    /// Takes note of a packet that wants a connection, in a table of so many slots: in large
-    /// numbers they are a storm.
+    /// Notes a packet that wants a connection, in a table of `capacity` slots. Many of them are a
+    /// storm.
     #[inline]
     pub(super) fn note_attempt(&mut self, now: Ticks, capacity: u32) {
         if now.since(self.second).cast_unsigned() >= Ticks::PER_SECOND {
@@ -150,17 +152,17 @@ impl Defence {
         }
     }
 
-    /// Takes note that a connection was not let stay, or not let in.
+    /// Notes that a connection ended for another one, or was held back.
     pub(super) const fn note_displaced(&mut self, now: Ticks) {
         self.displaced = now;
     }
 
-    /// Whether that was lately, so that its client may still mean it.
+    /// Whether that happened lately, so that its client may still send packets.
     pub(super) fn has_displaced(&self, now: Ticks) -> bool {
         within(self.displaced, now, STRAY)
     }
 
-    /// Lets one packet of a flood make a connection every so often; whether it is this one.
+    /// Whether this packet of a flood may make a connection. Now and then one may.
     fn admits(&mut self) -> bool {
         let admitted = self.is_due();
         if admitted {
@@ -175,12 +177,12 @@ impl Defence {
         self.waited >= due
     }
 
-    /// Allows a search so many looks more.
+    /// Allows this many more looks.
     pub(super) fn grant_looks(&mut self, looks: u32) {
         self.looks = (self.looks + looks).min(MOST_LOOKS);
     }
 
-    /// Whether one more slot may be looked at by now.
+    /// Whether one more slot may be looked at.
     pub(super) fn may_look(&mut self, now: Ticks) -> bool {
         self.allow(now);
         let may = self.looks != 0;
@@ -202,31 +204,33 @@ impl Defence {
         }
     }
 
-    /// The slot that the hand is at, of so many; it moves on to the next.
+    /// The slot of the hand, in a table of `capacity` slots. The hand moves on to the next slot.
     pub(super) const fn turn_hand(&mut self, capacity: u32) -> ConnId {
         let at = if self.hand < capacity { self.hand } else { 0 };
         self.hand = at + 1;
         ConnId::new(at)
     }
 
-    /// Moves the hand on over slots, of so many, that are likely to stay as well: each time over
-    /// twice as many as the last time. It still goes round, so who came last is looked at last.
+    /// Moves the hand over slots whose connections probably stay too, in a table of `capacity`
+    /// slots. Each leap is twice as long as the one before. The hand still goes round, so the
+    /// newest connections are looked at last.
     pub(super) fn leap(&mut self, capacity: u32) {
         self.stride = (self.stride * 2).clamp(1, (capacity / LONGEST_LEAP).max(1));
         self.hand = ((u64::from(self.hand) + u64::from(self.stride)) % u64::from(capacity.max(1))) as u32;
     }
 
-    /// The hand is where connections can make room: it goes from slot to slot again.
+    /// Ends the leaps: the hand has found connections that can make room and goes from slot to slot
+    /// again.
     pub(super) const fn walk(&mut self) {
         self.stride = 0;
     }
 
-    /// A number drawn by lot.
+    /// A random number.
     pub(super) fn draw(&mut self) -> u32 {
         self.lots.below_inclusive(u32::MAX.into()) as u32
     }
 
-    /// Takes note of a connection's new state.
+    /// Notes a connection's new state.
     #[inline]
     pub(super) fn note(&mut self, old: TcpState, new: TcpState) {
         self.half_open = self.half_open + u32::from(new.is_half_open()) - u32::from(old.is_half_open());
@@ -234,7 +238,7 @@ impl Defence {
 }
 
 impl Flows {
-    /// Whether a burst of so many packets is part of a flood.
+    /// Whether a burst of this many packets is part of a flood.
     #[inline]
     pub(super) fn is_flooded(&mut self, packets: usize) -> bool {
         let Defence { half_open, until, storm, .. } = self.defence;
@@ -244,9 +248,8 @@ impl Flows {
         flooded
     }
 
-    /// Whether a packet that was just parsed, of a burst that is part of a flood, is refused: a SYN
-    /// to a service that has had its share. That it may belong to a connection is not looked
-    /// at: this is the place to save time.
+    /// Whether a parsed packet of a flood is held back: a SYN to a service, unless it is let in
+    /// now. To save time, it is not checked whether the packet belongs to a connection.
     #[inline]
     pub(super) fn holds_back(&mut self, snapshot: &Snapshot, meta: &PacketMeta, ingress: PortId) -> bool {
         let opens = meta.class == Class::Flow && meta.tcp_flags & (flag::SYN | flag::RST) == flag::SYN;
@@ -267,7 +270,7 @@ impl Flows {
             || snapshot.services.find(snapshot.marks.mark(key, ingress), key).is_some()
     }
 
-    /// Whether a datagram that would make a connection is refused, as a flood comes.
+    /// Whether a datagram that would make a connection is held back because of a flood.
     #[inline]
     pub(super) fn holds_back_datagram(&mut self) -> bool {
         if !self.defence.flooded {
@@ -278,12 +281,12 @@ impl Flows {
     }
 }
 
-/// Whether `then` lies at most so many ticks back.
+/// Whether `then` is at most this many ticks before `now`.
 const fn within(then: Ticks, now: Ticks, ticks: u32) -> bool {
     now.since(then).cast_unsigned() <= ticks
 }
 
-/// Whether it is a TCP connection that was never established.
+/// Whether this is a TCP connection that was never established.
 pub(super) fn is_half_open(hot: &Hot) -> bool {
     hot.request.transport() == Transport::Tcp && TcpState::from_raw(hot.state).is_half_open()
 }

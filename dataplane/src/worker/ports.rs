@@ -1,12 +1,12 @@
-//! FULLNAT's local ports: one for each connection of a real server's port.
+//! The choice of FULLNAT's local ports. Each connection of a real server's port has one of its own.
 //!
-//! Which ports are free is what the table says: it has the real server's packets by exactly the
-//! addresses, ports and protocol that must differ. A cursor for each destination goes over all
-//! addresses and ports in turn, so no address is favoured and a port rests as long as it can. A new
-//! connection takes what the cursor is at without a look. Only when it turns out at the end of the
-//! burst that another connection has that port, others are tried: a few by lot; then that
-//! of whoever is worth little and has had it longest; then, as far as the tick's allowance goes,
-//! more by lot, and one after the other.
+//! The table knows which ports are free: its reply keys consist of the addresses, ports and
+//! protocol that must differ. Each destination has a cursor that goes over all local addresses and
+//! ports in turn. So no address is preferred, and a port is used again as late as possible. A new
+//! connection takes the port at the cursor without checking it. If the connection opens and another
+//! one has that port, others are tried: first a few at random; then that of a connection that never
+//! led to anything and has been silent for longest; then more at random and one after the other, as
+//! far as the tick's allowance goes.
 
 use std::sync::Arc;
 
@@ -27,32 +27,30 @@ use crate::worker::create;
 use crate::worker::flows::Flows;
 use crate::worker::pressure::Worth;
 
-/// Ports tried by lot before somebody's is taken who is worth little.
+/// How many ports are tried at random before a connection that never led to anything makes room.
 const FREE_TRIED: u32 = 4;
-/// Ports tried by lot in all.
+/// How many ports are tried at random in all.
 const TRIED: u32 = 64;
-/// Ports tried one after the other at most.
+/// How many ports are tried one after the other at most.
 const SCANNED: u32 = 1024;
-/// Keeps the cursors of destinations apart that have the same real server's port.
+/// Separates the cursors of destinations that have the same real-server port.
 const APART: u32 = 0x9e37_79b9;
 
-/// A local port for a connection: the slot of its address, and the key of the real server's
-/// packets.
+/// A local port for a connection: the slot of its address, and the reply key.
 type Port = (u32, FlowKey);
 
-/// What was found of ports and of those who have them.
+/// The result of a search so far.
 #[derive(Default)]
 struct Search {
     free: Option<Port>,
-    /// Whose connection is worth nothing, and for how many ticks it has been silent.
+    /// A port whose connection never led to anything, and for how many ticks that has been silent.
     spare: Option<(Port, ConnId, u32)>,
-    /// Whose connection has been silent for a while.
+    /// A port whose connection has been silent for a while.
     silent: Option<(Port, ConnId)>,
 }
 
 impl Flows {
-    /// The next local address and port in turn for a destination; `None` when its service has none
-    /// at all.
+    /// The next local address and port in turn for a destination. `None` if its service has none.
     pub(super) fn next_port<'s>(
         &self,
         service: &'s Service,
@@ -67,25 +65,25 @@ impl Flows {
         self.nth_port(service, turn.wrapping_add(self.first_port).wrapping_add(apart))
     }
 
-    /// The `nth` of all ports of a service's local addresses, counted round and round: of each
-    /// address the first, then of each the second.
+    /// The `nth` port of a service's local addresses: first the first port of each address, then
+    /// the second port of each, and so on. After the last one it begins again.
     fn nth_port<'s>(&self, service: &'s Service, nth: u32) -> Option<(&'s Arc<LocalAddress>, u16)> {
         let count = service.locals.len() as u32;
-        // Addresses all of whose ports are left to Linux have none.
+        // An address has no port if all its ports are left to Linux.
         (0..count).find_map(|step| {
             let local = &service.locals[(nth.wrapping_add(step) % count) as usize];
             Some((local, local.port(&self.token, nth / count)?))
         })
     }
 
-    /// Opens a connection whose local port is another connection's: with another port, or in the
-    /// place of one that is worth little.
+    /// Opens a connection whose local port another connection has: with another port, or in the
+    /// place of another connection.
     #[cold]
     pub(super) fn open_elsewhere(&mut self, snapshot: &Snapshot, id: ConnId) -> Result<(), DropReason> {
         let (hot, cold) = (self.table.hot(id), self.table.cold(id));
         let (dest, reply, own, kept) = (DestId::new(hot.dest), hot.reply, cold.local, cold.control);
         let service = snapshot.services.by_id(ServiceId::new(cold.service)).ok_or(DropReason::NoLocalPort)?;
-        // Known but for other services' connections to the same real server's port.
+        // Connections of other services to the same real-server port are not counted here.
         let ports: u32 = service.locals.iter().map(|local| local.share()).sum();
         let some_free =
             self.stats.dest(dest).is_some_and(|stats| stats.active.get() + stats.inactive.get() <= ports);
@@ -129,7 +127,7 @@ impl Flows {
         Ok(self.table.complete(id)?)
     }
 
-    /// Notes who has a port.
+    /// Looks up which connection has a port.
     fn look_at(&self, snapshot: &Snapshot, port: Port, search: &mut Search) {
         match self.table.find(port.1) {
             None => search.free = Some(port),
@@ -144,7 +142,7 @@ impl Flows {
         }
     }
 
-    /// Gives a connection that is opening another local port.
+    /// Gives an opening connection another local port.
     fn move_to(&mut self, snapshot: &Snapshot, id: ConnId, (slot, reply): Port) {
         let old = core::mem::replace(&mut self.table.cold_mut(id).local, slot);
         self.note_port(snapshot, old, LocalAddress::given_back);

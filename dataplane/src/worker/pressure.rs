@@ -1,17 +1,19 @@
-//! Who makes room when the table is full, or a local port is wanted and none is free.
+//! Which connection makes room if the table is full, or if no local port is free.
 //!
-//! First whoever never led to anything: handshakes that were not completed, or led to no packet
-//! more; datagrams that nobody answered, or a single one that was; what is closed; templates on
-//! which nothing hangs that ever did. When there is none of those nearby, timeouts shorten: whoever
-//! has been silent for longest beyond the shorter time goes. When there is none of those either,
-//! whoever has had little traffic and has been silent for ten seconds. All others stay: connections
-//! with traffic are never touched. Linux's `drop_entry` has the same in mind
+//! First a connection that never led to anything: a handshake that was not completed, or after
+//! which no packet came; a datagram without an answer, or a single one with an answer; a closed
+//! connection; a template whose connections never led to anything. If there is none of these
+//! nearby, shorter timeouts apply: the connection that has been silent for longest beyond its
+//! shorter timeout makes room. If there is none of these either, one makes room that had little
+//! traffic and has been silent for ten seconds. All others stay: connections with traffic never
+//! make room. Linux's `drop_entry` has the same purpose
 //! (`net/netfilter/ipvs/ip_vs_conn.c: ip_vs_random_dropentry`).
 //!
-//! A hand goes round the slots of the table and stops where it found one. Vacant slots are used
-//! first in, first out, so a newcomer mostly stands behind the hand, and all others are looked at
-//! before it; and who was heard of a moment ago is passed over if somebody else is near. Those that
-//! stay often lie in long rows, for they are as old as each other: over such a row the hand leaps.
+//! A hand goes round the slots of the table and stops at the slot that makes room. Vacant slots are
+//! used first in, first out. So a new connection is mostly behind the hand, and all others are
+//! looked at before it. A connection with a packet a moment ago is passed over if another candidate
+//! is near. Connections that stay are often in long rows, because they are equally old. The hand
+//! leaps over such rows.
 
 use crate::conn::entry::ConnId;
 use crate::conn::entry::Flags;
@@ -25,50 +27,51 @@ use crate::time::Ticks;
 use crate::wire::l4::Transport;
 use crate::worker::flows::Flows;
 
-/// Slots looked at before one will do that never led to anything, but was heard of a moment ago.
+/// After this many slots the search accepts a connection that never led to anything but had a
+/// packet a moment ago.
 const NEAR: u32 = 8;
-/// And before one that did lead to something, but is silent.
+/// After this many slots it accepts a connection that led to something but is silent.
 const NEARBY: u32 = 64;
-/// And before one that has had little traffic.
+/// After this many slots it accepts a connection with little traffic.
 const NOT_FAR: u32 = 4 * NEARBY;
-/// That moment.
+/// The length of "a moment", in ticks.
 const MOMENT: u32 = Ticks::PER_SECOND;
-/// Slots of which none can make room, before the hand leaps.
+/// The hand leaps after this many slots that cannot make room.
 const ROW: u32 = NEARBY + 1;
-/// Slots looked at for one connection at most, as far as the allowance goes; and during a flood, when
-/// packets are lost while the worker searches.
+/// How many slots one search looks at, at most and as far as the allowance goes. During a flood it
+/// is fewer, because packets are lost while the worker searches.
 const MOST: u32 = 4096;
 const MOST_FLOODED: u32 = 256;
-/// Slots ahead of the hand whose lines are sent for.
+/// The lines of a slot are fetched this many slots ahead of the hand.
 const AHEAD: u32 = 8;
 
-/// A client's packets that make a handshake and no more.
+/// How many of the client's packets belong to a handshake.
 const HANDSHAKE: u8 = 2;
-/// Datagrams without an answer that may be no more than a client asking again.
+/// This many datagrams without an answer may be repetitions of one.
 const ASKED_AGAIN: u8 = 3;
-/// Fewer packets than this are little traffic.
+/// A connection with fewer packets than this has little traffic.
 const LITTLE: u8 = 16;
 
-/// What a connection is worth when there is no room for another.
+/// The worth of a connection if there is no room for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worth {
-    /// It never led to anything, or is over; it has been silent for so many ticks.
+    /// It never led to anything, or it is closed. It has been silent for this many ticks.
     Nothing(u32),
-    /// It has been silent for so many ticks more than it may while there is no room.
+    /// It has been silent for this many ticks beyond its shorter timeout.
     Silent(u32),
-    /// It has had little traffic, and has been silent for so many ticks.
+    /// It had little traffic, and it has been silent for this many ticks.
     Little(u32),
     /// It stays.
     Much,
 }
 
 impl Flows {
-    /// Ends a connection that is worth least, with its template if that led nowhere, but never the
-    /// template `kept`; false when none was found.
+    /// Ends the connection with the least worth, together with its template if that never led to
+    /// anything, but never the template `kept`. Returns false if no connection was found.
     pub(super) fn make_room(&mut self, snapshot: &Snapshot, kept: u32) -> bool {
         let capacity = self.capacity();
         self.defence.grant_looks(NEARBY);
-        // Each with its ticks of silence.
+        // The candidates so far, each with its ticks of silence.
         let mut fresh: Option<(ConnId, u32)> = None;
         let mut silent: Option<(ConnId, u32)> = None;
         let mut little: Option<(ConnId, u32)> = None;
@@ -110,7 +113,7 @@ impl Flows {
         true
     }
 
-    /// What a slot's tenant is worth; much if it is the template `kept`, or none.
+    /// The worth of a slot's connection. A vacant slot and the template `kept` never make room.
     pub(super) fn worth(&self, snapshot: &Snapshot, id: ConnId, kept: u32) -> Worth {
         let hot = self.table.hot(id);
         if !self.table.is_live(id) || hot.flags.has(Flags::OPENING) {
@@ -129,7 +132,8 @@ impl Flows {
         }
     }
 
-    /// Ends a connection for another, with its template if that led nowhere, unless it is `kept`.
+    /// Ends a connection for another one, together with its template if that never led to anything
+    /// and is not `kept`.
     pub(super) fn displace(&mut self, snapshot: &Snapshot, id: ConnId, kept: u32) {
         let control = self.table.cold(id).control;
         let missed = is_missed(self.table.hot(id));
@@ -138,15 +142,15 @@ impl Flows {
         if missed {
             self.defence.note_displaced(self.now);
         }
-        // Or a flood would leave nothing but templates.
+        // Otherwise a flood would fill the table with templates.
         if control != NONE && matches!(self.worth(snapshot, ConnId::new(control), kept), Worth::Nothing(_)) {
             self.end(snapshot, ConnId::new(control));
             self.stats.displaced.add(1);
         }
     }
 
-    /// Takes note that a connection of the template `control` ends: whether it led to anything is
-    /// the template's worth.
+    /// Notes that a connection of the template `control` ends. Whether it led to anything
+    /// determines the template's worth.
     pub(super) fn note_end(&mut self, hot: &Hot, control: u32) {
         if has_led_somewhere(hot) {
             let template = self.table.hot_mut(ConnId::new(control));
@@ -155,27 +159,28 @@ impl Flows {
     }
 }
 
-/// Whether its client may yet send what Linux would reset: so with TCP, while it is not over.
+/// Whether its client may still send packets that Linux would reset: so with TCP, unless it is
+/// closed.
 fn is_missed(hot: &Hot) -> bool {
     let over = matches!(TcpState::from_raw(hot.state), TcpState::TimeWait | TcpState::Close);
     hot.request.transport() == Transport::Tcp && !hot.flags.has(Flags::TEMPLATE) && !over
 }
 
-/// Whether more came of a connection than its beginning. Replies of direct routing and tunnels are
-/// not seen here, so there the client's packets have to say it.
+/// Whether a connection led to more than its beginning. With DR and TUN no replies are seen, so
+/// only the client's packets are counted.
 fn has_led_somewhere(hot: &Hot) -> bool {
     let translated = Method::from_bits(hot.flags.bits()).is_translated();
     let beginning = match hot.request.transport() {
         Transport::Tcp => HANDSHAKE,
         Transport::Udp if translated && hot.state == 0 => ASKED_AGAIN,
-        // A question and its answer are mostly all there is. A real server also answers senders that
-        // are made up.
+        // Many UDP exchanges are one question and one answer. But a real server also answers forged
+        // senders.
         Transport::Udp => 1,
     };
     hot.in_pkts > beginning
 }
 
-/// What a connection is worth that is not a template.
+/// The worth of a connection that is not a template.
 fn worth(hot: &Hot, tunables: &Tunables, now: Ticks) -> Worth {
     let little = hot.in_pkts < LITTLE;
     if hot.request.transport() == Transport::Udp {
@@ -203,14 +208,14 @@ fn worth(hot: &Hot, tunables: &Tunables, now: Ticks) -> Worth {
     }
 }
 
-/// How many ticks ago the last packet came, which set a timeout of so many ticks.
+/// How many ticks ago the last packet came. It set a timeout of `timeout` ticks.
 fn silence(hot: &Hot, timeout: u32, now: Ticks) -> u32 {
-    // A timeout that was changed since, or an end that is overdue, makes it more or less than it
-    // can be.
+    // The result is only approximate if the timeout has changed since then or the end is overdue.
     u32::try_from(i64::from(timeout) - i64::from(hot.expires.since(now))).unwrap_or(0)
 }
 
-/// What is worth something is worth less when it has been silent for longer than so many seconds.
+/// The worth of a connection that led to something. If it has been silent for more than `seconds`,
+/// it may make room.
 fn beyond(silent: u32, seconds: u32) -> Worth {
     silent.checked_sub(seconds * Ticks::PER_SECOND).map_or(Worth::Much, Worth::Silent)
 }

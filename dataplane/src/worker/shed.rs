@@ -1,10 +1,10 @@
-//! Packets of a flood that are dropped without a look at anything but the connection table.
+//! A short way to drop packets of a flood: only the connection table is looked at.
 //!
-//! A flood's packets to services belong to no connection, and most of them are dropped: datagrams
-//! that are held back, and TCP packets that may be strays ([`super::stranger`]). Each of them would
-//! take every step to that end, and the most costly step is the search for its service. So the
-//! services that a flood asks for are remembered. A packet to one of them is marked as it is parsed.
-//! It is dropped when the table does not know it.
+//! A flood's packets to services belong to no connection. Most of them are dropped: datagrams that
+//! are held back, and TCP packets that may be strays ([`super::stranger`]). Without the short way
+//! each would take every step, and the search for its service would be the most costly one. So the
+//! services that a flood asks for are remembered. A packet to one of them is marked when it is
+//! parsed, and is dropped if it is not in the table.
 
 use std::boxed::Box;
 
@@ -21,14 +21,14 @@ use crate::worker::flows::Flows;
 use crate::worker::source;
 use crate::worker::stranger;
 
-/// Services that are remembered; a power of two.
+/// How many services are remembered; a power of two.
 const ASKED: usize = 4096;
 const NOBODY: u64 = u64::MAX;
 
-/// Services that a flood asked for. A newer one takes the place of an older.
+/// Services that a flood asked for. A newer one takes the place of an older one.
 #[derive(Debug)]
 pub(super) struct Asked {
-    /// [`Services::version`] of those.
+    /// The [`Services::version`] for which they are valid.
     version: u64,
     words: Box<[u64; ASKED]>,
 }
@@ -40,8 +40,8 @@ impl Default for Asked {
 }
 
 impl Asked {
-    /// Whether packets of the flow `key` have a service of their own: by address and port, while no
-    /// packet bears a mark. No for some that have: those are looked for in the long way.
+    /// Whether packets with `key` have a service with their own address and port. Returns false if
+    /// there are mark rules, and for other kinds of services. Such packets take every step.
     #[inline]
     pub(super) fn has_service(&mut self, snapshot: &Snapshot, key: FlowKey) -> bool {
         let wanted = Selector::Address { protocol: key.protocol(), addr: key.dst(), port: key.dport() };
@@ -71,7 +71,7 @@ impl Asked {
 }
 
 impl Flows {
-    /// Whether a packet of a flood, just parsed, is to be dropped if it belongs to no connection.
+    /// Whether a parsed packet of a flood is dropped if it belongs to no connection.
     #[inline]
     pub(super) fn is_unwanted(&mut self, snapshot: &Snapshot, meta: &PacketMeta) -> bool {
         let key = meta.key;
@@ -85,8 +85,8 @@ impl Flows {
             && self.defence.asked.has_service(snapshot, key)
     }
 
-    /// Why such a packet is dropped, now that it turned out to belong to no connection. `None` when
-    /// it is to take every step after all.
+    /// The drop reason of such a packet, which belongs to no connection. `None` if it must take
+    /// every step.
     #[inline]
     pub(super) fn shed(&mut self, meta: &PacketMeta) -> Option<DropReason> {
         match meta.key.transport() {

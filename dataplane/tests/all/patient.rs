@@ -1,5 +1,5 @@
-//! A patient attacker, with hardly more than 1 Mbit/s, after the table or the local ports have been
-//! filled: new clients are served all the same, and connections with traffic lose nothing.
+//! A patient attacker with little more than 1 Mbit/s, after the table or the local ports have been
+//! filled. New clients are still served, and connections with traffic lose nothing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,16 +12,16 @@ use sched::Kind;
 
 use crate::rig::*;
 
-/// What the flood is made of.
+/// The packets of the flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flood {
     Syn,
     Udp,
-    /// Datagrams that real servers answer, each from another forged address.
+    /// Datagrams that real servers answer. Each comes from another forged address.
     Answered,
-    /// A SYN and then, from the same forged address, an ACK.
+    /// A SYN, and then an ACK from the same forged address.
     SynAck,
-    /// A SYN and then two ACKs: more than a handshake.
+    /// A SYN, and then two ACKs: more than a handshake.
     Pushed,
 }
 
@@ -29,25 +29,27 @@ enum Flood {
 const SERVERS: u8 = 11;
 const WEB: u16 = 80;
 const DNS: u16 = 53;
-/// Packets of the flood in a tick: 3500 a second, where 1 Mbit/s holds 1488 of the smallest.
+/// How many packets of the flood come in a tick: 3500 a second. 1 Mbit/s would be 1488 packets of
+/// the smallest size.
 const RATE: u32 = 35;
-/// Of datagrams that are answered, and of handshakes with one packet more: 1 Mbit/s.
+/// The same for datagrams that are answered, and for handshakes with one more packet: 1 Mbit/s.
 const RATE_ANSWERED: u32 = 14;
-/// While the table is filled.
+/// The same while the table is filled.
 const FAST: u32 = 200;
 const SECONDS: u32 = 60;
 const TICKS: u32 = SECONDS * 100;
-/// New clients while the flood lasts.
+/// How many new clients come during the flood.
 const NEWCOMERS: u32 = 100;
-/// Ticks between a client's packet and what it makes of the answer.
+/// Ticks between a client's packet and its reaction to the answer.
 const ROUND_TRIP: u32 = 5;
 
-/// A client that means it.
+/// A real client.
 #[derive(Clone, Copy, Debug)]
 struct Client {
     end: (Ipv4Addr, u16),
     udp: bool,
-    /// What its real server sees, once it has.
+    /// The client's address and port as its real server sees them, once the server has seen a
+    /// packet.
     seen: Option<((Ipv4Addr, u16), u8)>,
 }
 
@@ -56,7 +58,7 @@ struct Scene {
     method: Method,
     flood: Flood,
     sent: u32,
-    /// The flood's packets but for their senders.
+    /// The flood's packets, without their senders.
     frames: [Vec<u8>; 2],
 }
 
@@ -79,7 +81,7 @@ impl Scene {
         Self { rig, method, flood, sent: 0, frames }
     }
 
-    /// So many packets of the flood, in one poll.
+    /// Sends this many packets of the flood in one poll.
     fn flood(&mut self, packets: u32) {
         for _ in 0..packets {
             let (nth, second) = match self.flood {
@@ -88,7 +90,7 @@ impl Scene {
                 _ => (self.sent, false),
             };
             self.sent += 1;
-            // Any address and port; a multiplication by an odd number repeats none.
+            // Random addresses and ports. Multiplying by an odd number gives each only once.
             let drawn = nth.wrapping_mul(0x9e37_79b1);
             let mut frame = self.frames[usize::from(second)].clone();
             frame[26..30].copy_from_slice(&(0x2000_0000 | drawn >> 8).to_be_bytes());
@@ -114,7 +116,8 @@ impl Scene {
         }
     }
 
-    /// A client's packet; whether it reaches a real server, always the same one.
+    /// Sends a client's packet. Returns whether it reaches a real server, which must always be the
+    /// same one.
     fn say(&mut self, client: &mut Client, flags: u8) -> bool {
         let frame = if client.udp {
             udp(MACS[0], client.end, (VIP, DNS), b"query")
@@ -127,8 +130,8 @@ impl Scene {
         *client.seen.get_or_insert(seen) == seen
     }
 
-    /// Its real server's packet; whether it reaches the client. With direct routing it goes another
-    /// way.
+    /// Sends a packet of the client's real server. Returns whether it reaches the client. With
+    /// direct routing it does not pass the director.
     fn answer(&mut self, client: &Client, flags: u8) -> bool {
         if self.method == Method::DirectRoute {
             return true;
@@ -143,7 +146,7 @@ impl Scene {
         out.sent.iter().any(|(port, frame)| *port == WAN && read(frame).dst == client.end)
     }
 
-    /// A connection that comes to more than a handshake.
+    /// Makes a connection with more packets than a handshake.
     fn connect(&mut self, end: (Ipv4Addr, u16), udp: bool) -> Client {
         let mut client = Client { end, udp, seen: None };
         for (flags, reply) in [(SYN, SYN | ACK), (ACK, ACK), (ACK, ACK)] {
@@ -152,18 +155,18 @@ impl Scene {
         client
     }
 
-    /// Connections in every state that carries traffic, so many of each.
+    /// Makes connections in every state that carries traffic, `each` of each state.
     fn standing(&mut self, each: u16) -> Vec<Client> {
         let mut all = Vec::new();
         for n in 0..each {
             let end = |kind: u8| (Ipv4Addr::new(192, 168, 7, kind), 5000 + n);
             all.push(self.connect(end(1), false));
-            // The client is done, and its real server goes on (CLOSE_WAIT, with direct routing
-            // FIN_WAIT).
+            // The client has closed its side, and its real server still sends (CLOSE_WAIT, with
+            // direct routing FIN_WAIT).
             let mut done = self.connect(end(2), false);
             assert!(self.say(&mut done, FIN | ACK));
             all.push(done);
-            // The real server is done, and the client goes on (FIN_WAIT).
+            // The real server has closed its side, and the client still sends (FIN_WAIT).
             let other = self.connect(end(3), false);
             assert!(self.answer(&other, FIN | ACK));
             all.push(other);
@@ -172,7 +175,7 @@ impl Scene {
         all
     }
 
-    /// A packet each way of all of them; how many were lost.
+    /// Sends a packet in each direction of all of them. Returns how many were lost.
     fn talk(&mut self, clients: &mut [Client]) -> u32 {
         let mut lost = 0;
         for client in clients {
@@ -182,8 +185,8 @@ impl Scene {
     }
 }
 
-/// What a newcomer does `step` round trips after its first packet, and whether that went well. It
-/// never tries again.
+/// Sends the packet of a new client that comes `step` round trips after its first one. Returns
+/// whether it arrived. The client never tries again.
 fn step(scene: &mut Scene, client: &mut Client, step: u32) -> bool {
     match (client.udp, step) {
         (false, 0) => scene.say(client, SYN) && scene.answer(client, SYN | ACK),
@@ -194,11 +197,11 @@ fn step(scene: &mut Scene, client: &mut Client, step: u32) -> bool {
 }
 
 fn besiege(method: Method, flood: Flood, sticky: bool) {
-    // With FULLNAT the ports of the one local address are fewer than the table's slots.
+    // With FULLNAT the one local address has fewer ports than the table has slots.
     let (capacity, wanted) = if method == Method::FullNat { (100_000, 150_000) } else { (20_000, 50_000) };
     let mut scene = Scene::new(method, flood, sticky, capacity);
     if flood == Flood::Answered {
-        // As where Linux has the local address too.
+        // Some ports are left to Linux, as if Linux had the local address too.
         let local = scene.rig.snapshot().locals.get(0).unwrap().clone().unwrap();
         local.leave_to_linux(Some(32_768..=60_999));
     }
@@ -249,12 +252,12 @@ fn besiege(method: Method, flood: Flood, sticky: bool) {
     assert!(served >= NEWCOMERS * 95 / 100, "{what}");
     assert_eq!(lost, 0, "{what}");
     assert!(stats.displaced.get() > 0, "{what}: nothing was filled");
-    // What came to more than a handshake is worth something, until it has been silent.
+    // Connections with more packets than a handshake stay until they have been silent.
     assert_eq!(stats.displaced_silent.get() != 0, flood == Flood::Pushed, "{what}");
     let drops: u64 =
         [DropReason::TableFull, DropReason::NoLocalPort].map(|why| scene.rig.drops(why)).iter().sum();
     if flood == Flood::Pushed {
-        // The table fills within ten seconds. SYNs are not let in then, and Linux resets the ACKs.
+        // The table fills within ten seconds. Then SYNs are not let in, and Linux resets the ACKs.
         assert!(drops > 0 && stats.host.get() <= 2 * drops, "{what}, {drops} dropped");
     } else {
         assert!(stats.host.get() == 0, "{what}: Linux answers nothing");
@@ -303,7 +306,8 @@ fn direct_routing_outlasts_forged_handshakes_that_stick() {
     besiege(Method::DirectRoute, Flood::SynAck, true);
 }
 
-/// Little traffic is worth less than a newcomer when it has been silent for ten seconds.
+/// A connection with little traffic that has been silent for ten seconds makes room for a new
+/// client.
 #[test]
 fn direct_routing_outlasts_forged_handshakes_with_a_packet_more() {
     besiege(Method::DirectRoute, Flood::Pushed, false);
