@@ -17,15 +17,15 @@ use crate::steer::OwnerBy;
 use crate::steer::Rule;
 use crate::steer::Steering;
 
-/// A service, as far as owners depend on it.
+/// The part of a service on which owners depend.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
-    /// What packets it serves.
+    /// Which packets it serves.
     pub selector: Selector,
     /// Its persistence netmask, if it is persistent.
     pub persistence: Option<Ipv4Addr>,
-    /// Address and port (0 = the client's) of its destinations by NAT, deleted ones included while
-    /// they have connections.
+    /// Address and port of its destinations by NAT; port 0 means that the port is not changed.
+    /// Deleted destinations are included while they have connections.
     pub servers: &'a [SocketAddrV4],
 }
 
@@ -36,7 +36,7 @@ pub struct Groups {
     servers: HashMap<Endpoint, Rule>,
 }
 
-/// A port of a real server; protocol 0 and port 0 stand for all protocols and all ports.
+/// A port of a real server. Protocol 0 stands for all protocols, port 0 for all ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Endpoint {
     addr: Ipv4Addr,
@@ -56,7 +56,7 @@ impl Groups {
                 sets.unite(nth, *first.entry(endpoint).or_insert(nth));
             }
         }
-        // The smallest number of each set comes first, and stands for the set.
+        // The smallest number of each set comes first and represents the set.
         let mut rules: Vec<Rule> = Vec::with_capacity(services.len());
         for (nth, service) in services.iter().enumerate() {
             let (rule, head) = (rule(steering, service), sets.head(nth));
@@ -76,7 +76,7 @@ impl Groups {
         Self { services: rules, servers }
     }
 
-    /// The rule of the `nth` service of those united.
+    /// The rule of the `nth` of the united services.
     pub fn service(&self, nth: usize) -> Option<Rule> {
         self.services.get(nth).copied()
     }
@@ -94,7 +94,7 @@ impl Groups {
 struct Sets(Vec<usize>);
 
 impl Sets {
-    /// The smallest member of the set of `nth`. Shortens the way for the next time.
+    /// The smallest member of the set of `nth`. Shortens the path for the next search.
     fn head(&mut self, mut nth: usize) -> usize {
         while self.0[nth] != nth {
             self.0[nth] = self.0[self.0[nth]];
@@ -130,7 +130,7 @@ fn reaches_any_port(selector: Selector) -> bool {
     matches!(selector.port(), 0 | FTP)
 }
 
-/// Addresses of which any port may be a real server's. They are treated as one endpoint.
+/// Addresses whose every port may be a real server's. Each is treated as one endpoint.
 fn whole_addresses(services: &[Member<'_>]) -> HashSet<Ipv4Addr> {
     let any_port = services.iter().filter(|service| reaches_any_port(service.selector));
     any_port.flat_map(|service| service.servers).map(|server| *server.ip()).collect()
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_finer_than_what_the_cards_hash() {
+    fn no_rule_is_finer_than_the_hash_of_the_cards() {
         let servers = [rs(1, 80)];
         let groups =
             Groups::unite(&steering(false), &[member(tcp(1, 80), &servers), member(tcp(2, 80), &[])]);

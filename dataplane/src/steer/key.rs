@@ -1,15 +1,16 @@
 //! The key by which a network card hashes.
 
-/// A key of the Toeplitz hash: the bytes that addresses and ports of IPv4 and IPv6 reach.
+/// A key of the Toeplitz hash. It is long enough for addresses and ports of IPv4 and IPv6.
 ///
-/// A card that wants more bytes gets zeros after these: no input of ours reaches them.
+/// If a card needs a longer key, zeros follow. They have no effect, because no input is long enough
+/// to reach them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RssKey(pub [u8; 40]);
 
 impl RssKey {
-    /// Both directions of a connection have the same hash under this key, because each address and
-    /// each port meets the same 16 bits of it (Woo and Park, "Scalable TCP Session Monitoring with
-    /// Symmetric Receive-side Scaling", 2012).
+    /// With this key both directions of a connection have the same hash, because it repeats the
+    /// same 16 bits (Woo and Park, "Scalable TCP Session Monitoring with Symmetric Receive-side
+    /// Scaling", 2012).
     pub const SYMMETRIC: Self = {
         let mut key = [0x6d; 40];
         let mut nth = 1;
@@ -20,8 +21,8 @@ impl RssKey {
         Self(key)
     };
 
-    /// The key of Microsoft's "Verifying the RSS Hash Calculation", which many drivers begin with.
-    /// The directions of a connection have different hashes.
+    /// The key of Microsoft's "Verifying the RSS Hash Calculation". It is the default key of many
+    /// drivers. The two directions of a connection have different hashes.
     pub const MICROSOFT: Self = Self([
         0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f,
         0xb0, //
@@ -30,8 +31,8 @@ impl RssKey {
         0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
     ]);
 
-    /// The Toeplitz hash of at most 36 bytes: each bit that is set adds the 32 bits of the key that
-    /// begin at its place.
+    /// The Toeplitz hash of at most 36 bytes. Each bit n of the input that is set contributes 32
+    /// bits of the key, from bit n on; all contributions are combined by XOR.
     pub fn hash(&self, input: &[u8]) -> u32 {
         let (first, rest) = self.0.split_at(4);
         let mut window = first.iter().fold(0, |window, byte| window << 8 | u32::from(*byte));
@@ -47,8 +48,8 @@ impl RssKey {
         hash
     }
 
-    /// What input bit `at` adds to the hash, counted from the first bit of the source address. Bits
-    /// beyond the end of the key are 0.
+    /// The contribution of input bit `at` to the hash, counted from the first bit of the source
+    /// address. Bits beyond the end of the key are 0.
     pub fn window(&self, at: usize) -> u32 {
         (at..at + 32).fold(0, |window, at| window << 1 | u32::from(self.bit(at)))
     }

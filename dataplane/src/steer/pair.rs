@@ -21,19 +21,19 @@ use crate::steer::Entry;
 use crate::steer::RssKey;
 use crate::steer::rank::Rank;
 
-/// Bits of the clients' key that are free for the address, and for the port.
+/// The free bits of the clients' key: for the address, and for the port.
 const ADDR: core::ops::Range<usize> = 31..55;
 const PORT: core::ops::Range<usize> = 95..103;
-/// How far the servers' bits are from the clients' bits.
+/// The distance of the servers' bits from the clients' bits.
 const ADDR_MOVED: usize = 32;
 const PORT_MOVED: usize = 16;
 
-/// What the ports of a director hash by, for IPv4.
+/// The keys of a director's ports, for IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPair {
-    /// For ports that clients' packets come to.
+    /// For ports to which clients' packets come.
     pub clients: RssKey,
-    /// For ports that only real servers' packets come to.
+    /// For ports to which only real servers' packets come.
     pub servers: RssKey,
 }
 

@@ -1,9 +1,9 @@
-//! FULLNAT's local ports, chosen so that the reply comes to the owner.
+//! FULLNAT's local ports, chosen so that replies come to the owner.
 //!
-//! A reply goes from a real server to a local address and port. Of these, only the local port is
-//! ours to choose for each connection. Under the keys that [`LocalPorts::new`] accepts, each run of
-//! 512 ports leads to each entry of the table exactly once. So an entry has one port in each run,
-//! and all entries have equally many ports.
+//! A reply goes from a real server to a local address and port. For each connection only the local
+//! port can be chosen. With the keys that [`LocalPorts::new`] accepts, each run of 512 ports leads
+//! to each entry of the table exactly once. So an entry has one port in each run, and all entries
+//! have equally many ports.
 
 use core::ops::RangeInclusive;
 use std::boxed::Box;
@@ -18,19 +18,20 @@ use crate::steer::rank::Rank;
 
 /// The first run of ports: 1024 to 1535. Lower ports are privileged.
 const FIRST: u16 = 2;
-/// Runs of 512 ports.
+/// How many runs of 512 ports there are.
 const RUNS: u16 = 128;
 
-/// Which port leads to which entry: 1.3 KB, for all local addresses and real servers.
+/// Which port leads to which entry. It is the same for all local addresses and real servers. 1.3
+/// KB.
 #[derive(Clone, Debug)]
 pub struct LocalPorts {
-    /// By entry: the port below 512 that leads to it, if nothing else adds.
+    /// For each entry: the port below 512 that leads to it if everything else contributes 0.
     port: Box<[u16; ENTRIES]>,
-    /// By run: what the port's high bits add.
+    /// For each run: the contribution of the port's high bits.
     run: [Entry; RUNS as usize],
 }
 
-/// The runs that a local address has to give: all, or all but those left to Linux.
+/// The runs of a local address: all runs, or all except those that are left to Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runs {
     /// The first run that is left to Linux.
@@ -43,7 +44,7 @@ impl Runs {
     /// All runs.
     pub const ALL: Self = Self { hole: RUNS, holes: 0 };
 
-    /// All runs but those that have ports (host order) which are left to Linux.
+    /// All runs, except those with ports (host byte order) that are left to Linux.
     pub fn without(left: RangeInclusive<u16>) -> Self {
         let run = |port: &u16| port / ENTRIES as u16;
         let (first, last) = (run(left.start()).max(FIRST), run(left.end()));
@@ -54,13 +55,13 @@ impl Runs {
         }
     }
 
-    /// How many there are, which is how many ports each entry has.
+    /// The number of runs. Each entry has as many ports.
     #[inline]
     pub const fn count(self) -> u32 {
         (RUNS - FIRST - self.holes) as u32
     }
 
-    /// The `nth` run, counted round and round; `None` when there are none.
+    /// The `nth` run. After the last one it begins again. `None` if there is no run.
     #[inline]
     fn nth(self, nth: u32) -> Option<u16> {
         let run = FIRST + nth.checked_rem(self.count())? as u16;
@@ -69,8 +70,8 @@ impl Runs {
 }
 
 impl LocalPorts {
-    /// The ports under the key of the servers' side. `None` if under this key some run of 512 ports
-    /// does not lead to all entries: then another key must be used, and replies are handed on.
+    /// The ports with the key of the servers' side. `None` if with this key some run of 512 ports
+    /// does not lead to all entries. Then another key must be used, or replies must be handed on.
     pub fn new(key: &RssKey) -> Option<Self> {
         // The low nine bits of the destination port.
         if !Rank::of(key, 87..96).is_full() {
@@ -85,9 +86,9 @@ impl LocalPorts {
         Some(Self { port, run })
     }
 
-    /// The `nth` port (host order) whose replies lead to `entry`, counted round and round; `None`
-    /// when all runs are left to Linux. `apart` is what all but the local port adds:
-    /// [`crate::steer::Steering::apart`].
+    /// The `nth` port (host byte order) whose replies lead to `entry`. After the last one it begins
+    /// again. `None` if all runs are left to Linux. `apart` is the contribution of everything
+    /// except the local port: [`crate::steer::Steering::apart`].
     #[inline]
     pub fn of_entry(&self, runs: Runs, entry: Entry, apart: Entry, nth: u32) -> Option<u16> {
         let run = runs.nth(nth)?;
@@ -95,9 +96,9 @@ impl LocalPorts {
         Some(run * ENTRIES as u16 + low)
     }
 
-    /// The `nth` port (host order) whose replies come to `worker`, counted round and round: of each
-    /// run all, then those of the next run. `None` when the worker has no entries, or all runs are
-    /// left to Linux. A worker has [`Self::share`] of them.
+    /// The `nth` port (host byte order) whose replies come to `worker`: all ports of one run, then
+    /// those of the next one. After the last one it begins again. `None` if the worker has no
+    /// entries, or if all runs are left to Linux. A worker has [`Self::share`] of them.
     #[inline]
     pub fn of_worker(
         &self,
@@ -113,7 +114,7 @@ impl LocalPorts {
         self.of_entry(runs, entries[place], apart, round)
     }
 
-    /// How many ports a worker has to give to each port of a real server.
+    /// How many ports a worker has for each port of a real server.
     #[inline]
     pub fn share(&self, runs: Runs, table: &Table, worker: WorkerId) -> u32 {
         table.entries(worker).len() as u32 * runs.count()
@@ -200,7 +201,7 @@ mod tests {
                     prop_assert!(!(from..=to).contains(&port));
                 }
             }
-            // Rounding to whole runs costs less than a run at each end.
+            // Rounding to whole runs loses less than one run at each end.
             let left = (from..=to).filter(|port| *port >= 1024).count() as u32;
             prop_assert!(512 * runs.count() + left + 2 * 511 >= 64_512);
         }

@@ -12,7 +12,7 @@ pub(super) struct Rank(u32);
 impl Rank {
     /// For packets that differ in bits `inputs`, counted from the first bit of the source address.
     pub(super) fn of(key: &RssKey, inputs: Range<usize>) -> Self {
-        // Gauss over GF(2): row n, if there is one, has bit n as its highest.
+        // Gaussian elimination over GF(2). If row n exists, its highest bit is bit n.
         let mut rows = [0; ENTRIES.ilog2() as usize];
         for input in inputs {
             let mut row = key.window(input) % ENTRIES as u32;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rank_says_how_many_entries_are_reached() {
+    fn the_rank_gives_the_number_of_reached_entries() {
         let mut sparse = RssKey([0; 40]);
         [95, 97, 99].into_iter().for_each(|at| sparse.set(at));
         for key in [RssKey::SYMMETRIC, RssKey::MICROSOFT, sparse, RssKey([0; 40]), RssKey([0xff; 40])] {

@@ -1,4 +1,4 @@
-//! What the owner of a connection depends on.
+//! The rule of a service: what the owner of its connections depends on.
 
 use core::net::Ipv4Addr;
 
@@ -6,22 +6,22 @@ use crate::steer::Entry;
 
 /// Which packets of clients must share a worker.
 ///
-/// Ordered by coarseness with [`Self::united`]: whatever shares a worker by the finer one shares it
-/// by the coarser one too.
+/// [`Self::united`] gives the coarser one: packets that share a worker by the finer one share it by
+/// the coarser one too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerBy {
-    /// Those of one client address and port: a connection.
+    /// Packets of one client address and port: a connection.
     Tuple,
-    /// Those of all clients that have the same bits of this netmask: a worker has all of them and so
-    /// their persistence template. 255.255.255.255 is one client.
+    /// Packets of all clients whose addresses are equal in the bits of this netmask. So one worker
+    /// has all of these clients and their persistence template. 255.255.255.255 is one client.
     Client(Ipv4Addr),
 }
 
 impl OwnerBy {
-    /// Of each client address by itself.
+    /// Packets of one client address.
     pub const CLIENT: Self = Self::Client(Ipv4Addr::BROADCAST);
 
-    /// The finest that is as coarse as both.
+    /// The finest one that is at least as coarse as both.
     #[must_use]
     pub const fn united(self, other: Self) -> Self {
         match (self, other) {
@@ -38,13 +38,13 @@ impl OwnerBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub(super) by: OwnerBy,
-    /// Moves the clients of a service to other entries. It is what VIP and port add to a request's
-    /// hash, so that requests need no correction.
+    /// Moves the clients of a service to other entries, by the contribution of VIP and port to a
+    /// request's hash. So requests need no correction.
     pub(super) anchor: Entry,
 }
 
 impl Rule {
-    /// What the owner depends on.
+    /// The packets that must share a worker.
     pub const fn by(self) -> OwnerBy {
         self.by
     }

@@ -1,11 +1,11 @@
-//! Who owns a packet.
+//! The owner of a packet.
 //!
-//! Only the client decides: what the client's address and port add to the hash chooses the entry,
-//! moved by a constant of the service ([`Rule`]). Both directions of a connection name the client,
-//! so both lead to the same entry.
+//! Only the client decides. The contribution of its address and port to the hash chooses the entry,
+//! and a constant of the service ([`Rule`]) moves it. Packets in both directions of a connection
+//! have the client's address and port, so both lead to the same entry.
 //!
-//! FULLNAT's replies do not name the client. For these the whole reply chooses the entry, and the
-//! local port is chosen so that it is an entry of the owner ([`crate::steer::LocalPorts`]).
+//! FULLNAT's replies do not have the client's address. For these the whole reply chooses the entry.
+//! The local port is chosen so that the entry is one of the owner's ([`crate::steer::LocalPorts`]).
 
 use core::net::Ipv4Addr;
 use core::net::SocketAddrV4;
@@ -20,29 +20,29 @@ use crate::steer::Table;
 use crate::steer::Toeplitz;
 use crate::steer::WorkerId;
 
-/// The owner of every packet; one for all workers, and it never changes. 25 KB.
+/// Finds the owner of every packet. All workers share it, and it never changes. 25 KB.
 #[derive(Clone, Debug)]
 pub struct Steering {
-    /// Under the key of the clients' side.
+    /// The hash with the key of the clients' side.
     clients: Toeplitz,
-    /// Under the key of the servers' side.
+    /// The hash with the key of the servers' side.
     servers: Toeplitz,
     /// [`KeyPair::is_matched`].
     matched: bool,
-    /// Whether cards hash ports, or else addresses alone.
+    /// Whether cards hash ports too, or only addresses.
     hashes_ports: bool,
     table: Table,
 }
 
 impl Steering {
-    /// Owners by `table` for ports that hash by `keys`: addresses and ports, or addresses alone.
+    /// Owners by `table`, for cards that hash with `keys`: addresses and ports, or only addresses.
     pub fn new(keys: &KeyPair, hashes_ports: bool, table: Table) -> Self {
         let [clients, servers] = [keys.clients, keys.servers].map(|key| Toeplitz::new(&key));
         Self { clients, servers, matched: keys.is_matched(), hashes_ports, table }
     }
 
-    /// The owner of a packet that goes in `direction` of a connection whose service, or whose real
-    /// server, has `rule`. Not for FULLNAT's replies: see [`Self::owner_of_local`].
+    /// The owner of a packet that goes in `direction`. `rule` is the rule of its service or real
+    /// server. For FULLNAT's replies use [`Self::owner_of_local`].
     #[inline]
     pub fn owner(&self, packet: FlowKey, direction: Direction, rule: Rule) -> WorkerId {
         self.table.worker(self.entry(packet, direction, rule))
@@ -70,15 +70,15 @@ impl Steering {
         self.table.worker(Entry::of(self.servers.hash(reply)))
     }
 
-    /// What all but the local port adds to the entry of FULLNAT's replies from `server` to the local
-    /// address `local`, for [`crate::steer::LocalPorts`].
+    /// The contribution of everything except the local port to the entry of FULLNAT's replies from
+    /// `server` to the local address `local`, for [`crate::steer::LocalPorts`].
     #[inline]
     pub fn apart(&self, server: SocketAddrV4, local: Ipv4Addr) -> Entry {
         Entry::of(self.servers.from(server) ^ self.servers.target(local))
     }
 
-    /// The owner of a packet whose hash the card tells, if one of the following two says how far
-    /// its entry is from the owner's. Saves the computation.
+    /// The owner of a packet whose hash the card gives. One of the following two functions gives
+    /// the difference between its entry and the owner's. This saves the computation of a hash.
     #[inline]
     pub fn owner_by_hash(&self, hash: u32, difference: Entry) -> WorkerId {
         self.table.worker(Entry::of(hash).plus(difference))
@@ -105,18 +105,18 @@ impl Steering {
         &self.table
     }
 
-    /// What `service` adds to the entries of its requests.
+    /// The contribution of `service` to the entries of its requests.
     pub(super) fn anchor(&self, service: SocketAddrV4) -> Entry {
         let ports = if self.hashes_ports { self.clients.target_port(service.port()) } else { 0 };
         Entry::of(self.clients.target(*service.ip()) ^ ports)
     }
 
-    /// The finest that the cards can tell apart.
+    /// The finest affinity that the cards can distinguish.
     pub(super) fn finest(&self) -> OwnerBy {
         if self.hashes_ports { OwnerBy::Tuple } else { OwnerBy::CLIENT }
     }
 
-    /// Whether a card hashes exactly what the owner depends on.
+    /// Whether a card hashes exactly the values on which the owner depends.
     fn is_hashed(&self, by: OwnerBy) -> bool {
         by == self.finest()
     }

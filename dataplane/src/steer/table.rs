@@ -1,4 +1,4 @@
-//! Which worker has which connections: our own redirection table.
+//! The director's own redirection table: it says which worker has which connections.
 //!
 //! The low bits of a hash choose one of 512 entries, and the entry names a worker. A card has a
 //! table like it. If the card's table is longer, it is filled with repeats of ours. If it is
@@ -7,9 +7,9 @@
 use core::fmt;
 use std::boxed::Box;
 
-/// Entries of [`Table`].
+/// How many entries a [`Table`] has.
 pub const ENTRIES: usize = 512;
-/// Workers that one director may have.
+/// How many workers one director may have.
 pub const WORKERS: u16 = 64;
 
 /// A worker, counted from 0.
@@ -39,10 +39,10 @@ impl fmt::Display for WorkerId {
 pub struct Entry(u16);
 
 impl Entry {
-    /// The first entry; as a difference, none.
+    /// The first entry. As a difference: no difference.
     pub const ZERO: Self = Self(0);
 
-    /// The entry that a hash leads to: its low nine bits.
+    /// The entry of a hash: its low nine bits.
     #[inline]
     pub const fn of(hash: u32) -> Self {
         Self((hash % ENTRIES as u32) as u16)
@@ -73,9 +73,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// Gives `workers` (1 to [`WORKERS`]; other numbers count as the nearest) equal shares, or one
-    /// entry more. `period`, a power of two, is the length of the shortest table of a card:
-    /// entries that such a card cannot tell apart have one worker.
+    /// Gives `workers` workers equal shares; some get one entry more. `workers` is 1 to
+    /// [`WORKERS`]; other numbers count as the nearest of these. `period` is the length of the
+    /// shortest table of a card, a power of two. Entries that such a card cannot distinguish have
+    /// the same worker.
     pub fn new(workers: u16, period: u16) -> Self {
         let workers = workers.clamp(1, WORKERS);
         let period = period.clamp(1, ENTRIES as u16);
@@ -98,7 +99,7 @@ impl Table {
         self.worker[entry.index()]
     }
 
-    /// The entries that lead to a worker; none for a worker that does not exist.
+    /// The entries that lead to a worker. Empty for a worker that does not exist.
     #[inline]
     pub fn entries(&self, worker: WorkerId) -> &[Entry] {
         match self.starts.get(worker.index()..worker.index() + 2) {
@@ -112,8 +113,8 @@ impl Table {
         self.starts.len() as u16 - 1
     }
 
-    /// What to write into a card's table of `len` entries if the card has `queues` receive queues:
-    /// the queue of each entry. Queue n is worker n's. Entries of workers without a queue are
+    /// The receive queue for each entry of a card's table. The table has `len` entries and the card
+    /// `queues` receive queues. Queue n belongs to worker n. Entries of workers without a queue are
     /// spread over all queues.
     pub fn queues(&self, len: u16, queues: u16) -> impl Iterator<Item = u16> + '_ {
         let queues = queues.max(1);
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_entry_is_one_workers_and_shares_are_equal_but_for_one() {
+    fn every_entry_has_one_worker_and_shares_differ_by_at_most_one() {
         for workers in 1..=WORKERS {
             let table = Table::new(workers, 512);
             let shares: Vec<usize> = (0..workers).map(|n| table.entries(WorkerId(n)).len()).collect();
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_of_any_length_from_the_period_on_agrees_with_the_table() {
+    fn a_card_with_any_table_not_shorter_than_the_period_agrees_with_the_table() {
         for (workers, period) in [(5, 128), (64, 64), (3, 512)] {
             let table = Table::new(workers, period);
             for len in [64_u16, 128, 512, 2048].into_iter().filter(|len| *len >= period) {

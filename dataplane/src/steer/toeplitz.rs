@@ -1,8 +1,8 @@
-//! The Toeplitz hash by tables: what a card computes bit by bit, in a dozen loads.
+//! The Toeplitz hash by tables. It takes a dozen loads; a card computes it bit by bit.
 //!
-//! The hash is linear: the hash of a packet is the XOR of what its bytes add. So there is a table
-//! for each of the twelve bytes that are hashed, and the hash of one address or port alone says
-//! what that address or port adds.
+//! The hash is linear: the hash of a packet is the XOR of the contributions of its bytes. So there
+//! is a table for each of the twelve bytes that are hashed. The contribution of an address or a
+//! port can be computed by itself.
 
 use core::net::Ipv4Addr;
 use core::net::SocketAddrV4;
@@ -11,15 +11,15 @@ use std::boxed::Box;
 use crate::conn::key::FlowKey;
 use crate::steer::RssKey;
 
-/// Where the parts of an IPv4 packet begin in what is hashed.
+/// Where the parts of an IPv4 packet begin in the input of the hash, in bytes.
 const SOURCE: usize = 0;
 const TARGET: usize = 4;
 const SOURCE_PORT: usize = 8;
 const TARGET_PORT: usize = 10;
-/// Bytes that are hashed: two addresses and two ports.
+/// How many bytes are hashed: two addresses and two ports.
 const INPUT: usize = 12;
 
-/// The hash of IPv4 packets under one key: 12 KB.
+/// The hash of IPv4 packets with one key. 12 KB.
 #[derive(Clone)]
 pub struct Toeplitz(Box<[[u32; 256]; INPUT]>);
 
@@ -30,7 +30,7 @@ impl Toeplitz {
         for (place, table) in tables.iter_mut().enumerate() {
             let bits: [u32; 8] = core::array::from_fn(|bit| key.window(8 * place + 7 - bit));
             for value in 1..256_usize {
-                // What the value adds without its lowest bit, and what that bit adds.
+                // The contribution of the value without its lowest set bit, and that of this bit.
                 table[value] = table[value & (value - 1)] ^ bits[value.trailing_zeros() as usize];
             }
         }
@@ -49,43 +49,43 @@ impl Toeplitz {
         self.part(SOURCE, key.wire_addrs())
     }
 
-    /// What a source address adds.
+    /// The contribution of a source address.
     #[inline]
     pub fn source(&self, addr: Ipv4Addr) -> u32 {
         self.part(SOURCE, addr.octets())
     }
 
-    /// What a source port (host order) adds.
+    /// The contribution of a source port (host byte order).
     #[inline]
     pub fn source_port(&self, port: u16) -> u32 {
         self.part(SOURCE_PORT, port.to_be_bytes())
     }
 
-    /// What a destination address adds.
+    /// The contribution of a destination address.
     #[inline]
     pub fn target(&self, addr: Ipv4Addr) -> u32 {
         self.part(TARGET, addr.octets())
     }
 
-    /// What a destination port (host order) adds.
+    /// The contribution of a destination port (host byte order).
     #[inline]
     pub fn target_port(&self, port: u16) -> u32 {
         self.part(TARGET_PORT, port.to_be_bytes())
     }
 
-    /// What the sender adds, address and port.
+    /// The contribution of the sender: its address and port.
     #[inline]
     pub fn from(&self, end: SocketAddrV4) -> u32 {
         self.source(*end.ip()) ^ self.source_port(end.port())
     }
 
-    /// What the receiver adds, address and port.
+    /// The contribution of the receiver: its address and port.
     #[inline]
     pub fn to(&self, end: SocketAddrV4) -> u32 {
         self.target(*end.ip()) ^ self.target_port(end.port())
     }
 
-    /// What `bytes` add from `place` on. All places are constants, so no bound is checked.
+    /// The contribution of `bytes` at `place`. All places are constants, so no bound is checked.
     #[inline(always)]
     fn part<const N: usize>(&self, place: usize, bytes: [u8; N]) -> u32 {
         let mut hash = 0;
@@ -120,7 +120,7 @@ mod tests {
 
     /// The table for IPv4 in Microsoft's "Verifying the RSS Hash Calculation".
     #[test]
-    fn the_tables_give_what_microsoft_publishes() {
+    fn the_tables_give_the_hashes_that_microsoft_publishes() {
         let rows = [
             (end([66, 9, 149, 187], 2794), end([161, 142, 100, 80], 1766), 0x323e_8fc2, 0x51cc_c178),
             (end([199, 92, 111, 2], 14230), end([65, 69, 140, 83], 4739), 0xd718_262a, 0xc626_b0ea),
@@ -134,10 +134,10 @@ mod tests {
         }
     }
 
-    /// What `rte_softrss` of DPDK 22.11 gives: under the symmetric key, then under a pair of keys for
+    /// Results of `rte_softrss` of DPDK 22.11: with the symmetric key, then with a pair of keys for
     /// the two sides of a director.
     #[test]
-    fn the_tables_give_what_dpdk_computes() {
+    fn the_tables_give_the_hashes_that_dpdk_computes() {
         let key_of = |bytes: &[(usize, u8)]| {
             let mut key = RssKey([0; 40]);
             bytes.iter().for_each(|(at, byte)| key.0[*at] = *byte);
@@ -174,7 +174,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn the_tables_give_what_the_definition_gives(
+        fn the_tables_agree_with_the_definition_of_the_hash(
             own in any::<[u8; 40]>(),
             addrs in any::<[u8; 8]>(),
             ports in any::<[u8; 4]>(),

@@ -1,4 +1,5 @@
-//! Who owns a connection: all of its packets lead to one worker, whatever the ports hash by.
+//! The owner of a connection: all of its packets lead to one worker, whatever keys the ports hash
+//! with.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
@@ -68,7 +69,7 @@ fn rule(steering: &Steering, vip: SocketAddrV4, persistence: Option<Ipv4Addr>, r
     groups.service(0).unwrap()
 }
 
-/// What a card hashes, under `key`, by the definition.
+/// The hash of a card with `key`, computed by the definition.
 fn hash(key: &RssKey, hashes_ports: bool, packet: FlowKey) -> u32 {
     let input = [&packet.wire_addrs()[..], &packet.wire_ports()[..]].concat();
     key.hash(if hashes_ports { &input } else { &input[..8] })
@@ -89,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn fullnats_replies_come_to_the_owner_by_the_choice_of_the_local_port(
+    fn the_choice_of_the_local_port_brings_fullnats_replies_to_the_owner(
         (keys, _, steering) in steering(),
         client in end(), vip in end(), rs in end(), lip in any::<u32>(), nth: u32, netmask in netmask(),
     ) {
