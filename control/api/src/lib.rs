@@ -22,7 +22,7 @@ pub mod words;
 pub use client::{Ask, Client, ClientError, pages};
 pub use frame::{MAX_REQUEST, MAX_RESPONSE};
 pub use gate::{Gate, Serve};
-pub use list::{Observed, PAGE, page};
+pub use list::{Observed, PAGE, page, tunables};
 pub use message::{
     ConnectionQuery, Difference, Envelope, ListQuery, Request, Response, TunableView, VERSION, Wanted,
 };

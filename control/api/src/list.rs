@@ -2,9 +2,9 @@
 
 use sched::DestId;
 
-use super::message::{ListQuery, Response};
+use super::message::{ListQuery, Response, TunableView};
 use super::view::{DestView, Load, LocalAddressView, ServiceView, Traffic};
-use model::{Destination, Model, ModelError, Service, ServiceSlot};
+use model::{Destination, Model, ModelError, Service, ServiceSlot, Tunable};
 
 /// What is known of services and destinations besides the rules.
 pub trait Observed {
@@ -83,6 +83,16 @@ fn view(model: &Model, observed: &dyn Observed, id: ServiceSlot, service: &Servi
         destinations: model.destinations(service).map(destination).collect(),
         local_addresses: service.local_addresses.iter().map(local_address).collect(),
     }
+}
+
+/// All tunables of the model.
+pub fn tunables(model: &Model) -> Vec<TunableView> {
+    let view = |(tunable, value): (&Tunable, String)| TunableView {
+        name: tunable.name.to_owned(),
+        value,
+        built: tunable.is_built(),
+    };
+    model.tunables().iter().map(view).collect()
 }
 
 /// About how many services and destinations make a page.

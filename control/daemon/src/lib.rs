@@ -225,7 +225,10 @@ impl Daemon {
         let mirror = Mirror::start().map_err(runtime)?;
         let links = PortLinks::new(&config.ports, &devices.ports, &taps).map_err(runtime)?;
         let (mut director, mut ends) = Director::new(
-            ModelOptions::served(config.max_destinations, config.mh_size),
+            ModelOptions {
+                memory_pages: memory::pages(),
+                ..ModelOptions::served(config.max_destinations, config.mh_size)
+            },
             port_paths(&config, &devices),
             1,
         );

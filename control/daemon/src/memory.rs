@@ -115,6 +115,11 @@ fn rooms(root: &Path) -> Vec<Allowance> {
     machine(root).into_iter().chain(groups).collect()
 }
 
+/// The machine's memory in pages of 4 kB; 0 if it is not known.
+pub(super) fn pages() -> u64 {
+    machine(Path::new("/")).map_or(0, |machine| machine.total_mb << 8)
+}
+
 fn machine(root: &Path) -> Option<Allowance> {
     let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let mb = |key: &str| {

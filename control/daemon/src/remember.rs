@@ -90,9 +90,12 @@ impl Daemon {
         }
     }
 
-    /// Loads the rules of the configuration: all of them or none.
+    /// Loads the rules and tunables of the configuration: all of them or none.
     fn load(&mut self, rules: &[Rule]) -> Result<(), DaemonError> {
-        let Err(refused) = self.change(rules.iter().map(|rule| rule.change.clone()).collect()) else {
+        let tunables = self.config.tunables.clone();
+        let tunables = tunables.into_iter().map(|(name, value)| Change::SetTunable(name, value));
+        let changes = rules.iter().map(|rule| rule.change.clone()).chain(tunables);
+        let Err(refused) = self.change(changes.collect()) else {
             return Ok(());
         };
         let path = self.config.rules.clone().unwrap_or_default();
@@ -131,14 +134,15 @@ impl Daemon {
             file.display(),
             all - refused.len()
         );
-        let keys = [("rules", &self.config.rules), ("marks", &self.config.marks)];
+        let Config { rules, marks, tunables, .. } = &self.config;
+        let keys =
+            [("rules", rules.is_some()), ("marks", marks.is_some()), ("[sysctl]", !tunables.is_empty())];
         let unread: Vec<_> =
-            keys.iter().filter(|(_, path)| path.is_some()).map(|(key, _)| format!("`{key}`")).collect();
+            keys.iter().filter(|(_, there)| *there).map(|(key, _)| format!("`{key}`")).collect();
         if !unread.is_empty() {
-            tracing::info!(
-                "{} of the configuration was not loaded, because there is a state",
-                unread.join(" and ")
-            );
+            let were = if unread.len() == 1 { "was" } else { "were" };
+            let unread = unread.join(" and ");
+            tracing::info!("{unread} of the configuration {were} not loaded, because there is a state");
         }
     }
 

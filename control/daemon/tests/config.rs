@@ -74,6 +74,12 @@ fn all_that_may_be_said_is_understood() {
         rules = "rules.ipvs"
         marks = "marks.rules"
 
+        state_dir = "state"
+
+        [sysctl]
+        conn_reuse_mode = 0
+        "net.ipv4.vs.sync_threshold" = "4 60"
+
         [[port]]
         name = "wan"
         device = "0000:03:00.0"
@@ -95,6 +101,9 @@ fn all_that_may_be_said_is_understood() {
     assert_eq!(config.mh_size.slots(), 65_521);
     assert_eq!(config.rules, Some(dir.path().join("rules.ipvs")));
     assert_eq!(config.marks, Some(dir.path().join("marks.rules")));
+    assert_eq!(config.state_dir, Some(dir.path().join("state")));
+    let tunables = [("conn_reuse_mode", "0"), ("sync_threshold", "4 60")];
+    assert_eq!(config.tunables, tunables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(config.ports[0].addresses.len(), 3);
     assert_eq!(config.ports[0].routes.len(), 6);
     assert_eq!(config.ports[0].routes[2].to_string(), "10.0.0.0/8 via 100.64.0.1");

@@ -3,9 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use api::{
-    ConnectionFilter, ConnectionRow, Difference, Request, Response, Totals, TunableView, Wanted, page,
-};
+use api::{ConnectionFilter, ConnectionRow, Difference, Request, Response, Totals, Wanted, page, tunables};
 use dataplane::conn::entry::Flags;
 use dataplane::conn::tcp::TcpState;
 use dataplane::conn::track::ASSURED;
@@ -14,7 +12,6 @@ use dataplane::time::Ticks;
 use dataplane::worker::report::ConnView;
 use model::{
     Applied, BatchError, Change, ForwardingMethod, MarkBatchError, Model, ModelError, Protocol, ServiceKey,
-    Tunable,
 };
 use sched::DestId;
 
@@ -187,15 +184,6 @@ fn difference(director: &Director, wanted: &Wanted) -> Result<Difference, Refusa
         None => Vec::new(),
     };
     Ok(Difference { rules: own.changes_to(&model), marks, advice: Vec::new() })
-}
-
-fn tunables(model: &Model) -> Vec<TunableView> {
-    let view = |(tunable, value): (&Tunable, String)| TunableView {
-        name: tunable.name.to_owned(),
-        value,
-        built: tunable.is_built(),
-    };
-    model.tunables().iter().map(view).collect()
 }
 
 /// Gives slots of deleted destinations back early when new destinations need them. A slot is given

@@ -3,7 +3,7 @@
 //!
 //! [`ipvs`] is the `ipvsadm` command line, [`mark`] the verb of firewall marks. Both turn words
 //! into requests, and answers into text. The connection to the daemon is a parameter. [`saved`] reads
-//! files with everything. [`wire`] turns the bytes that programs send to Linux IPVS into requests, and answers into the bytes that Linux
+//! files with everything. [`sysctl`] is the verb of the tunables. [`wire`] turns the bytes that programs send to Linux IPVS into requests, and answers into the bytes that Linux
 //! would send.
 
 #![forbid(unsafe_code)]
@@ -11,4 +11,5 @@
 pub mod ipvs;
 pub mod mark;
 pub mod saved;
+pub mod sysctl;
 pub mod wire;

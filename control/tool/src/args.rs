@@ -37,6 +37,13 @@ pub(super) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// The tunables net.ipv4.vs.*, with the options of sysctl: see `vipline sysctl -h`
+    #[command(disable_help_flag = true)]
+    Sysctl {
+        /// The same as for sysctl
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Checks a configuration (.toml) with its files, or a file of ipvsadm rules; changes nothing
     Check {
         /// The file

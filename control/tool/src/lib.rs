@@ -37,6 +37,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     if let Some((dir, rest)) = args::behind("mark", &words) {
         return mark(rest, &runtime_dir(dir.map(PathBuf::from)));
     }
+    if let Some((dir, rest)) = args::behind("sysctl", &words) {
+        return sysctl(rest, &runtime_dir(dir.map(PathBuf::from)));
+    }
     if let Some((dir, rest)) = args::behind("ipvsadm", &words) {
         return ipvsadm(Invocation::Ipvsadm, "vipline ipvsadm", rest, &runtime_dir(dir.map(PathBuf::from)));
     }
@@ -49,7 +52,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     };
     let dir = runtime_dir(args.runtime_dir);
     let done = match args.verb {
-        Verb::Ipvsadm { .. } | Verb::Mark { .. } => Ok(()),
+        Verb::Ipvsadm { .. } | Verb::Mark { .. } | Verb::Sysctl { .. } => Ok(()),
         Verb::Check { file } => check(&file),
         Verb::Apply { file, dry_run } => apply::apply(&dir, &file, dry_run),
         Verb::Status { json } => status(&dir, json),
@@ -79,6 +82,10 @@ fn ipvsadm(invocation: Invocation, program: &str, args: &[String], dir: &Path) -
 
 fn mark(words: &[String], dir: &Path) -> u8 {
     with_console("vipline mark", |console| lvs::mark::run(words, console, || Client::connect(dir)))
+}
+
+fn sysctl(words: &[String], dir: &Path) -> u8 {
+    with_console("vipline sysctl", |console| lvs::sysctl::run(words, console, || Client::connect(dir)))
 }
 
 /// Runs a command with the streams of this process.

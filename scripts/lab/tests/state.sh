@@ -11,6 +11,7 @@ saved() {
     vipline ipvsadm -Ln --thresholds | awk '{ print $1, $2, $3, $4 }'
     vipline ipvsadm -L --timeout
     vipline mark save
+    vipline sysctl -a
 }
 kept() { grep -q "$1" "$STATE" 2>/dev/null; }
 log_has() { grep -q "$1" "$LAB_DIR/log/viplined"; }
@@ -23,13 +24,15 @@ rule -A -f 7 -s wlc -p 60
 rule -a -f 7 -r "$(rip 1):8080" -m -x 100 -y 50
 rule --set 800 90 200
 vipline mark -A PREROUTING -d "$VIP" -p tcp --dport 81 -j MARK --set-mark 7
+vipline sysctl -w net.ipv4.vs.sloppy_tcp=1 net.ipv4.vs.sync_threshold="4 60" >/dev/null 2>&1
+expect "a tunable is set" "net.ipv4.vs.sloppy_tcp = 1" "$(vipline sysctl net.ipv4.vs.sloppy_tcp)"
 before=$(saved)
-expect_true "a change is written soon" "the mark rule in the state" "none" wait_until 5 kept '"mark":'
+expect_true "a change is written soon" "the tunable in the state" "none" wait_until 5 kept 'sync_threshold'
 expect "modes of the directory and the state" "700 600" "$(stat -c %a "$LAB_DIR/state" "$STATE" | xargs)"
 
 director_end KILL
 director_again
-expect "after kill -9: rules, thresholds, timeouts and mark rules are the same" "$before" "$(saved)"
+expect "after kill -9: rules, thresholds, timeouts, mark rules and tunables are the same" "$before" "$(saved)"
 expect "after kill -9: 20 requests answered" 20 "$(http_requests 20 2>/dev/null | grep -c '^rs')"
 
 vipline ipvsadm -e -t "$VIP:80" -r "$(rip 1):8080" -m -w 77
@@ -96,10 +99,12 @@ broken=$(sha256sum <"$STATE")
 : >"$LAB_DIR/log/viplined"
 printf -- '-A -t %s:8080 -s rr\n' "$VIP" >"$LAB_DIR/rules.ipvs"
 sed -i '1i rules = "rules.ipvs"' "$LAB_DIR/vipline.toml"
+printf '[sysctl]\npmtu_disc = 0\n' >>"$LAB_DIR/vipline.toml"
 director_again
 expect "a broken state: one line in the log" 1 "$(grep -c "the state $STATE is broken (the checksum is wrong): it is state.1 now" "$LAB_DIR/log/viplined")"
 expect "a broken state is set aside as it was" "$broken" "$(sha256sum <"$STATE.1")"
 expect "a broken state: the rules of the configuration" "-A -t $VIP:8080 -s rr" "$(vipline ipvsadm -Sn)"
+expect "a broken state: the tunables of the configuration" 0 "$(vipline sysctl -n pmtu_disc)"
 
 # --- the configuration's rules count until there is a state --------------------------------------------------------
 director_end KILL
@@ -113,7 +118,7 @@ director_again
 expect "with a state, the rules file does not count" "-A -t $VIP:8081 -s rr -A -t $VIP:8082 -s rr" "$(vipline ipvsadm -Sn | xargs)"
 # shellcheck disable=SC2016 # the log has these quotes
 expect_true "with a state, the log says so" "a line about rules" "none" \
-    log_has '`rules` of the configuration was not loaded, because there is a state'
+    log_has '`rules` and `\[sysctl\]` of the configuration were not loaded, because there is a state'
 
 # --- the disk is full, and then it is not ----------------------------------------------------------------------------
 director_end TERM

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use api::{
     ConnectionRow, Job, ListQuery, Load, Observed, Request, Response, RuntimeDir, Server, ServerOptions,
-    Status, Totals, Traffic, page,
+    Status, Totals, Traffic, page, tunables,
 };
 use model::{MarkTable, Model, ModelOptions, ServiceSlot};
 use sched::DestId;
@@ -110,8 +110,9 @@ pub(crate) fn answer(model: &mut Model, world: &World, request: &Request) -> Res
         },
         Request::Totals => Response::Totals(Totals { table_size: 4096, ..Totals::default() }),
         Request::Status => Response::Status(Box::new(Status { serving: true, ..Status::default() })),
+        Request::Tunables => Response::Tunables(tunables(model)),
         Request::Traffic => Response::Traffic(Box::default()),
-        Request::Marks | Request::ChangeMarks(_) | Request::Apply(_) | Request::Tunables => {
+        Request::Marks | Request::ChangeMarks(_) | Request::Apply(_) => {
             Response::Failed("no marks here".into())
         }
     }

@@ -10,6 +10,7 @@ use sched::MhSize;
 use toml::Spanned;
 
 use linux::{StaticRoute, affinity};
+use model::Tunable;
 
 use super::device::check_interface;
 use super::error::Source;
@@ -35,6 +36,11 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
         .marks
         .map(|marks| named_file(source, marks, "marks", "`vipline mark save` writes"))
         .transpose()?;
+    let tunables = file
+        .sysctl
+        .into_iter()
+        .map(|(name, value)| tunable(source, &name, &value))
+        .collect::<Result<_, _>>()?;
     let state_dir = file.state_dir.map(|dir| state_dir(source, &dir)).transpose()?;
     if file.port.is_empty() {
         return Err(source.error(
@@ -60,6 +66,7 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
         rules,
         marks,
         state_dir,
+        tunables,
         ports,
     })
 }
@@ -204,6 +211,30 @@ fn named_file(
             ),
         )),
     }
+}
+
+/// One line of `[sysctl]`.
+fn tunable(
+    source: Source<'_>,
+    name: &str,
+    value: &Spanned<toml::Value>,
+) -> Result<(String, String), ConfigError> {
+    let short = name.strip_prefix("net.ipv4.vs.").unwrap_or(name);
+    let Some(tunable) = Tunable::find(short) else {
+        let why = format!(
+            "`{name}` is no tunable; expected one that `vipline sysctl -a` lists, without `net.ipv4.vs.`"
+        );
+        return Err(source.error(value.span(), why));
+    };
+    let text = match value.get_ref() {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if !tunable.takes(&text) {
+        let why = format!("`{short}` cannot be {}; expected {}", value.get_ref(), tunable.expected());
+        return Err(source.error(value.span(), why));
+    }
+    Ok((short.to_owned(), text))
 }
 
 /// The directory may be missing: the daemon makes it.

@@ -130,6 +130,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("rules", "a string: the path of a file, relative to this one"),
     ("rx_checksum", "\"trust\" or \"verify\""),
     ("state_dir", "a string: the path of a directory, relative to this file"),
+    ("sysctl", "a section [sysctl] with a line NAME = VALUE for each tunable"),
 ];
 
 fn expected(key: &str) -> Option<&'static str> {

@@ -45,6 +45,8 @@ pub struct Config {
     /// Where the state is kept, unless the command line says otherwise; a path like that of
     /// `rules`.
     pub state_dir: Option<PathBuf>,
+    /// Tunables to set, as `rules` are loaded: names without `net.ipv4.vs.`, and values.
+    pub tunables: Vec<(String, String)>,
     /// The ports, in the order of the file. Never empty.
     pub ports: Vec<PortConfig>,
 }

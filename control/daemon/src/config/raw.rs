@@ -1,5 +1,7 @@
 //! The file as it is written: serde's view, each value with the place it stands at.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -20,6 +22,8 @@ pub(super) struct File {
     pub(super) marks: Option<Spanned<String>>,
     pub(super) state_dir: Option<Spanned<String>>,
     pub(super) http: Option<Spanned<toml::Value>>,
+    #[serde(default)]
+    pub(super) sysctl: BTreeMap<String, Spanned<toml::Value>>,
     #[serde(default)]
     pub(super) port: Vec<Port>,
 }

@@ -6,6 +6,7 @@
 mod common;
 mod mark_round_trip;
 mod round_trip;
+mod sysctl;
 mod wire;
 
 /// A file without a `mod` line above is never compiled, so its tests never run.
