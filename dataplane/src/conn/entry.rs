@@ -95,11 +95,12 @@ pub struct Cold {
     pub asked: u32,
 }
 
-/// Bits of a connection. Those that IPVS has too have IPVS's numbers: the low 16 go over the wire in
-/// synchronisation (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`). Those of our own have numbers that
-/// IPVS does not use, or that say nothing of a connection in a table: HASHED (0x0040) is set for each
-/// of them, ONE_PACKET (0x2000) for none. SYNC (0x0020), the sequence numbers' (0x0600) and NO_CPORT
-/// (0x0800) are free.
+/// Bits of a connection. Some are IPVS's and have IPVS's numbers
+/// (`include/uapi/linux/ip_vs.h: IP_VS_CONN_F_*`): IPVS sends the low 16 bits when it synchronises
+/// connections. The others are our own. Their numbers are those that IPVS does not use, or that
+/// have no meaning for a connection in a table: in IPVS each of these has HASHED (0x0040), and none
+/// has ONE_PACKET (0x2000). SYNC (0x0020), the bits for sequence numbers (0x0600) and NO_CPORT
+/// (0x0800) are kept free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Flags(u16);
@@ -107,20 +108,20 @@ pub struct Flags(u16);
 impl Flags {
     /// The forwarding method's bits.
     pub const METHOD: Self = Self(0x0007);
-    /// The reply direction has not been seen (and for DR and TUN is not expected).
+    /// No reply has been seen. With DR and TUN none is expected.
     pub const NOOUTPUT: Self = Self(0x0080);
     /// The connection is counted as inactive.
     pub const INACTIVE: Self = Self(0x0100);
     /// A persistence template.
     pub const TEMPLATE: Self = Self(0x1000);
 
-    /// Our own: how long the real server takes to answer is being measured.
+    /// Our own: the response time of the real server is being measured.
     pub const MEASURED: Self = Self(0x0008);
     /// Our own: it hangs on another connection, the cold line's `control`.
     pub const CONTROLLED: Self = Self(0x0010);
-    /// Our own: the end of this connection concerns more than its destination. The cold line says
-    /// what: connections that hang on it, the one that it hangs on, its local port. Without this bit
-    /// the end does not read the cold line.
+    /// Our own: the end of this connection concerns more than its destination. The cold line names
+    /// the rest: connections that hang on it, the one that it hangs on, its local port. Without
+    /// this bit the end does not read the cold line.
     pub const TIED: Self = Self(0x0040);
     /// Our own: the slot has a second record in the timer wheel, the cold line's `wheel_far`. Like
     /// `wheel_at`, the bit belongs to the slot and outlives the connection in it.
@@ -130,12 +131,12 @@ impl Flags {
     /// Our own: the reply key is not in the index yet. No connection has this bit between two bursts.
     pub const OPENING: Self = Self(0x8000);
 
-    /// All of our own.
+    /// All bits that are our own.
     const OWN: Self = Self(
         Self::MEASURED.0 | Self::CONTROLLED.0 | Self::TIED.0 | Self::FAR.0 | Self::GONE.0 | Self::OPENING.0,
     );
 
-    /// Without our own: to be shown or sent.
+    /// Without the bits that are our own. Only these bits are shown or sent.
     #[must_use]
     pub const fn shared(self) -> Self {
         self.without(Self::OWN)

@@ -10,7 +10,7 @@
 //!   P1  current = new          ----------->  R1  newest = current     (P1 release, R1 acquire)
 //!                                            R2  last use of the old version
 //!   P2  read seen              <-----------  R3  seen = newest.epoch   (R3 release, P2 acquire)
-//!   P3  free what is older than every seen
+//!   P3  free versions that are older than every seen
 //! ```
 //!
 //! * **R2 before R3**: "use the old version" and "report the new epoch" in [`Reader::refresh_with`]

@@ -77,9 +77,9 @@ impl KeyPair {
         full(0..16) && full(32 - 9..32) && full(80 - 9..80)
     }
 
-    /// Whether what a client adds as sender under `clients` is what it adds as receiver under
-    /// `servers`, as far as the table's entry goes. If so, a reply's hash is the request's XOR a
-    /// constant that depends on service and real server alone.
+    /// Whether a client's contribution to the entry is the same as sender with the key `clients`
+    /// and as receiver with the key `servers`. If so, a reply's entry is the request's XOR a
+    /// constant that depends only on service and real server.
     pub fn is_matched(&self) -> bool {
         let (there, back) =
             (|at| Entry::of(self.clients.window(at)), |at| Entry::of(self.servers.window(at)));

@@ -111,7 +111,7 @@ impl Steering {
         Entry::of(self.clients.target(*service.ip()) ^ ports)
     }
 
-    /// The finest affinity that the cards can distinguish.
+    /// The finest [`OwnerBy`] that the cards can distinguish.
     pub(super) fn finest(&self) -> OwnerBy {
         if self.hashes_ports { OwnerBy::Tuple } else { OwnerBy::CLIENT }
     }

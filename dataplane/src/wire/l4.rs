@@ -28,7 +28,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The protocol with this IP protocol number; `None` when its packets are Linux's.
+    /// The protocol with this IP protocol number. `None` if packets of this protocol go to Linux.
     #[inline]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {

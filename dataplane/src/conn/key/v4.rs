@@ -113,8 +113,8 @@ impl FlowKey {
         (self.rest >> 32) as u8
     }
 
-    /// The same as a type. A balanced flow is of TCP if it is not of UDP; a template's flow has the
-    /// protocol of its connections, or 0 for those of a firewall mark.
+    /// The transport protocol. Everything that is not UDP counts as TCP. A template has the
+    /// protocol of its connections, or 0 if its service has a mark.
     #[inline]
     pub const fn transport(self) -> Transport {
         if self.protocol() == l4::TCP { Transport::Tcp } else { Transport::Udp }
