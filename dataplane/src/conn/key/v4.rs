@@ -113,7 +113,7 @@ impl FlowKey {
         (self.rest >> 32) as u8
     }
 
-    /// The transport protocol. Everything that is not UDP counts as TCP. A template has the
+    /// The transport protocol. Everything that is not TCP counts as UDP. A template has the
     /// protocol of its connections, or 0 if its service has a mark.
     #[inline]
     pub const fn transport(self) -> Transport {
