@@ -128,7 +128,8 @@ impl Flags {
     pub const FAR: Self = Self(0x2000);
     /// Our own: the destination was deleted. It is looked up again whenever the rules change.
     pub const GONE: Self = Self(0x4000);
-    /// Our own: the reply key is not in the index yet. No connection has this bit between two bursts.
+    /// Our own: the reply key is not in the index yet. No connection has this bit between two
+    /// bursts.
     pub const OPENING: Self = Self(0x8000);
 
     /// All bits that are our own.

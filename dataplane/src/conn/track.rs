@@ -27,8 +27,8 @@ pub struct Track {
     pub wheel_at: Ticks,
     /// The forwarding method and further bits.
     pub flags: Flags,
-    /// For TCP the number of its state (`conn::tcp::TcpState`). For UDP 1 once a reply was seen. For a
-    /// template 0 or [`ASSURED`].
+    /// For TCP the number of its state (`conn::tcp::TcpState`). For UDP 1 once a reply was seen.
+    /// For a template 0 or [`ASSURED`].
     pub state: u8,
     /// How many request packets were seen; stays at 255.
     pub in_pkts: u8,

@@ -1,9 +1,9 @@
 //! Versions of a value that control replaces while workers look at it.
 //!
-//! Control holds the [`Publisher`], each worker holds a [`Reader`]. A publisher replaces the current
-//! value. A reader moves to the new value between two bursts and reports that it has moved. The
-//! publisher frees an old value when no reader can still look at it. Workers never wait, never run
-//! a destructor and never see half of a change (quiescent-state reclamation).
+//! Control holds the [`Publisher`], each worker holds a [`Reader`]. A publisher replaces the
+//! current value. A reader moves to the new value between two bursts and reports that it has moved.
+//! The publisher frees an old value when no reader can still look at it. Workers never wait, never
+//! run a destructor and never see half of a change (quiescent-state reclamation).
 //!
 //! ```text
 //!   publisher                                reader

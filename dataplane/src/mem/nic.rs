@@ -1,4 +1,5 @@
-//! A network card in memory: how it spreads frames over its receive queues, and what else it can do.
+//! A network card in memory: how it spreads frames over its receive queues, and what else it can
+//! do.
 //!
 //! The model only chooses the queue and holds no frames. Receive queue n belongs to worker n;
 //! frames wait in that worker's [`crate::mem::MemIo`].
