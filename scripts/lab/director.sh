@@ -9,7 +9,7 @@ build() {
     local cargo
     cargo=$(command -v cargo || echo "$HOME/.cargo/bin/cargo")
     # Cargo shows its progress: the first build takes minutes.
-    (cd "$REPO" && "$cargo" build --release --locked --bin viplined --bin vipline) || die "the build failed (above)"
+    (cd "$REPO" && "$cargo" build --release --locked --bin viplined --bin vipline --lib) || die "the build failed (above)"
 }
 
 # Writes the configuration, and forgets the state of the director before. Tests of the state use

@@ -1,5 +1,6 @@
 //! The command line of the verbs that are not from ipvsadm or iptables.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -74,6 +75,12 @@ pub(super) enum Verb {
     Conns(Conns),
     /// Measures the packet path on this machine
     Bench(BenchArgs),
+    /// Runs a program for Linux IPVS (ipvsadm, keepalived) against this director
+    Exec {
+        /// The program and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "PROGRAM")]
+        command: Vec<OsString>,
+    },
 }
 
 /// Which connections to show, and how.

@@ -4,6 +4,7 @@
 
 mod apply;
 mod args;
+mod exec;
 mod print;
 
 use std::ffi::OsString;
@@ -59,6 +60,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Verb::Stats { json } => stats(&dir, json),
         Verb::Conns(wanted) => conns(&dir, &wanted),
         Verb::Bench(args) => bench(&args),
+        Verb::Exec { command } => exec::exec(&command, &dir),
     };
     match done {
         Ok(()) => 0,

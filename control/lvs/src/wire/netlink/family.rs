@@ -1,7 +1,8 @@
 //! The family `IPVS`: its commands, its attributes, and how Linux describes it.
 //!
-//! Linux chooses a family's number when it makes the family; here the number is fixed. A client
-//! first asks for the number by name ([`find`]).
+//! Linux chooses a family's number when it makes the family. Here the number is fixed, and it is
+//! above all that Linux may choose. So a program that speaks to both (`ffi/preload`) never takes a
+//! family of the kernel for this one. A client first asks for the number by name ([`find`]).
 
 use nix::errno::Errno;
 
@@ -11,8 +12,8 @@ use crate::wire::fields;
 
 /// The family `nlctrl`, which describes families.
 pub(super) const CONTROL: u16 = 16;
-/// The family `IPVS`.
-pub const FAMILY: u16 = 28;
+/// The family `IPVS`. Linux's numbers end at 1023 (`GENL_MAX_ID`).
+pub const FAMILY: u16 = 1052;
 /// The version of the family. Nobody checks it.
 pub(super) const VERSION: u8 = 1;
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lvs::wire::netlink::FAMILY;
+
 /// A recorded request with its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
@@ -35,10 +37,10 @@ pub(crate) fn read(file: &str) -> Vec<Exchange> {
                 name = &line[2..];
                 continue;
             }
-            [">", bytes] => Said::Netlink { request: hex(bytes), replies: Vec::new() },
+            [">", bytes] => Said::Netlink { request: renumbered(hex(bytes)), replies: Vec::new() },
             ["<", bytes] => {
                 match &mut exchanges.last_mut().unwrap().said {
-                    Said::Netlink { replies, .. } => replies.push(hex(bytes)),
+                    Said::Netlink { replies, .. } => replies.push(renumbered(hex(bytes))),
                     other => panic!("{file}:{}: a reply to {other:?}", number + 1),
                 }
                 continue;
@@ -60,6 +62,42 @@ pub(crate) fn read(file: &str) -> Vec<Exchange> {
     }
     assert!(!exchanges.is_empty(), "{file} is empty");
     exchanges
+}
+
+/// The number that Linux gave to the family when the recordings were made.
+const LINUX: u16 = 28;
+
+/// The same datagram with Vipline's number of the family: in the headers of messages, in the header
+/// of a request that a refusal or an acknowledgement repeats, and in the attribute of `nlctrl` that
+/// tells it.
+fn renumbered(mut datagram: Vec<u8>) -> Vec<u8> {
+    let put = |datagram: &mut Vec<u8>, at: usize| {
+        if datagram.get(at..at + 2) == Some(&LINUX.to_ne_bytes()) {
+            datagram[at..at + 2].copy_from_slice(&FAMILY.to_ne_bytes());
+        }
+    };
+    let mut at = 0;
+    while let Some(header) = datagram.get(at..at + 16) {
+        let length = u32::from_ne_bytes(header[..4].try_into().unwrap()) as usize;
+        let kind = u16::from_ne_bytes(header[4..6].try_into().unwrap());
+        put(&mut datagram, at + 4);
+        if kind == 2 {
+            put(&mut datagram, at + 24);
+        }
+        let attribute = [6, 0, 1, 0, LINUX as u8, 0, 0, 0];
+        let from = at + 16;
+        if kind == 16 || kind == 2 {
+            let body = datagram.get(from..).unwrap_or_default();
+            if let Some(found) = body.windows(8).position(|window| window == attribute) {
+                put(&mut datagram, from + found + 4);
+            }
+        }
+        if length < 16 {
+            break;
+        }
+        at += length.next_multiple_of(4);
+    }
+    datagram
 }
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {

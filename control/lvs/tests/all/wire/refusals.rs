@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use lvs::wire::errno;
-use lvs::wire::netlink::Explain;
+use lvs::wire::netlink::{Explain, FAMILY};
 use model::{Change, Feature, Invalid, ModelError, ModelOptions, ServiceKey, ServiceSpec, Table};
 use nix::errno::Errno;
 use sched::MhSize;
@@ -126,5 +126,5 @@ fn a_long_dump_comes_in_short_datagrams_and_has_one_end() {
     let messages: Vec<_> = rest.iter().flat_map(|datagram| split(datagram)).collect();
     assert_eq!(messages.len(), 5000);
     assert!(messages.iter().all(|message| u32_at(message, 8) == 7 && u32_at(message, 12) == 4711));
-    assert!(messages.iter().all(|message| message[4..8] == [28, 0, 2, 0]));
+    assert!(messages.iter().all(|message| message[4..6] == FAMILY.to_ne_bytes() && message[6..8] == [2, 0]));
 }
