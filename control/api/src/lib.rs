@@ -24,7 +24,8 @@ pub use frame::{MAX_REQUEST, MAX_RESPONSE};
 pub use gate::{Gate, Serve};
 pub use list::{Observed, PAGE, page, tunables};
 pub use message::{
-    ConnectionQuery, Difference, Envelope, ListQuery, Request, Response, TunableView, VERSION, Wanted,
+    ConnectionQuery, Difference, Envelope, ListQuery, Reloaded, Request, Response, TunableView, VERSION,
+    Wanted,
 };
 pub use report::{
     MemoryStatus, NamedCount, PortStatus, PortTraffic, Status, TrafficReport, WorkerStatus, WorkerTraffic,

@@ -55,6 +55,9 @@ pub enum Request {
     Apply(Wanted),
     /// The tunables. Answered by [`Response::Tunables`].
     Tunables,
+    /// Read the configuration again and take it up: all or nothing. Answered by
+    /// [`Response::Reloaded`] or [`Response::Failed`].
+    Reload,
 }
 
 /// What the rules are to be.
@@ -82,6 +85,15 @@ pub struct Difference {
     pub marks: Vec<MarkChange>,
     /// What is doubtful about the rules as they are now. One line for each doubt.
     pub advice: Vec<String>,
+}
+
+/// A configuration that was taken up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What was changed.
+    pub difference: Difference,
+    /// What takes effect only at the next start. One line for each key.
+    pub restart: Vec<String>,
 }
 
 /// A tunable and its value.
@@ -166,6 +178,8 @@ pub enum Response {
     },
     /// The rules are as wanted, or would be after a dry run; this is the difference.
     Applied(Difference),
+    /// The configuration was taken up.
+    Reloaded(Reloaded),
     /// All tunables, in the order of their names.
     Tunables(Vec<TunableView>),
     /// The request could not be served, for a reason that has nothing to do with the rules: one

@@ -24,6 +24,7 @@ mod notes;
 mod port;
 mod preflight;
 mod privilege;
+mod reload;
 mod remember;
 mod state;
 pub mod survey;
@@ -54,6 +55,7 @@ use self::door::Door;
 use self::links::PortLinks;
 use self::listing::Listing;
 use self::memory::MemoryError;
+use self::reload::Reloader;
 use self::remember::Remembered;
 use self::state::Kept;
 use self::state::keeper::Keeper;
@@ -145,7 +147,11 @@ struct Daemon {
 
 /// Runs the daemon until it is told to stop.
 pub fn run(options: &DaemonOptions) -> Result<(), DaemonError> {
-    let config = Config::load(&options.config).map_err(|error| DaemonError::Usage(error.to_string()))?;
+    let allowed_cpus = affinity::allowed_cpus();
+    let config = Config::load_for(&options.config, &allowed_cpus)
+        .map_err(|error| DaemonError::Usage(error.to_string()))?;
+    options.log.set_level(config.log_level);
+    let mut reloader = Reloader::new(&options.config, allowed_cpus);
     let rules = files::rules_of(&config).map_err(DaemonError::Usage)?;
     let marks = files::marks_of(&config).map_err(DaemonError::Usage)?;
     privilege::check(&config).map_err(runtime)?;
@@ -190,7 +196,7 @@ pub fn run(options: &DaemonOptions) -> Result<(), DaemonError> {
     let ports = counted(daemon.config.ports.len() as u64, "port");
     notify::ready(&format!("serving {ports}"));
     tracing::info!("serving: {ports}, control socket in {}", door.path().display());
-    let ended = daemon.serve(&mut door, &signals);
+    let ended = daemon.serve(&mut door, &signals, &mut reloader, &options.log);
     notify::stopping();
     drop(door);
     let served = daemon.started.elapsed();
@@ -280,7 +286,13 @@ impl Daemon {
 
     /// Answers requests, follows Linux and does chores until the daemon is told to stop. Returns
     /// the signal that said so.
-    fn serve(&mut self, door: &mut Door, signals: &Signals) -> Result<&'static str, DaemonError> {
+    fn serve(
+        &mut self,
+        door: &mut Door,
+        signals: &Signals,
+        reloader: &mut Reloader,
+        log: &Log,
+    ) -> Result<&'static str, DaemonError> {
         let handle = self.mirror.handle();
         let world = handle.subscribe();
         self.follow()?;
@@ -292,6 +304,7 @@ impl Daemon {
         let mut told_netlink = netlink::Told::default();
         let mut listing = Listing::new(std::mem::take(&mut self.readers));
         let answer = |job: Job, status| job.answer(Response::Status(status));
+        let reloaded = reloader.receiver().clone();
         let aside = Aside::start(notes::marked_elsewhere, answer).map_err(runtime)?;
         // This is a moment, not a length of time: pages come in time whatever else there is to do.
         let mut page_due = Instant::now();
@@ -302,6 +315,7 @@ impl Daemon {
                     Ok(job) => match job.request.clone() {
                         Request::Connections(query) => listing.want(job, query),
                         _ if !job.begin() => {}
+                        Request::Reload => reloader.ask(Some(job)),
                         Request::Status if self.director.uses_marks() => {
                             aside.complete(job, Box::new(self.status()));
                         }
@@ -330,9 +344,16 @@ impl Daemon {
                 },
                 recv(signals.receiver()) -> signal => match signal {
                     Ok(Signal::Stop(name)) => return Ok(name),
-                    Ok(Signal::Reload) => tracing::warn!("SIGHUP: reloading is not built; nothing changed"),
+                    Ok(Signal::Reload) => {
+                        tracing::info!("SIGHUP: reading {} again", reloader.path().display());
+                        reloader.ask(None);
+                    }
                     Err(_) => return Err(runtime("the signal thread has ended")),
                 },
+                recv(reloaded) -> outcome => {
+                    let ended = || Err("the thread vl-reload has ended".to_owned());
+                    self.reload(outcome.unwrap_or_else(|_| ended()), reloader, log);
+                }
                 recv(estimate) -> _ => {
                     self.collector.collect(self.director.model());
                     self.collector.tick();

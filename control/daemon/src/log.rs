@@ -9,11 +9,12 @@
 //! mix.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{self, Pid};
-use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::LogLevel;
 
 /// The longest line that is written in one piece (`limits.h`, `pipe(7)`).
 pub const PIPE_BUF: usize = 4096;
@@ -47,7 +55,6 @@ pub fn lost() -> u64 {
 #[derive(Clone, Debug)]
 pub struct Log(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     /// The end that is written to. Writing never waits: a full pipe is an error.
     enter: OwnedFd,
@@ -58,6 +65,14 @@ struct Shared {
     busy: AtomicBool,
     /// The thread's id; 0 before the thread runs.
     thread: AtomicI32,
+    /// Sets the level, once the log is installed.
+    set_level: OnceLock<Box<dyn Fn(Level) + Send + Sync>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("stderr", &self.stderr).finish_non_exhaustive()
+    }
 }
 
 impl Log {
@@ -72,7 +87,7 @@ impl Log {
         let _ = fcntl(&enter, FcntlArg::F_SETPIPE_SZ(ROOM));
         unistd::dup2_stderr(&enter)?;
         let (busy, thread) = (AtomicBool::new(false), AtomicI32::new(0));
-        let log = Self(Arc::new(Shared { enter, leave, stderr, busy, thread }));
+        let log = Self(Arc::new(Shared { enter, leave, stderr, busy, thread, set_level: OnceLock::new() }));
         // The thread that carries the log may be stuck, so it must not get any signals.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let shared = Arc::clone(&log.0);
@@ -82,11 +97,12 @@ impl Log {
         Ok(log)
     }
 
-    /// Takes the lines that the program logs through `tracing`, and the message of a panic.
-    pub fn install(&self, level: Level) {
+    /// Takes the lines that the program logs through `tracing`, and the message of a panic. The log
+    /// never has fewer lines than `least` says, if it says something.
+    pub fn install(&self, least: Option<Level>) {
         let writer = self.clone();
         let log = tracing_subscriber::fmt()
-            .with_max_level(level)
+            .with_max_level(Level::TRACE)
             .with_target(false)
             .with_ansi(self.0.stderr.is_terminal())
             // Otherwise a line that cannot be written is told on stderr by a macro, which panics
@@ -95,9 +111,9 @@ impl Log {
             .with_writer(move || writer.clone());
         // The journal stamps the time itself.
         if self.is_journal() {
-            log.without_time().init()
+            self.begin(log.without_time().finish(), least);
         } else {
-            log.init()
+            self.begin(log.finish(), least);
         }
         let log = self.clone();
         std::panic::set_hook(Box::new(move |info| {
@@ -110,6 +126,35 @@ impl Log {
             }
             log.flush();
         }));
+    }
+
+    fn begin<S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static>(
+        &self,
+        subscriber: S,
+        least: Option<Level>,
+    ) {
+        let first = LevelFilter::from_level(least.unwrap_or(Level::INFO));
+        let (filter, handle) = reload::Layer::new(first);
+        subscriber.with(filter).init();
+        let set = move |level: Level| {
+            let level = least.map_or(level, |least| least.max(level));
+            // This fails only if the log has ended.
+            let _ = handle.modify(|filter| *filter = LevelFilter::from_level(level));
+        };
+        let _ = self.0.set_level.set(Box::new(set));
+    }
+
+    /// Sets which lines the log takes from now on.
+    pub fn set_level(&self, level: LogLevel) {
+        if let Some(set) = self.0.set_level.get() {
+            set(match level {
+                LogLevel::Error => Level::ERROR,
+                LogLevel::Warn => Level::WARN,
+                LogLevel::Info => Level::INFO,
+                LogLevel::Debug => Level::DEBUG,
+                LogLevel::Trace => Level::TRACE,
+            });
+        }
     }
 
     /// Writes a text as it is, without a time stamp.

@@ -31,7 +31,7 @@ fn main() {
 /// Logs this number of lines, and ends in a panic.
 fn panics(lines: u32) {
     let log = Log::start().unwrap();
-    log.install(tracing::Level::INFO);
+    log.install(None);
     for line in 0..lines {
         tracing::warn!("line {line}");
     }

@@ -59,7 +59,9 @@ pub fn answer(
         Request::ChangeMarks(changes) => Response::from_marks(director.change_marks(changes)),
         Request::Apply(wanted) => apply(director, collector, &wanted),
         Request::Tunables => Response::Tunables(tunables(director.model())),
-        Request::Connections(_) | Request::Status | Request::Traffic => return Err(Box::new(request)),
+        Request::Connections(_) | Request::Reload | Request::Status | Request::Traffic => {
+            return Err(Box::new(request));
+        }
     })
 }
 

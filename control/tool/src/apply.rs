@@ -1,10 +1,10 @@
-//! `vipline apply`: brings the rules to those of a file, all or nothing.
+//! `vipline apply` and `vipline reload`: bring the rules to those of a file, all or nothing.
 
 use std::path::Path;
 
 use super::{Failure, odd, say};
 use api::words::counted;
-use api::{Client, Difference, Request, Response, Wanted};
+use api::{Client, Difference, Reloaded, Request, Response, Wanted};
 use lvs::ipvs::{self, Numeric, System, format};
 use lvs::mark;
 use lvs::saved::{self, Place, Saved, SavedError};
@@ -52,6 +52,21 @@ pub(super) fn apply(dir: &Path, file: &Path, dry_run: bool) -> Result<(), Failur
     }
 }
 
+/// Has the daemon read its configuration again.
+pub(super) fn reload(dir: &Path) -> Result<(), Failure> {
+    match Client::connect(dir)?.call(&Request::Reload)? {
+        Response::Reloaded(Reloaded { difference, restart }) => {
+            say(&describe(&difference));
+            let made = (difference.rules.len() + difference.marks.len()) as u64;
+            say(&format!("{} made\n", counted(made, "change")));
+            restart.iter().for_each(|line| say(&format!("{line}\n")));
+            difference.advice.iter().for_each(|line| super::complain(&format!("note: {line}")));
+            Ok(())
+        }
+        other => Err(odd(&other)),
+    }
+}
+
 fn wanted(saved: &Saved, dry_run: bool) -> Wanted {
     Wanted {
         replace: saved.has_services,
@@ -62,7 +77,7 @@ fn wanted(saved: &Saved, dry_run: bool) -> Wanted {
 }
 
 /// The changes as the commands that would make them, one a line.
-pub(super) fn describe(difference: &Difference) -> String {
+fn describe(difference: &Difference) -> String {
     let rules = difference.rules.iter().map(|change| format::change(change, &Numeric));
     let marks = difference.marks.iter().map(|change| {
         let words = match change {

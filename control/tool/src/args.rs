@@ -59,6 +59,9 @@ pub(super) enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Has the daemon read its configuration again: rules, marks, tunables and log level take effect;
+    /// prints what was changed, and what needs a restart
+    Reload,
     /// Ports, workers and memory; exits 3 when no daemon answers
     Status {
         /// As JSON

@@ -56,6 +56,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Verb::Ipvsadm { .. } | Verb::Mark { .. } | Verb::Sysctl { .. } => Ok(()),
         Verb::Check { file } => check(&file),
         Verb::Apply { file, dry_run } => apply::apply(&dir, &file, dry_run),
+        Verb::Reload => apply::reload(&dir),
         Verb::Status { json } => status(&dir, json),
         Verb::Stats { json } => stats(&dir, json),
         Verb::Conns(wanted) => conns(&dir, &wanted),

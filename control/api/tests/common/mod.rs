@@ -112,7 +112,7 @@ pub(crate) fn answer(model: &mut Model, world: &World, request: &Request) -> Res
         Request::Status => Response::Status(Box::new(Status { serving: true, ..Status::default() })),
         Request::Tunables => Response::Tunables(tunables(model)),
         Request::Traffic => Response::Traffic(Box::default()),
-        Request::Marks | Request::ChangeMarks(_) | Request::Apply(_) => {
+        Request::Marks | Request::ChangeMarks(_) | Request::Apply(_) | Request::Reload => {
             Response::Failed("no marks here".into())
         }
     }

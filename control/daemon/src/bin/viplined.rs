@@ -24,7 +24,7 @@ struct Args {
     /// /var/lib/vipline]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Say more; twice for everything.
+    /// Log more than log_level of the configuration says; twice for everything
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -32,9 +32,9 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let level = match args.verbose {
-        0 => tracing::Level::INFO,
-        1 => tracing::Level::DEBUG,
-        _ => tracing::Level::TRACE,
+        0 => None,
+        1 => Some(tracing::Level::DEBUG),
+        _ => Some(tracing::Level::TRACE),
     };
     let log = match Log::start() {
         Ok(log) => log,

@@ -66,6 +66,7 @@ pub(super) fn config(source: Source<'_>, allowed_cpus: &[usize]) -> Result<Confi
         rules,
         marks,
         state_dir,
+        log_level: file.log_level,
         tunables,
         ports,
     })

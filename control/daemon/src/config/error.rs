@@ -118,6 +118,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("cpus", "a list of CPU numbers, as in [2]"),
     ("device", "a string such as \"af_xdp:eth0\" or \"0000:03:00.0\""),
     ("host_interface", "a string of at most 15 bytes"),
+    ("log_level", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\""),
     ("marks", "a string: the path of a file, relative to this one"),
     ("max_connections", "a whole number from 1 to 134217728"),
     ("max_destinations", "a whole number from 1 to 16777216"),

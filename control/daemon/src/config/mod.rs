@@ -16,6 +16,7 @@ mod check;
 mod device;
 mod error;
 mod raw;
+mod restart;
 
 pub use device::{Device, DeviceError, EalDevice};
 pub use error::ConfigError;
@@ -45,6 +46,8 @@ pub struct Config {
     /// Where the state is kept, unless the command line says otherwise; a path like that of
     /// `rules`.
     pub state_dir: Option<PathBuf>,
+    /// How much is logged, unless the command line asks for more.
+    pub log_level: LogLevel,
     /// Tunables to set, as `rules` are loaded: names without `net.ipv4.vs.`, and values.
     pub tunables: Vec<(String, String)>,
     /// The ports, in the order of the file. Never empty.
@@ -79,6 +82,23 @@ pub enum Poll {
     Busy,
 }
 
+/// Which lines go to the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// Also what somebody should look at.
+    Warn,
+    /// Also what happens in the normal course.
+    #[default]
+    Info,
+    /// Also details for finding errors.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
 /// What is done about the checksums of received packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,9 +113,14 @@ pub enum RxChecksum {
 impl Config {
     /// Reads and checks `path` for this machine.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_for(path, &affinity::allowed_cpus())
+    }
+
+    /// Reads and checks `path` for a process that may use these CPUs.
+    pub fn load_for(path: &Path, allowed_cpus: &[usize]) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path, &affinity::allowed_cpus())
+        Self::parse(&text, path, allowed_cpus)
     }
 
     /// Checks `text` for a machine with these CPUs. Errors name `path`, and relative paths start

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Poll, RxChecksum};
+use super::{LogLevel, Poll, RxChecksum};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +20,8 @@ pub(super) struct File {
     pub(super) mh_table_index: Option<Spanned<u32>>,
     pub(super) rules: Option<Spanned<String>>,
     pub(super) marks: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) log_level: LogLevel,
     pub(super) state_dir: Option<Spanned<String>>,
     pub(super) http: Option<Spanned<toml::Value>>,
     #[serde(default)]

@@ -77,6 +77,11 @@ impl Keeper {
         self.changed = true;
     }
 
+    /// Whether there is a state that the next start would read.
+    pub(in super::super) const fn is_written(&self) -> bool {
+        self.written || self.changed || self.busy.is_some()
+    }
+
     /// Has a copy made of the state on the disk before it is replaced.
     pub(in super::super) const fn keep_copy(&mut self) {
         self.keep_copy = true;
