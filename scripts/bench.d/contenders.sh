@@ -122,6 +122,7 @@ vipline_at() {
     shift 2
     cat >"$LAB_DIR/vipline.toml" <<TOML
 poll = "busy"
+state_dir = "state"
 cpus = [$far]
 memory_mb = 384
 max_connections = 65536

@@ -35,9 +35,12 @@ impl Daemon {
                     answer::answer(&mut self.director, &mut self.collector, self.max_connections, request)
                         .unwrap_or_else(|request| Response::Failed(format!("nothing answers {request:?}")));
                 self.tell_if_full(&response);
-                if (rules || marks)
-                    && matches!(response, Response::Done | Response::Warned(_) | Response::Applied(_))
-                {
+                let done = match &response {
+                    Response::Done | Response::Warned(_) => true,
+                    Response::Applied(made) => !made.rules.is_empty() || !made.marks.is_empty(),
+                    _ => false,
+                };
+                if (rules || marks) && done {
                     self.keeper.changed();
                 }
                 response

@@ -3,6 +3,8 @@
 
 lab_up nat 3
 director_start
+echo "-C" >"$LAB_DIR/nothing.rules"
+expect "no rules, and none wanted: nothing to change" "$LAB_DIR/nothing.rules: 0 changes made" "$(vipline apply "$LAB_DIR/nothing.rules")"
 write_rules
 
 rules=$LAB_DIR/new.rules
