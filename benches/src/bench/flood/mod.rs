@@ -122,7 +122,7 @@ pub(super) fn run(
     // Half-open connections time out before those that stand do; others stay, and make room.
     let sustained = match args.flood_kind() {
         FloodKind::Syn => with_room + scene.let_time_out(standing)?,
-        _ => scene.displace(),
+        _ => scene.displace().unwrap_or(with_room),
     };
 
     let established = MODERATE / measured.whole.0;
@@ -205,21 +205,25 @@ impl Scene<'_> {
     }
 
     /// The flood again, but never for so long that the director holds it back: cycles that a packet
-    /// takes whose connection takes the place of another.
-    fn displace(&mut self) -> f64 {
+    /// takes whose connection takes the place of another. `None` when most packets make none: with
+    /// FULLNAT, when all local ports are taken, only so many a tick take the place of another.
+    fn displace(&mut self) -> Option<f64> {
         self.pause(FORGOTTEN);
         let mut samples = Samples::default();
         for _ in 0..SAMPLES {
             self.offer().saturate(What::Syn);
             let (begun, taken) = (self.offer().now(), self.offer().accounts().taken[What::Syn]);
+            let made = self.stats.created.get();
             for _ in 0..SHORT {
                 self.poll();
             }
             let packets = self.offer().accounts().taken[What::Syn] - taken;
-            samples.add(self.offer().now() - begun, packets);
+            if self.stats.created.get() - made >= packets / LEAST_GROWTH {
+                samples.add(self.offer().now() - begun, packets);
+            }
             self.pause(0);
         }
-        samples.median().0
+        (samples.len() != 0).then(|| samples.median().0)
     }
 
     /// Silence for so many seconds.
