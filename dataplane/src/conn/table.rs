@@ -107,10 +107,9 @@ impl<K: Key> FlowTable<K> {
         if reply == Some(request) {
             return Err(InsertError::Duplicate);
         }
-        let Some(id) = self.vacant.peek(0) else {
-            let taken = reply.is_some_and(|reply| self.find(reply).is_some());
-            return Err(if taken { InsertError::Duplicate } else { InsertError::Full });
-        };
+        // Whether the reply key is taken is another question: whoever asks for a local port may get
+        // another one, once there is a slot.
+        let id = self.vacant.peek(0).ok_or(InsertError::Full)?;
         if !self.index.enter(home, Slot::new(id, Direction::Request)) {
             return Err(InsertError::Full);
         }

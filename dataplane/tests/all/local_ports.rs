@@ -252,3 +252,21 @@ fn clients_still_get_resets_after_a_finished_connection_gave_its_port() {
     assert_eq!(rig.drops(DropReason::Stray), 0);
     rig.assert_accounted();
 }
+
+/// A full table makes room first; then another port is found for a connection whose port is taken.
+#[test]
+fn a_taken_port_does_not_keep_newcomers_out_of_a_full_table() {
+    let mut rig = Rig::with_capacity(256);
+    leave(&rig, 0, 100);
+    service(&mut rig, TCP, 80, &[11, 12, 13]);
+    for n in 0..256 {
+        assert!(send(&mut rig, n, 80, SYN).is_some(), "{n}");
+    }
+    rig.wait(2);
+    // Of 300 ports 256 are taken, so most newcomers are at a taken one.
+    for n in 1000..1100 {
+        assert!(talk(&mut rig, n, 80).is_some(), "{n}: {}", rig.drops(DropReason::ReplyTaken));
+    }
+    assert_eq!((rig.drops(DropReason::ReplyTaken), rig.connections()), (0, 256));
+    rig.assert_accounted();
+}
