@@ -262,7 +262,7 @@ impl Paths {
                 (self.neighbour(link, sender, mtu), ports.contains(port))
             }
             RouteTarget::Host(ports) => (NextHop::Host, ports.contains(port)),
-            RouteTarget::Own | RouteTarget::Broadcast if input.accept_local => {
+            RouteTarget::Own if input.accept_local => {
                 return Ok(NextHop::Host);
             }
             RouteTarget::Own | RouteTarget::Broadcast => return Err(DropReason::Martian),

@@ -270,9 +270,10 @@ impl Flows {
             || snapshot.services.find(snapshot.marks.mark(key, ingress), key).is_some()
     }
 
-    /// Whether a datagram that would make a connection is held back because of a flood.
+    /// Whether a packet that would make a connection is held back because of a flood: a datagram, or a
+    /// TCP packet without SYN where `sloppy_tcp` lets it make one.
     #[inline]
-    pub(super) fn holds_back_datagram(&mut self) -> bool {
+    pub(super) fn holds_back_at_last(&mut self) -> bool {
         if !self.defence.flooded {
             return false;
         }

@@ -47,6 +47,8 @@ struct Search {
     spare: Option<(Port, ConnId, u32)>,
     /// A port whose connection has been silent for a while.
     silent: Option<(Port, ConnId)>,
+    /// A port whose connection has had little traffic and has been silent.
+    little: Option<(Port, ConnId)>,
 }
 
 impl Flows {
@@ -90,10 +92,10 @@ impl Flows {
         let mut search = Search::default();
         self.look_at(snapshot, (own, reply), &mut search);
         for nth in 0..TRIED + SCANNED {
-            let Search { free, spare, silent } = &search;
+            let Search { free, spare, silent, little } = &search;
             let enough = free.is_some()
                 || nth >= FREE_TRIED && spare.is_some()
-                || nth >= TRIED && silent.is_some() && !some_free;
+                || nth >= TRIED && (silent.is_some() || little.is_some()) && !some_free;
             if enough || nth >= FREE_TRIED && !self.defence.may_try(self.now) {
                 break;
             }
@@ -118,6 +120,11 @@ impl Flows {
                 self.displace(snapshot, other, kept);
                 port
             }
+            Search { little: Some((port, other)), .. } if !some_free => {
+                self.stats.displaced_silent.add(1);
+                self.displace(snapshot, other, kept);
+                port
+            }
             _ => {
                 service.locals.iter().for_each(|local| local.failed(&self.token));
                 return Err(DropReason::NoLocalPort);
@@ -136,6 +143,7 @@ impl Flows {
                     search.spare = Some((port, other, silent));
                 }
                 Worth::Silent(_) if search.silent.is_none() => search.silent = Some((port, other)),
+                Worth::Little(_) if search.little.is_none() => search.little = Some((port, other)),
                 _ => {}
             },
             Some((_, Direction::Request)) => {}

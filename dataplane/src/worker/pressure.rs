@@ -76,6 +76,7 @@ impl Flows {
         let mut silent: Option<(ConnId, u32)> = None;
         let mut little: Option<(ConnId, u32)> = None;
         let most = if self.defence.flooded { MOST_FLOODED } else { MOST };
+        let mut looked = 0;
         for step in 0..most.min(capacity) {
             let enough = step >= NEAR && fresh.is_some()
                 || step >= NEARBY && silent.is_some()
@@ -86,6 +87,7 @@ impl Flows {
             if step % ROW == ROW - 1 {
                 self.defence.leap(capacity);
             }
+            looked = step + 1;
             let id = self.defence.turn_hand(capacity);
             self.table.prefetch_hot(ConnId::new(id.as_u32().saturating_add(AHEAD)));
             match self.worth(snapshot, id, kept) {
@@ -106,6 +108,8 @@ impl Flows {
                 _ => {}
             }
         }
+        // A search that was cut short has not shown that nobody better is near.
+        let little = little.filter(|_| looked >= NOT_FAR.min(capacity));
         let Some((id, _)) = fresh.or(silent).or(little) else { return false };
         self.defence.walk();
         self.stats.displaced_silent.add(u64::from(fresh.is_none()));

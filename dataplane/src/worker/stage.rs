@@ -118,8 +118,10 @@ impl<F: Frame> Stage<F> {
                 continue;
             }
             let known = table.confirm(meta.key, notes.candidates[nth]);
+            // What a connection knows of the way back holds for the rules under which it was judged.
             let back = known.is_some_and(|(id, direction)| {
-                source::came_back(snapshot, table.hot(id), direction, *ingress)
+                let hot = table.hot(id);
+                hot.rules == snapshot.generation && source::came_back(snapshot, hot, direction, *ingress)
             });
             if !back {
                 meta.class = Class::Astray;

@@ -52,8 +52,14 @@ impl Flows {
         let Some(service) = snapshot.services.find(mark, key) else {
             return Outcome::Unknown;
         };
-        if key.transport() == Transport::Udp && self.holds_back_datagram() {
-            return Verdict::Drop(DropReason::UdpFlood).into();
+        // SYNs were held back as they were parsed.
+        let held_back = meta.tcp_flags & flag::SYN == 0 && self.holds_back_at_last();
+        if held_back {
+            return Verdict::Drop(match key.transport() {
+                Transport::Tcp => DropReason::SynFlood,
+                Transport::Udp => DropReason::UdpFlood,
+            })
+            .into();
         }
         let client = match snapshot.paths.admit(key.src(), ingress) {
             Ok(NextHop::Known(adjacency)) => adjacency,

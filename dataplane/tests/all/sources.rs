@@ -70,6 +70,7 @@ fn senders_with_own_or_broadcast_addresses_are_dropped() {
         let input = Input { accept_local: true, ..filter(RpFilter::Off) };
         let mut rig = director(Method::Masquerade, input);
         assert_eq!(syn(&mut rig, WAN, WIP), None, "accept_local");
+        assert_eq!(syn(&mut rig, WAN, a("10.0.0.255")), Some(DropReason::Martian), "accept_local");
     }
 }
 
@@ -138,6 +139,26 @@ fn strict_with_clients_behind(target: RouteTarget) -> Rig {
     ]));
     rig.publish();
     rig
+}
+
+/// The way back of an established connection is asked for again after a change of routes.
+#[test]
+fn a_route_that_moves_makes_the_next_packet_come_by_the_wrong_port() {
+    let mut rig = strict_with_clients_behind(RouteTarget::Gateway(0));
+    for flags in [SYN, ACK] {
+        rig.tcp(5000, 80, flags).one();
+    }
+    rig.master().paths_mut().routes = Arc::new(Routes::new(&[
+        (rip(1), rip(254), RouteTarget::OnLink { port: LAN, mtu: 1500 }),
+        (a("192.168.0.0"), a("192.168.255.255"), RouteTarget::Gateway(50)),
+    ]));
+    rig.master().rejudge();
+    rig.publish();
+    for refused in 1..3 {
+        rig.tcp(5000, 80, ACK).nothing();
+        assert_eq!(rig.drops(DropReason::RpFilter), refused);
+    }
+    rig.assert_accounted();
 }
 
 /// There are two next hops to the same clients. The kernel accepts packets by either port.
