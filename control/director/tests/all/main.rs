@@ -15,6 +15,7 @@ mod network;
 mod paths;
 mod replacement;
 mod response_time;
+mod timeouts;
 mod tunables;
 
 /// A file without a line above would never be compiled, and its tests never be run.
