@@ -11,13 +11,16 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{Gate, Request, Response, RuntimeDir, Serve, SocketKind};
+use api::{Client, Gate, Request, Response, RuntimeDir, Serve, SocketKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use lvs::wire::netlink::{Explain, Pending, Replies, Step, messages, receive};
+use lvs::proc::File;
+use lvs::wire::netlink::{Explain, Message, Pending, Replies, Step, messages, receive};
 use model::{Model, ModelError};
+use nix::errno::Errno;
 
 /// The socket's name in the runtime directory.
 const SOCKET: &str = "ipvs.sock";
@@ -64,7 +67,8 @@ impl NetlinkServer {
     /// Listens in a directory that belongs to this process.
     pub(super) fn bind(dir: &RuntimeDir) -> io::Result<Self> {
         let (sender, jobs) = bounded(CLIENTS);
-        let gate = Gate::open(dir, SOCKET, SocketKind::Datagrams, CLIENTS, Clients(sender))?;
+        let clients = Clients { jobs: sender, dir: dir.path().to_owned() };
+        let gate = Gate::open(dir, SOCKET, SocketKind::Datagrams, CLIENTS, clients)?;
         Ok(Self { gate, jobs })
     }
 
@@ -127,14 +131,18 @@ impl Told {
 }
 
 /// What clients of the socket get.
-struct Clients(Sender<NetlinkJob>);
+struct Clients {
+    jobs: Sender<NetlinkJob>,
+    /// The runtime directory, with the control socket.
+    dir: PathBuf,
+}
 
 impl Serve for Clients {
     const THREAD: &'static str = "ipvs";
 
     fn serve(&self, client: &Arc<UnixStream>) {
         // It ends when the client has gone, does not read, or sends what is too long.
-        let _ = serve(client, &self.0);
+        let _ = serve(client, self);
     }
 
     fn turn_away(&self, _: &UnixStream) {
@@ -142,7 +150,7 @@ impl Serve for Clients {
     }
 }
 
-fn serve(client: &UnixStream, jobs: &Sender<NetlinkJob>) -> io::Result<()> {
+fn serve(client: &UnixStream, clients: &Clients) -> io::Result<()> {
     client.set_write_timeout(Some(PATIENCE))?;
     // With one byte more, a datagram that is too long shows: the kernel cuts it.
     let mut buffer = vec![0; LONGEST + 1];
@@ -155,7 +163,41 @@ fn serve(client: &UnixStream, jobs: &Sender<NetlinkJob>) -> io::Result<()> {
             return Ok(());
         }
         for message in messages(&buffer[..length]) {
-            converse(client, jobs, Asked::Message(message.bytes().to_vec()))?;
+            match message.text_wanted() {
+                Some(wanted) => tell(client, &clients.dir, &message, wanted)?,
+                None => converse(client, &clients.jobs, Asked::Message(message.bytes().to_vec()))?,
+            }
+        }
+    }
+}
+
+/// Sends the text of a file. The thread asks for it on the control socket, as any other client, so
+/// the control loop answers other requests between two pages.
+fn tell(
+    mut client: &UnixStream,
+    dir: &Path,
+    message: &Message<'_>,
+    wanted: Result<File, Errno>,
+) -> io::Result<()> {
+    let file = match wanted {
+        Ok(file) => file,
+        Err(errno) => return client.write_all(&message.text_refused(errno)),
+    };
+    let mut sent = Ok(());
+    let mut send = |text: String| {
+        for datagram in message.text(&text) {
+            if sent.is_ok() {
+                sent = client.write_all(&datagram);
+            }
+        }
+    };
+    let told = Client::connect(dir).and_then(|mut director| file.read(&mut director, &mut send));
+    sent?;
+    match told {
+        Ok(()) => client.write_all(&message.text_end()),
+        Err(error) => {
+            tracing::warn!("{SOCKET}: the text of a file is not complete: {error}");
+            client.write_all(&message.text_refused(Errno::EIO))
         }
     }
 }
@@ -180,7 +222,6 @@ fn converse(mut client: &UnixStream, jobs: &Sender<NetlinkJob>, message: Asked) 
 mod tests {
     use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
-    use std::path::Path;
     use std::thread::JoinHandle;
 
     use api::page;

@@ -23,6 +23,17 @@ expect "ipvsadm -Ln shows the rules as the operator's tool" "$(vipline ipvsadm -
 expect "20 requests answered" 20 "$(http_requests 20 2>/dev/null | grep -c '^rs')"
 expect "ipvsadm -Ln --stats counts like the operator's tool" "$(vipline ipvsadm -Ln --stats)" "$(ipvsadm -Ln --stats)"
 
+# The seconds until a connection expires may differ.
+shows_connections() { [[ $(ipvsadm -Lnc | grep -c "$CLIENT:") -ge 20 ]]; }
+without_times() { awk '{ $2 = ""; print }' | sort; }
+expect_true "ipvsadm -Lnc shows the connections" "20 or more" "$(ipvsadm -Lnc)" shows_connections
+expect "ipvsadm -Lnc shows them as the operator's tool" "$(vipline ipvsadm -Lnc | without_times)" "$(ipvsadm -Lnc | without_times)"
+proc() { own cat "/proc/net/$1"; }
+expect "/proc/net/ip_vs: its title" "IP Virtual Server version 1.2.1 (size=65536)" "$(proc ip_vs | head -1)"
+expect "/proc/net/ip_vs: a line for each rule" "$(vipline ipvsadm -Sn | wc -l)" "$(proc ip_vs | tail -n +4 | wc -l)"
+expect "/proc/net/ip_vs_stats: six lines" 6 "$(proc ip_vs_stats | wc -l)"
+expect "the files exist for test(1)" 0 "$(own sh -c 'test -r /proc/net/ip_vs && test -f /proc/self/net/ip_vs_conn'; echo $?)"
+
 saved=$(ipvsadm -Sn)
 expect "-C: no words" "0: " "$(says ipvsadm -C)"
 expect "after -C there are no rules" "" "$(vipline ipvsadm -Sn)"

@@ -9,7 +9,7 @@ use model::{Model, TunnelKind};
 use nix::errno::Errno;
 
 /// The version that Linux reports, 1.2.1.
-pub(super) const VERSION: u32 = 0x0001_0201;
+pub(crate) const VERSION: u32 = 0x0001_0201;
 
 /// A family by its number (`AF_INET`, `AF_INET6`).
 pub(super) fn family(number: u16) -> Result<Family, Errno> {

@@ -22,3 +22,4 @@ pub mod netlink;
 pub mod sockopt;
 
 pub use errno::errno;
+pub(crate) use fields::VERSION;

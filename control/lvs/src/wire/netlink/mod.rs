@@ -22,6 +22,7 @@ mod reply;
 mod request;
 mod service;
 mod statistics;
+mod text;
 
 pub use family::FAMILY;
 pub use message::{Explain, Message, messages};
