@@ -26,6 +26,7 @@ mod reuse;
 mod rig;
 mod round_trip;
 mod rules;
+mod scaling;
 mod shed;
 mod sources;
 mod steady;
