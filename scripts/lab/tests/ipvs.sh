@@ -90,6 +90,22 @@ rm "$socket"
 expect_true "a deleted socket is made again" "within 8 s" "not" wait_until 8 answered
 expect "the control socket is still there" 0 "$(vipline status >/dev/null; echo $?)"
 
+cat >"$LAB_DIR/options.py" <<'PY'
+"""Asks for the version, flushes and sets the timeouts by the socket options of Linux IPVS."""
+import socket, struct
+sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+print(sock.getsockopt(0, 1152, 64).rstrip(b"\0").decode())
+sock.setsockopt(0, 1162, struct.pack("=III", 600, 60, 150))
+print(*struct.unpack("=III", sock.getsockopt(0, 1158, 12)))
+print(struct.unpack("=III", sock.getsockopt(0, 1153, 12))[2] > 0)
+try:
+    sock.setsockopt(0, 1154, b"short")
+except OSError as error:
+    print("errno", error.errno)
+PY
+expect "the socket options of a raw socket are answered" "IP Virtual Server version 1.2.1 (size=65536) 600 60 150 True errno 22" \
+    "$(own "$PYTHON" "$LAB_DIR/options.py" | xargs)"
+
 # Nobody hangs, and nobody speaks to the kernel's IPVS instead.
 director_end TERM
 expect_true "without a daemon ipvsadm fails" "exit 2" "$(says ipvsadm -Ln | head -1)" test "$(ipvsadm -Ln >/dev/null; echo $?)" -eq 2

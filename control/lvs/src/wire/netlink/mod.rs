@@ -18,6 +18,7 @@ mod destination;
 mod family;
 mod local;
 mod message;
+mod option;
 mod reply;
 mod request;
 mod service;

@@ -8,7 +8,9 @@ use nix::errno::Errno;
 use super::attribute::Writer;
 use super::family::{self, attribute as attr, command, generic_header};
 use super::message::{Refusal, Sender};
-use super::{destination, local, service};
+use super::option::Waiting;
+use super::request::Step;
+use super::{destination, local, option, service};
 use crate::wire::{errno, fields};
 
 /// A request that waits for the director's answer.
@@ -19,7 +21,7 @@ pub struct Pending {
 }
 
 /// The form of the answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Form {
     /// Only an acknowledgement.
     Acknowledgement,
@@ -31,6 +33,8 @@ pub(super) enum Form {
     Info,
     /// A dump of one service's local addresses.
     LocalAddresses,
+    /// A socket option.
+    Option(Waiting),
     /// One service.
     Service,
     /// A dump of services. The director's answer is one page of it.
@@ -45,6 +49,15 @@ impl Pending {
     /// Turns the director's answer into datagrams.
     pub fn answered(self, response: Response) -> Replies {
         let Self { sender, form } = self;
+        let form = match form {
+            Form::Option(waiting) => {
+                return match option::answered(sender, waiting, response) {
+                    Step::Reply(replies) => replies,
+                    Step::Ask(request, pending) => Replies::again(request, pending),
+                };
+            }
+            form => form,
+        };
         let seconds = |out: &mut Vec<u8>, timeouts: model::Timeouts| {
             generic_header(out, command::SET_CONFIG, family::VERSION);
             let mut writer = Writer::new(out);
@@ -99,6 +112,8 @@ impl Pending {
 #[derive(Debug)]
 pub struct Replies {
     dump: Option<Dump>,
+    /// Another question, before anything can be sent.
+    again: Option<Box<(Request, Pending)>>,
     ready: IntoIter<Vec<u8>>,
 }
 
@@ -154,15 +169,27 @@ impl Replies {
     }
 
     fn dump(sender: Sender, rows: Rows, next: Option<u64>) -> Self {
-        Self { dump: Some(Dump { sender, rows, left: None, next }), ready: Vec::new().into_iter() }
+        Self {
+            dump: Some(Dump { sender, rows, left: None, next }),
+            again: None,
+            ready: Vec::new().into_iter(),
+        }
     }
 
-    fn ready(datagrams: Vec<Vec<u8>>) -> Self {
-        Self { dump: None, ready: datagrams.into_iter() }
+    fn again(request: Request, pending: Pending) -> Self {
+        Self { dump: None, again: Some(Box::new((request, pending))), ready: Vec::new().into_iter() }
+    }
+
+    /// These datagrams.
+    pub(super) fn ready(datagrams: Vec<Vec<u8>>) -> Self {
+        Self { dump: None, again: None, ready: datagrams.into_iter() }
     }
 
     /// The question for the next page of a dump. Call this when all datagrams have been taken.
     pub fn more(self) -> Option<(Request, Pending)> {
+        if let Some(again) = self.again {
+            return Some(*again);
+        }
         let Dump { sender, next, .. } = self.dump?;
         let query = ListQuery { service: None, from: Some(next?) };
         Some((Request::List(query), Pending::new(sender, Form::Services)))

@@ -11,7 +11,7 @@ use super::family::{self, attribute as attr, command};
 use super::message::{Explain, HEADER, Message, Refusal, Sender};
 use super::reply::{Form, Pending, Replies};
 use super::service::Service;
-use super::{daemon, local};
+use super::{daemon, local, option};
 
 /// What to do with a message.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub fn receive(message: &Message<'_>, explain: Explain, model: &Model) -> Step {
         return Step::Reply(Replies::done(&sender));
     }
     let asked = match message.kind() {
+        option::OPTION => return option::receive(message.payload(), sender, model),
         family::CONTROL => return Step::Reply(about_families(message, &sender)),
         family::FAMILY => asked(message, model),
         _ => Err(Errno::ENOENT.into()),

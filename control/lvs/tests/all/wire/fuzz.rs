@@ -108,6 +108,11 @@ fn judge_netlink(world: &mut World, bytes: &[u8]) {
     let rows = world.model.service_count() + world.model.destination_count() + requests.len();
     let explain = Explain { capped: bytes.len().is_multiple_of(2), reason: bytes.len().is_multiple_of(3) };
     let answers = converse(world, explain, bytes);
+    // The answer about a socket option has another end, and may be as long as the caller's buffer.
+    const OPTION: u16 = 1053;
+    if requests.iter().any(|request| u16_at(request, 4) == OPTION) {
+        return;
+    }
     let answered = answers.iter().flat_map(|answer| split(answer));
     let ends = answered.filter(|message| matches!(u16_at(message, 4), 2 | 3)).count();
     assert!(ends >= must.count() && ends <= requests.len(), "{bytes:?}");
