@@ -5,7 +5,7 @@
 pub(crate) const FAMILY: u16 = 1052;
 /// A socket option (`control/lvs/src/wire/netlink/option.rs`).
 pub(crate) const OPTION: u16 = 1053;
-/// The text of a file (`control/daemon/src/text.rs`).
+/// The text of a file (`control/lvs/src/wire/netlink/text.rs`).
 pub(crate) const TEXT: u16 = 1054;
 
 /// The length of a message's header.
